@@ -1,0 +1,69 @@
+"""The CNN family."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from models.config import N_CHANNELS, N_CLASSES, CNNConfig
+from models.mlp import hidden_layers
+
+
+class Block(nn.Module):
+    """Convolution - 2x2 pooling - [BatchNorm] - ReLU, and optionally a second convolution.
+
+    Input (n, c, s, s), output (n, width, s // 2, s // 2).
+    """
+
+    def __init__(self, n_in: int, width: int, config: CNNConfig) -> None:
+        super().__init__()
+        padding = config.kernel // 2
+        self.conv1 = nn.Conv2d(n_in, width, config.kernel, padding=padding, bias=not config.norm)
+        self.pool = nn.MaxPool2d(2) if config.pool == "max" else nn.AvgPool2d(2)
+        self.norm1 = nn.BatchNorm2d(width) if config.norm else nn.Identity()
+        self.residual = config.residual
+        self.conv2: nn.Conv2d | None = None
+        if config.convs == 2:
+            self.conv2 = nn.Conv2d(
+                width, width, config.kernel, padding=padding, bias=not config.norm
+            )
+            self.norm2 = nn.BatchNorm2d(width) if config.norm else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.norm1(self.pool(self.conv1(x))))
+        if self.conv2 is None:
+            return x
+        y = torch.relu(self.norm2(self.conv2(x)))
+        return x + y if self.residual else y
+
+
+class CNN(nn.Module):
+    """Input (n, 3, 28, 28), logits (n, 8)."""
+
+    def __init__(self, config: CNNConfig) -> None:
+        super().__init__()
+        self.config = config
+        blocks: list[nn.Module] = []
+        n_in = N_CHANNELS
+        for width in config.widths:
+            blocks.append(Block(n_in, width, config))
+            n_in = width
+        self.blocks = nn.Sequential(*blocks)
+        n_features = n_in * config.feature_size**2 if config.head == "flatten" else n_in
+        layers, n_last = hidden_layers(
+            n_features, config.hidden, dropout=config.dropout, norm=config.norm
+        )
+        if not config.hidden and config.dropout > 0:
+            layers.append(nn.Dropout(config.dropout))
+        self.classifier = nn.Sequential(*layers, nn.Linear(n_last, N_CLASSES))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = self.blocks(images)
+        if self.config.head == "flatten":
+            x = x.flatten(1)
+        elif self.config.head == "mean":
+            x = x.mean(dim=(2, 3))
+        else:
+            x = x.amax(dim=(2, 3))
+        logits: torch.Tensor = self.classifier(x)
+        return logits

@@ -1,0 +1,45 @@
+"""The MLP family."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from models.config import IMAGE_SIZE, N_CHANNELS, N_CLASSES, MLPConfig
+
+
+def hidden_layers(
+    n_in: int, widths: tuple[int, ...], *, dropout: float, norm: bool
+) -> tuple[list[nn.Module], int]:
+    """Linear - [BatchNorm] - ReLU - [dropout] for each width; returns the layers and the last width."""
+    layers: list[nn.Module] = []
+    for width in widths:
+        # a bias in front of a BatchNorm has no effect: the normalisation subtracts it
+        layers.append(nn.Linear(n_in, width, bias=not norm))
+        if norm:
+            layers.append(nn.BatchNorm1d(width))
+        layers.append(nn.ReLU(inplace=True))
+        if dropout > 0:
+            layers.append(nn.Dropout(dropout))
+        n_in = width
+    return layers, n_in
+
+
+class MLP(nn.Module):
+    """Input (n, 3, 28, 28) in any memory format, logits (n, 8)."""
+
+    def __init__(self, config: MLPConfig) -> None:
+        super().__init__()
+        self.config = config
+        n_pixels = N_CHANNELS * IMAGE_SIZE * IMAGE_SIZE
+        layers, n_last = hidden_layers(
+            n_pixels, config.widths, dropout=config.dropout, norm=config.norm
+        )
+        self.layers = nn.Sequential(*layers, nn.Linear(n_last, N_CLASSES))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        # Flattened in the order of memory (rows, columns, channels): the training data are stored
+        # so, and this keeps the flattening free of a copy. The order of inputs means nothing to an MLP.
+        flat = images.permute(0, 2, 3, 1).reshape(images.shape[0], -1)
+        logits: torch.Tensor = self.layers(flat)
+        return logits
