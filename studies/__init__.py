@@ -1,0 +1,21 @@
+"""What to search: the study files that ship, and the schema that checks them."""
+
+from studies.files import DEFAULT_STUDY, load_study_file, shipped_names, shipped_text
+from studies.parameters import PARAMETERS, Parameter, Value
+from studies.schema import Baseline, Entry, Range, StudyFile, StudyFileError, parse_study
+
+__all__ = [
+    "DEFAULT_STUDY",
+    "PARAMETERS",
+    "Baseline",
+    "Entry",
+    "Parameter",
+    "Range",
+    "StudyFile",
+    "StudyFileError",
+    "Value",
+    "load_study_file",
+    "parse_study",
+    "shipped_names",
+    "shipped_text",
+]

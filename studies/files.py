@@ -1,0 +1,90 @@
+"""Finding, reading and overriding study files."""
+
+from __future__ import annotations
+
+import contextlib
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from studies.schema import StudyFile, StudyFileError, parse_study
+
+DEFAULT_STUDY = "bloodmnist"
+MAX_FILE_BYTES = 1 << 20
+
+
+def shipped_names() -> list[str]:
+    """Names of the study files in this package, the default first."""
+    folder = resources.files("studies")
+    names = sorted(
+        f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
+    )
+    return sorted(names, key=lambda name: name != DEFAULT_STUDY)
+
+
+def shipped_text(name: str) -> str:
+    """The text of a shipped study file. Raises StudyFileError if there is none of that name."""
+    if name not in shipped_names():
+        raise StudyFileError(
+            f"no study file {name!r}; shipped: {', '.join(shipped_names())}; "
+            "a file of your own needs its path, ending in .toml"
+        )
+    return resources.files("studies").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+
+
+def load_study_file(name_or_path: str, overrides: list[str] | None = None) -> StudyFile:
+    """A shipped study by its name, or a file by its path, with `KEY=VALUE` overrides applied.
+
+    Keys are dotted ("training.epochs"); values are TOML ("[1, 2]", "{low = 1, high = 2}"), bare
+    words are strings. Raises StudyFileError with file, key and what is allowed.
+    """
+    is_path = name_or_path.endswith(".toml") or "/" in name_or_path
+    text = _read(Path(name_or_path)) if is_path else shipped_text(name_or_path)
+    source = name_or_path if is_path else f"study {name_or_path}"
+    try:
+        data = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: an integer of 5000 digits
+        raise StudyFileError(f"{source}: not valid TOML: {error}") from None
+    for override in overrides or []:
+        _apply(data, override)
+    return parse_study(data, source)
+
+
+def _read(path: Path) -> str:
+    try:
+        if not path.is_file():
+            raise StudyFileError(
+                f"{path}: no such file; `bloodsearch studies new {path}` writes one"
+            )
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise StudyFileError(
+                f"{path}: {path.stat().st_size} bytes; a study file has under 1 MiB"
+            )
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise StudyFileError(f"{path}: not UTF-8 text") from None
+    except OSError as error:
+        raise StudyFileError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not separator or not all(parts):
+        raise StudyFileError(f"--set {override}: use KEY=VALUE, e.g. --set training.epochs=5")
+    try:
+        override.encode()
+    except UnicodeEncodeError:  # bytes of the command line that are no text of its encoding
+        raise StudyFileError(f"--set {override}: not UTF-8 text") from None
+    value: Any = text.strip()
+    # ValueError: no TOML, or an integer of 5000 digits
+    with contextlib.suppress(ValueError, RecursionError):
+        parsed = tomllib.loads(f"value = {value}")
+        if len(parsed) == 1:  # else the text holds further lines with keys of their own
+            value = parsed["value"]
+    for part in parts[:-1]:
+        data = data.setdefault(part, {})
+        if not isinstance(data, dict):
+            raise StudyFileError(f"--set {override}: {part} is not a table")
+    data[parts[-1]] = value

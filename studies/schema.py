@@ -1,0 +1,269 @@
+"""The study file: what to search, typed and checked.
+
+    study = load_study_file("bloodmnist", overrides=["training.epochs=5"])
+
+Whatever is wrong ends in a StudyFileError: one line with the file, the key and what is allowed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from studies.parameters import PARAMETERS, Value, shown
+
+MAX_CHOICES = 1000
+MAX_GRID = 100_000
+MAX_FILTERS = 8192
+MAX_MESSAGE = 1000
+
+
+class StudyFileError(ValueError):
+    """A study file that cannot be used. The message is one line, whatever the file holds."""
+
+    def __init__(self, message: str) -> None:
+        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+        super().__init__(line if len(line) <= MAX_MESSAGE else line[:MAX_MESSAGE] + " ...")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Search(_Section):
+    sampler: Literal["tpe", "random", "grid", "baselines"] = "tpe"
+    """tpe: Optuna's TPE, grouped; grid: every point of a space of lists; baselines: only those."""
+    startup_trials: Annotated[int, Field(ge=1, le=10_000)] = 16
+    """Random trials before TPE begins."""
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    trials: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Finished trials to reach when --trials is not given; not part of the study's identity."""
+
+
+class Training(_Section):
+    epochs: Annotated[int, Field(ge=1, le=10_000)]
+    final_epochs: Annotated[int, Field(ge=1, le=10_000)]
+    """Epochs of the final evaluation's trainings."""
+    patience: Annotated[int, Field(ge=0, le=10_000)] = 0
+    final_patience: Annotated[int, Field(ge=0, le=10_000)] = 0
+
+
+class Pruner(_Section):
+    name: Literal["family", "none"] = "family"
+    warmup_epochs: Annotated[int, Field(ge=1, le=10_000)] = 4
+    """No trial is pruned before it has finished this many epochs."""
+    min_peers: Annotated[int, Field(ge=1, le=10_000)] = 4
+    """Finished trials of the same family needed for a comparison."""
+    quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """A trial whose best epoch so far is below this quantile of its peers' is pruned."""
+
+
+class Range(_Section):
+    low: float | int
+    high: float | int
+    log: bool = False
+    step: float | int | None = None
+
+
+class Baseline(_Section):
+    name: Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][\w.-]*$")]
+    params: dict[str, Value]
+    published: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
+    """What the report says it reached, by metric name, e.g. {macro_f1 = 0.938}."""
+
+
+Entry = Range | tuple[Value, ...] | Value
+"""A range, a list of choices, or one fixed value."""
+
+
+class StudyFile(_Section):
+    name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][\w.-]*$")]
+    description: str = ""
+    search: Search = Field(default_factory=Search)
+    training: Training
+    pruner: Pruner = Field(default_factory=Pruner)
+    space: dict[str, Entry] = Field(default_factory=dict)
+    baselines: tuple[Baseline, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name, entry in self.space.items():
+            _check_entry(name, entry)
+        names = [baseline.name for baseline in self.baselines]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"baselines: the name {name!r} occurs twice")
+        for baseline in self.baselines:
+            for name, value in baseline.params.items():
+                _check_value(f"baselines.{baseline.name}.params.{name}", name, value)
+        if self.search.sampler == "baselines":
+            if not self.baselines:
+                raise ValueError('search.sampler: "baselines" needs at least one [[baselines]]')
+        else:
+            self._check_required()
+        if self.search.sampler == "grid":
+            for name, entry in self.space.items():
+                if isinstance(entry, Range):
+                    raise ValueError(f"space.{name}: a grid needs a list of values, not a range")
+            if self.grid_size() > MAX_GRID:
+                raise ValueError(f"space: a grid of {self.grid_size()} points; at most {MAX_GRID}")
+        self._check_filters()
+        return self
+
+    def _check_filters(self) -> None:
+        """The widest CNN of the space must be one: no single parameter's bounds can tell."""
+        width, growth, blocks = (
+            _largest(name, self.space) for name in ("cnn_width", "cnn_growth", "cnn_blocks")
+        )
+        filters = width * growth ** (blocks - 1)
+        if filters > MAX_FILTERS:
+            raise ValueError(
+                f"space.cnn_width: with cnn_growth and cnn_blocks, up to {filters:.0f} filters "
+                f"in the last block; at most {MAX_FILTERS}"
+            )
+
+    def _check_required(self) -> None:
+        needed = {"arch", "optimizer"}
+        optimizers = _values(self.space.get("optimizer", ()))
+        if "sgd" in optimizers:
+            needed.add("sgd_lr")
+        if {"adam", "adamw"} & set(optimizers):
+            needed.add("lr")
+        for name in sorted(needed):
+            if name not in self.space:
+                raise ValueError(f"space.{name}: missing; it takes {PARAMETERS[name].allowed()}")
+
+    def identity(self) -> dict[str, Any]:
+        """All that makes two studies comparable: everything but the description and the budget."""
+        data = self.model_dump(mode="json", exclude={"description", "name"})
+        data["search"].pop("trials")
+        return data
+
+    def space_hash(self) -> str:
+        """Sixteen hexadecimal digits over `identity`."""
+        canonical = json.dumps(self.identity(), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def grid_size(self) -> int:
+        """Points of the space if every entry is a list, conditions not counted."""
+        return math.prod(len(_values(entry)) for entry in self.space.values())
+
+
+def _values(entry: Entry) -> tuple[Value, ...]:
+    if isinstance(entry, Range):
+        return ()
+    return entry if isinstance(entry, tuple) else (entry,)
+
+
+def _largest(name: str, space: dict[str, Entry]) -> float:
+    entry = space.get(name, PARAMETERS[name].default)
+    if isinstance(entry, Range):
+        return entry.high
+    return max(float(value) for value in _values(entry or ()))
+
+
+def _check_entry(name: str, entry: Entry) -> None:
+    if name not in PARAMETERS:
+        raise ValueError(f"space.{name[:60]}: no such parameter; known: {', '.join(PARAMETERS)}")
+    if not isinstance(entry, Range):
+        values = _values(entry)
+        if not values:
+            raise ValueError(f"space.{name}: an empty list; give at least one value")
+        if len(values) > MAX_CHOICES:
+            raise ValueError(f"space.{name}: {len(values)} choices; at most {MAX_CHOICES}")
+        for value in values:
+            _check_value(f"space.{name}", name, value)
+        if len(set(values)) < len(values):  # now that all are of one kind: 1 and 1.0 are the same
+            raise ValueError(f"space.{name}: a value occurs twice")
+        return
+    parameter = PARAMETERS[name]
+    if parameter.kind not in (int, float) or parameter.choices:
+        raise ValueError(f"space.{name}: takes {parameter.allowed()}, not a range")
+    for value in (entry.low, entry.high):
+        _check_value(f"space.{name}", name, value)
+    if not entry.low < entry.high:
+        raise ValueError(f"space.{name}: low {entry.low:g} must be below high {entry.high:g}")
+    if entry.log and entry.low <= 0:
+        raise ValueError(f"space.{name}: log = true needs low above 0, got {entry.low:g}")
+    if entry.step is not None:
+        if entry.log:
+            raise ValueError(f"space.{name}: step and log = true exclude each other")
+        if parameter.kind is int and type(entry.step) is not int:
+            raise ValueError(f"space.{name}: step {shown(entry.step)} is not an integer")
+        if not 0 < entry.step <= entry.high - entry.low:
+            raise ValueError(
+                f"space.{name}: step {shown(entry.step)} must be above 0 and fit the range"
+            )
+
+
+def _check_value(where: str, name: str, value: Value) -> None:
+    if name not in PARAMETERS:
+        raise ValueError(f"{where[:200]}: no such parameter; known: {', '.join(PARAMETERS)}")
+    problem = PARAMETERS[name].problem(value)
+    if problem:
+        raise ValueError(f"{where}: {problem}")
+
+
+def parse_study(data: dict[str, Any], source: str) -> StudyFile:
+    """A checked study from a decoded TOML file or a stored one; `source` names it in errors."""
+    try:
+        return StudyFile.model_validate(_with_tuples(data))
+    except ValidationError as error:
+        raise StudyFileError(f"{source}: {_first_problem(error)}") from None
+    except RecursionError:
+        raise StudyFileError(f"{source}: tables or lists nested too deeply") from None
+
+
+def _with_tuples(data: Any) -> Any:
+    """TOML and JSON know lists only; the frozen models hold tuples."""
+    if isinstance(data, dict):
+        return {key: _with_tuples(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return tuple(_with_tuples(value) for value in data)
+    return data
+
+
+def _first_problem(error: ValidationError) -> str:
+    """The most specific problem as one line: key, what is wrong, what is allowed."""
+    problems = error.errors(include_url=False)
+    # An entry of the space is one of several shapes, and pydantic reports a problem for each:
+    # the deepest location belongs to the shape that was meant.
+    problem = max(problems, key=lambda p: len(p["loc"]))
+    parts = [str(part) for part in problem["loc"] if not str(part).startswith(("tuple", "Range"))]
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error":
+        return message
+    if problem["type"] == "extra_forbidden":
+        return (
+            f"{'.'.join(parts)}: unknown key; known here: {', '.join(_known_keys(problem['loc']))}"
+        )
+    if parts[-1:] and parts[-1] in _TYPES:  # one of several types that a value may have
+        parts.pop()
+        message = f"should be {_SCALAR if parts[-1] not in Range.model_fields else 'a number'}"
+    if parts[:1] == ["space"] and len(parts) == 2:
+        message = f"should be {_SCALAR}, a list of those or a range {{low, high, log, step}}"
+    message = re.sub(" or instance of [A-Z][a-z]+", "", message[0].lower() + message[1:])
+    message = message.replace("valid tuple", "list").replace("valid dictionary", "table")
+    got = "" if problem["type"] == "missing" else f", got {shown(problem['input'])}"
+    return f"{'.'.join(parts) or 'file'}: {message}{got}"
+
+
+_TYPES = ("bool", "int", "float", "str")
+_SCALAR = "a number, a string, true or false"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    sections: dict[str, type[_Section]] = {
+        "search": Search,
+        "training": Training,
+        "pruner": Pruner,
+        "space": Range,
+        "baselines": Baseline,
+    }
+    section = sections.get(str(location[0]), StudyFile) if len(location) > 1 else StudyFile
+    return list(section.model_fields)
