@@ -1,0 +1,40 @@
+"""Losses: logits (n, 8) in any float type and labels (n,) int64 in, a mean scalar out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch.nn import functional as F
+
+from models.config import N_CLASSES
+from search.training.config import LossConfig
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def class_weights(labels: torch.Tensor) -> torch.Tensor:
+    """Inverse class frequencies (8,), scaled so that their mean over the training images is 1."""
+    counts = torch.bincount(labels.long(), minlength=N_CLASSES).clamp(min=1).float()
+    return counts.sum() / (N_CLASSES * counts)
+
+
+def make_loss(config: LossConfig, train_labels: torch.Tensor) -> Loss:
+    """The loss that `config` names. `nll` is log-softmax followed by NLL, cross-entropy in two steps."""
+    if config.name == "nll":
+        return lambda logits, labels: F.nll_loss(F.log_softmax(logits.float(), dim=1), labels)
+    if config.name == "focal":
+        return lambda logits, labels: focal_loss(logits, labels, gamma=config.gamma)
+    weights = class_weights(train_labels) if config.name == "weighted_cross_entropy" else None
+    smoothing = config.label_smoothing
+    return lambda logits, labels: F.cross_entropy(
+        logits.float(), labels, weight=weights, label_smoothing=smoothing
+    )
+
+
+def focal_loss(logits: torch.Tensor, labels: torch.Tensor, *, gamma: float) -> torch.Tensor:
+    """Mean of -(1 - p)^gamma log p over the images (Lin et al. 2017, without the class factor)."""
+    log_p = F.log_softmax(logits.float(), dim=1).gather(1, labels[:, None]).squeeze(1)
+    # Clamped away from 0: below gamma 1 the power's slope there is infinite, and the gradient NaN.
+    miss = (-torch.expm1(log_p)).clamp(min=1e-8)
+    return -(miss**gamma * log_p).mean()

@@ -1,0 +1,55 @@
+"""Metrics from a confusion matrix: the hot path's macro-F1, equal to scikit-learn's (tested to 1e-12)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.config import N_CLASSES
+
+Confusion = NDArray[np.int64]
+
+
+def confusion_on_device(labels: torch.Tensor, predictions: torch.Tensor) -> torch.Tensor:
+    """Counts (8, 8) int64 on the tensors' device: rows are true classes, columns predictions."""
+    cells = labels.long() * N_CLASSES + predictions.long()
+    return torch.bincount(cells, minlength=N_CLASSES**2).reshape(N_CLASSES, N_CLASSES)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Per-class arrays have shape (8,); a class that never occurs or is never predicted scores 0."""
+
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    f1: NDArray[np.float64]
+    macro_f1: float
+    weighted_f1: float
+    accuracy: float
+
+
+def scores(confusion: Confusion) -> Scores:
+    """All scores of a confusion matrix (8, 8) with at least one image."""
+    counts = np.asarray(confusion, dtype=np.float64)
+    hits = np.diag(counts)
+    true, predicted = counts.sum(axis=1), counts.sum(axis=0)
+    precision = _ratio(hits, predicted)
+    recall = _ratio(hits, true)
+    f1 = _ratio(2 * hits, true + predicted)
+    # a class that is neither present nor predicted does not count, as in scikit-learn
+    seen = (true + predicted) > 0
+    return Scores(
+        precision=precision,
+        recall=recall,
+        f1=f1,
+        macro_f1=float(f1[seen].mean()),
+        weighted_f1=float((f1 * true).sum() / true.sum()),
+        accuracy=float(hits.sum() / counts.sum()),
+    )
+
+
+def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.divide(a, b, out=np.zeros_like(a), where=b > 0)

@@ -1,0 +1,24 @@
+"""From bytes to logits: the one way in which images enter a model."""
+
+from __future__ import annotations
+
+import torch
+
+EVALUATION_BATCH = 1024
+
+
+def scale(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """uint8 images (n, 28, 28, 3) to pixels in [-1, 1], (n, 3, 28, 28) in channels-last memory."""
+    return images.permute(0, 3, 1, 2).to(dtype).mul_(1 / 127.5).sub_(1)
+
+
+@torch.no_grad()
+def predict_logits(
+    model: torch.nn.Module, images: torch.Tensor, dtype: torch.dtype
+) -> torch.Tensor:
+    """Logits (n, 8) float32 of uint8 images (n, 28, 28, 3) that lie on the model's device."""
+    model.eval()
+    enabled = dtype == torch.bfloat16
+    with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=enabled):
+        chunks = [model(scale(chunk, dtype)) for chunk in torch.split(images, EVALUATION_BATCH)]
+    return torch.cat(chunks).float()

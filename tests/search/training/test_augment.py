@@ -1,0 +1,126 @@
+"""Augmentation: a group of eight orientations, shifts that repeat borders, labels that stay put."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from search.training.augment import N_ORIENTATIONS, augment_epoch, orient
+from search.training.config import AugmentName
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.randint(0, 256, (40, 28, 28, 3), dtype=torch.uint8, generator=generator(9))
+
+
+def shifted(image: torch.Tensor, dy: int, dx: int, most: int) -> torch.Tensor:
+    """`image` (28, 28, 3) looked at `dy` rows further down and `dx` columns further right."""
+    planes = image.permute(2, 0, 1)[None].float()
+    padded = F.pad(planes, (most,) * 4, mode="replicate")[0].permute(1, 2, 0).to(torch.uint8)
+    return padded[most + dy : most + dy + 28, most + dx : most + dx + 28]
+
+
+def test_eight_distinct_orientations_form_a_group(images: torch.Tensor) -> None:
+    orientations = [orient(images, i) for i in range(8)]
+    for a, b in itertools.combinations(orientations, 2):
+        assert not torch.equal(a, b)
+    for i, j in itertools.product(range(8), range(8)):
+        composed = orient(orient(images, i), j)
+        assert any(torch.equal(composed, other) for other in orientations), (i, j)
+    for i in range(8):  # every one has an inverse
+        assert any(torch.equal(orient(orientations[i], j), images) for j in range(8))
+
+
+def test_orientations_are_what_their_bits_say(images: torch.Tensor) -> None:
+    assert torch.equal(orient(images, 0), images)
+    assert torch.equal(orient(images, 1), images.flip(2))
+    assert torch.equal(orient(images, 2), images.flip(1))
+    assert torch.equal(orient(images, 3), images.rot90(2, (1, 2)))
+    assert torch.equal(orient(images, 4), images.transpose(1, 2))
+    quarter_turns = {5, 6}  # one mirror and the transposition: a turn to one side or the other
+    turns = [images.rot90(k, (1, 2)) for k in (1, 3)]
+    assert all(any(torch.equal(orient(images, i), turn) for turn in turns) for i in quarter_turns)
+
+
+@pytest.mark.parametrize(("augment", "shift"), [("none", 2), ("flips", 0), ("dihedral", 1)])
+def test_every_image_is_a_version_of_the_one_its_label_belongs_to(
+    images: torch.Tensor, augment: AugmentName, shift: int
+) -> None:
+    order = torch.randperm(len(images), generator=generator(1))
+    out = augment_epoch(images, order, augment=augment, shift=shift, generator=generator())
+    assert out.shape == images.shape
+    assert out.dtype == torch.uint8
+    offsets = range(-shift, shift + 1)
+    drawn = set()
+    for i, source in enumerate(order.tolist()):
+        matches = [
+            (orientation, dy, dx)
+            for orientation, dy, dx in itertools.product(
+                range(N_ORIENTATIONS[augment]), offsets, offsets
+            )
+            if torch.equal(
+                out[i], orient(shifted(images[source], dy, dx, shift)[None], orientation)[0]
+            )
+        ]
+        assert len(matches) == 1, i
+        drawn.add(matches[0])
+    assert len(drawn) > min(3, N_ORIENTATIONS[augment] * len(offsets) ** 2 - 1)
+
+
+def test_the_sources_are_left_alone(images: torch.Tensor) -> None:
+    before = images.clone()
+    order = torch.arange(len(images))
+    augment_epoch(images, order, augment="dihedral", shift=2, generator=generator())
+    assert torch.equal(images, before)
+    assert torch.equal(order, torch.arange(len(images)))
+
+
+def test_the_generator_decides(images: torch.Tensor) -> None:
+    order = torch.arange(len(images))
+
+    def draw(g: torch.Generator) -> torch.Tensor:
+        return augment_epoch(images, order, augment="dihedral", shift=1, generator=g)
+
+    state = torch.get_rng_state()
+    g = generator(3)
+    first, second = draw(g), draw(g)
+    assert torch.equal(first, draw(generator(3)))
+    assert not torch.equal(first, second)  # another epoch, other versions
+    assert not torch.equal(first, draw(generator(4)))
+    assert torch.equal(torch.get_rng_state(), state)  # dropout's generator is not touched
+
+
+@pytest.mark.parametrize(
+    ("augment", "shift", "n_groups"), [("flips", 0, 4), ("dihedral", 0, 8), ("dihedral", 1, 72)]
+)
+def test_all_versions_are_drawn_about_equally_often(
+    augment: AugmentName, shift: int, n_groups: int
+) -> None:
+    n = 400 * n_groups
+    image = torch.randint(0, 256, (1, 28, 28, 3), dtype=torch.uint8, generator=generator(9))
+    # one image, so that a version is known by a hash of its pixels
+    weights = torch.rand(28 * 28 * 3, dtype=torch.float64, generator=generator(5))
+    counts: dict[float, int] = {}
+    for part in range(0, n, 4_800):
+        order = torch.zeros(min(4_800, n - part), dtype=torch.int64)
+        out = augment_epoch(image, order, augment=augment, shift=shift, generator=generator(part))
+        for key in (out.flatten(1).double() @ weights).mul(1e3).round().tolist():
+            counts[key] = counts.get(key, 0) + 1
+    assert len(counts) == n_groups
+    assert min(counts.values()) > 300  # 400 expected, standard deviation 20
+    assert max(counts.values()) < 500
+
+
+def test_a_part_of_the_images_in_any_order(images: torch.Tensor) -> None:
+    order = torch.tensor([7, 7, 3])
+    out = augment_epoch(images, order, augment="flips", shift=0, generator=generator())
+    for image, source in zip(out, (7, 7, 3), strict=True):
+        assert any(torch.equal(image, orient(images[source : source + 1], i)[0]) for i in range(4))
