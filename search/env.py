@@ -1,0 +1,54 @@
+"""Every environment variable that bloodsearch reads, but for torch's and the database drivers' own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+STORAGE = "BLOODSEARCH_STORAGE"
+"""Database URL, when --storage is not given."""
+DATA = "BLOODSEARCH_DATA"
+"""Folder with bloodmnist.npz, when --data-root is not given."""
+CHECKPOINTS = "BLOODSEARCH_CHECKPOINTS"
+"""Folder for checkpoints; default: beside an SQLite file, else bloodsearch-checkpoints here."""
+WORKER_MB = "BLOODSEARCH_WORKER_MB"
+"""Resident memory in MiB past which a worker is replaced between two trials; default 4096."""
+LEASE_S = "BLOODSEARCH_LEASE_S"
+"""Seconds without a beat after which a worker counts as dead; default 60. The same for all workers."""
+OUTAGE_S = "BLOODSEARCH_OUTAGE_S"
+"""Seconds that a worker waits for a storage that went away; default 300."""
+
+
+def storage() -> str | None:
+    return os.environ.get(STORAGE) or None
+
+
+def data_root() -> Path | None:
+    configured = os.environ.get(DATA)
+    return Path(configured) if configured else None
+
+
+def checkpoints() -> Path | None:
+    configured = os.environ.get(CHECKPOINTS)
+    return Path(configured) if configured else None
+
+
+def worker_mb() -> float:
+    return _number(WORKER_MB, 4096)
+
+
+def lease_s() -> float:
+    return _number(LEASE_S, 60)
+
+
+def outage_s() -> float:
+    return _number(OUTAGE_S, 300)
+
+
+def _number(name: str, default: float) -> float:
+    """A positive number; anything else counts as not set, as an empty variable does."""
+    try:
+        value = float(os.environ.get(name, ""))
+    except ValueError:
+        return default
+    return value if value > 0 else default

@@ -1,0 +1,278 @@
+"""The Optuna objective: one claimed trial, from its parameters to its outcome.
+
+    sample everything -> resolve the configuration -> fit -> report each epoch, maybe prune -> outcome
+
+Endings are never confused: patience or the last epoch completes a trial with its best value, the
+pruner prunes it, divergence and lack of memory prune it with a reason that the sampler learns from,
+a bug fails it with its traceback, a drain or a lost lease leaves it to whoever is next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from optuna.trial import TrialState
+
+from search.errors import BloodsearchError, DataError, RefusedError
+from search.outcome import Hooks, LostLease, Outcome
+from search.pruning import FamilyPruner
+from search.space import Params, searched, to_config
+from search.storage import is_outage
+from search.study import StudyInfo, derive_seed, versions
+from search.training import checkpoint
+from search.training.config import TrialConfig
+from search.training.data import load_dataset
+from search.training.device import (
+    DeviceData,
+    choose_precision,
+    device_name,
+    parse_device,
+    to_device,
+)
+from search.training.endings import Diverged, Drained, OutOfMemory
+from search.training.fit import Checkpoint, EpochResult, FitResult, fit
+from search.training.metrics import scores
+
+MAX_TRACEBACK = 8_000
+
+
+class _Pruned(Exception):
+    pass
+
+
+class TorchTrainer:
+    """Trains trials on one device, with the data loaded once."""
+
+    def __init__(
+        self, study_info: StudyInfo, *, device: str, threads: int, data_root: Path | None
+    ) -> None:
+        """Raises RefusedError when the data found are not the study's, DataError without data."""
+        torch.set_num_threads(threads)
+        where = parse_device(device)
+        data = load_dataset(study_info.fingerprint.dataset, data_root)
+        if data.fingerprint.content_hash != study_info.fingerprint.content_hash:
+            raise RefusedError(
+                f"the study was made with data {study_info.fingerprint.content_hash}, this worker "
+                f"found {data.fingerprint.content_hash}; give it the same file with --data-root"
+            )
+        self.info = study_info
+        self.data = to_device(data, where)
+
+    def __call__(
+        self, trial: optuna.Trial, pruner: FamilyPruner, checkpoints: Path, hooks: Hooks
+    ) -> Outcome:
+        return run_trial(
+            trial, self.info, self.data, checkpoints=checkpoints, pruner=pruner, hooks=hooks
+        )
+
+
+def run_trial(
+    trial: optuna.Trial,
+    study_info: StudyInfo,
+    data: DeviceData,
+    *,
+    checkpoints: Path,
+    pruner: FamilyPruner,
+    hooks: Hooks,
+) -> Outcome:
+    """Train a claimed trial to its end.
+
+    Raises Drained or LostLease when the trial is to be left as it is.
+    """
+    try:
+        params = _parameters(trial, study_info, hooks)
+        config = resolve(params, study_info, final=study_info.kind == "replicates")
+        return _Run(trial, study_info, data, config, params, checkpoints, pruner, hooks).outcome()
+    except (Drained, LostLease, BloodsearchError):
+        raise
+    except Exception as error:
+        if is_outage(error):
+            raise
+        text = traceback.format_exc()[-MAX_TRACEBACK:]
+        last = f"{type(error).__name__}: {error}"[:300]
+        return Outcome(TrialState.FAIL, None, {"stop_reason": last, "traceback": text})
+
+
+def resolve(params: Params, study_info: StudyInfo, *, final: bool) -> TrialConfig:
+    """The training configuration of a point, for the search or for the final evaluation."""
+    training = study_info.study_file.training
+    if not final:
+        return to_config(params, epochs=training.epochs, patience=training.patience)
+    fixed = {name: value for name, value in params.items() if name not in ("epochs", "patience")}
+    return to_config(fixed, epochs=training.final_epochs, patience=training.final_patience)
+
+
+def trial_seed(study_info: StudyInfo, trial: optuna.Trial) -> int:
+    """The training seed of a trial, whoever runs it."""
+    given = trial.user_attrs.get("seed")
+    if isinstance(given, int):
+        return given
+    return derive_seed(study_info.study_file.search.seed, "train", trial.number)
+
+
+def _parameters(trial: optuna.Trial, study_info: StudyInfo, hooks: Hooks) -> Params:
+    point = trial.user_attrs.get("point")
+    if point is None:
+        return hooks.suggest(trial, study_info.study_file)
+    if searched(point, study_info.study_file):
+        # stores the queued values as the trial's parameters
+        hooks.suggest(trial, study_info.study_file)
+    return dict(point)
+
+
+class _Run:
+    def __init__(
+        self,
+        trial: optuna.Trial,
+        study_info: StudyInfo,
+        data: DeviceData,
+        config: TrialConfig,
+        params: Params,
+        checkpoints: Path,
+        pruner: FamilyPruner,
+        hooks: Hooks,
+    ) -> None:
+        self.trial, self.info, self.data, self.config = trial, study_info, data, config
+        self.pruner, self.hooks = pruner, hooks
+        self.last: EpochResult | None = None
+        self.seed = trial_seed(study_info, trial)
+        self.precision = choose_precision(data.device)
+        # a resumed trial has some reports
+        self.reported = dict(trial.storage.get_trial(trial._trial_id).intermediate_values)
+        self.checkpoint_path = checkpoint_path(checkpoints, study_info, trial.number)
+        self.prunable = study_info.kind == "search" and "baseline" not in trial.user_attrs
+        self.start = {
+            "family": config.family,
+            "params": params,
+            "config": config.model_dump(mode="json"),
+            "seed": self.seed,
+            "data_hash": data.fingerprint.content_hash,
+            "versions": versions(),
+            "device": device_name(data.device),
+            "threads": torch.get_num_threads(),
+            "precision": self.precision,
+        }
+
+    def outcome(self) -> Outcome:
+        self.pruner.new_trial()
+        # `family` before the first report, because the pruner reads it; the rest with the end
+        self.hooks.persist(lambda: self.trial.set_user_attr("family", self.config.family))
+        try:
+            result = self._fit()
+        except _Pruned as reason:
+            return self._pruned(f"pruned: {reason}")
+        except Diverged as error:
+            self._report_worst()
+            return self._pruned(f"diverged: {error}")
+        except OutOfMemory as error:
+            self._report_worst()
+            return self._pruned(f"out of memory: {error}"[:300])
+        attrs = self._attrs(_end_attrs(result))
+        if result.best_state is not None:
+            attrs["weights"] = str(self._keep_weights(result))
+        self._forget_checkpoint()
+        return Outcome(TrialState.COMPLETE, result.best_value, attrs)
+
+    def _fit(self) -> FitResult:
+        resume = self._resume()
+        while True:
+            try:
+                return fit(
+                    self.config,
+                    self.data,
+                    seed=self.seed,
+                    on_epoch=self._on_epoch,
+                    should_stop=self.hooks.should_stop,
+                    save_checkpoint=self._save,
+                    resume=resume,
+                    keep_best=self.info.kind == "replicates",
+                    precision=self.precision,
+                )
+            except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
+                # a checkpoint of another training, or one that lacks something: no epoch was run
+                if resume is None or self.last is not None:
+                    raise
+                reason = f"{type(error).__name__}: {error}".split("\n")[0][:200]
+                self.hooks.warn(
+                    f"trial {self.trial.number} starts afresh: "
+                    f"{self.checkpoint_path} cannot be resumed ({reason})"
+                )
+                resume = None
+
+    def _on_epoch(self, result: EpochResult) -> None:
+        self.last = result
+        if result.epoch not in self.reported:
+            self.hooks.report(result.epoch, result.val_macro_f1)
+            self.reported[result.epoch] = result.val_macro_f1
+        if self.prunable and result.epoch < self.config.epochs:
+            values = {e: value for e, value in self.reported.items() if e <= result.epoch}
+            reason = self.pruner.reason_for(self.trial.study, self.config.family, values)
+            if reason is not None:
+                raise _Pruned(reason)
+
+    def _report_worst(self) -> None:
+        """Rank a trial that could not be trained last: the sampler then keeps away from it."""
+        step = max(self.reported, default=0) + 1
+        self.hooks.report(step, 0.0)
+
+    def _pruned(self, reason: str) -> Outcome:
+        self._forget_checkpoint()
+        end = {"stop_reason": reason, "epochs": self.last.epoch if self.last else 0}
+        return Outcome(TrialState.PRUNED, None, self._attrs(end))
+
+    def _attrs(self, end: dict[str, Any]) -> dict[str, Any]:
+        return {**self.start, **end}
+
+    def _save(self, payload: Checkpoint) -> None:
+        try:
+            checkpoint.save(self.checkpoint_path, payload)
+        except OSError as error:  # a full disk costs the resume, not the trial
+            self.hooks.warn(f"no checkpoint for trial {self.trial.number}: {error}")
+
+    def _resume(self) -> Checkpoint | None:
+        try:
+            payload = checkpoint.load(self.checkpoint_path)
+        except FileNotFoundError:
+            return None
+        except DataError as error:
+            self.hooks.warn(f"trial {self.trial.number} starts afresh: {error}")
+            return None
+        return payload
+
+    def _forget_checkpoint(self) -> None:
+        # none was written, or the folder is out of reach: it is in nobody's way
+        with contextlib.suppress(OSError):
+            self.checkpoint_path.unlink()
+
+    def _keep_weights(self, result: FitResult) -> Path:
+        """Weights of the best epoch and the configuration they belong to, in one file."""
+        path = self.checkpoint_path.with_suffix(".weights.pt")
+        payload = {"state_dict": result.best_state, "config": self.config.model_dump_json()}
+        checkpoint.save(path, payload)
+        return path
+
+
+def checkpoint_path(folder: Path, study_info: StudyInfo, number: int) -> Path:
+    return folder / study_info.name / f"trial-{number}.pt"
+
+
+def _end_attrs(result: FitResult) -> dict[str, Any]:
+    found = scores(result.best_confusion)
+    last = result.history[-1]
+    return {
+        "stop_reason": "patience" if result.reason == "patience" else "all epochs trained",
+        "epochs": last.epoch,
+        "best_epoch": result.best_epoch,
+        "n_parameters": result.n_parameters,
+        "train_seconds": round(result.seconds, 3),
+        "val_accuracy": found.accuracy,
+        "per_class_f1": [round(float(f1), 6) for f1 in found.f1],
+        "confusion": result.best_confusion.tolist(),
+        "train_losses": [round(epoch.train_loss, 6) for epoch in result.history],
+        "val_losses": [round(epoch.val_loss, 6) for epoch in result.history],
+    }

@@ -1,0 +1,54 @@
+"""What a worker and the code that trains for it say to each other. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import optuna
+from optuna.trial import TrialState
+
+from search.pruning import FamilyPruner
+from search.space import Params
+from studies import StudyFile
+
+
+class LostLease(Exception):
+    """Another worker has this trial now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a trial ended: its final state, its value if complete, and attributes to keep."""
+
+    state: TrialState
+    value: float | None
+    attrs: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a worker gives to the training of one trial."""
+
+    should_stop: Callable[[], bool]
+    """Asked between batches; true ends the training with Drained."""
+    suggest: Callable[[optuna.Trial, StudyFile], Params]
+    """Samples and stores all parameters of the trial."""
+    report: Callable[[int, float], None]
+    """Stores an epoch's value; raises LostLease when the trial is another worker's now."""
+    persist: Callable[[Callable[[], None]], None]
+    """Runs a write to the storage, waiting for a storage that went away."""
+    warn: Callable[[str], None]
+
+
+class Trainer(Protocol):
+    """Trains a claimed trial; `search.objective.TorchTrainer`, or a simulated one in a benchmark.
+
+    Raises search.training.endings.Drained or LostLease to leave the trial as it is.
+    """
+
+    def __call__(
+        self, trial: optuna.Trial, pruner: FamilyPruner, checkpoints: Path, hooks: Hooks
+    ) -> Outcome: ...

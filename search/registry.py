@@ -1,0 +1,120 @@
+"""Who works for a study: registered workers, their beats, and requests to drain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+import sqlalchemy as sa
+
+from search import env
+from search.liveness import Identity, is_known_dead
+from search.storage import Storage
+from search.tables import leases_table, workers_table
+
+LEASE_S = env.lease_s()
+BEAT_S = min(5.0, LEASE_S / 6)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    worker_id: str
+    host: str
+    pid: int
+    device: str
+    beat_age_s: float
+    trial_id: int | None
+
+
+class Registry:
+    """The workers of one study."""
+
+    def __init__(self, storage: Storage, study: optuna.Study) -> None:
+        self.storage, self.study = storage, study
+        self.study_id = study._study_id
+
+    def register(self, worker: Identity) -> None:
+        """Make the worker known, or known again."""
+        row = {
+            "study_id": self.study_id,
+            "host": worker.host,
+            "pid": worker.pid,
+            "pid_started": worker.pid_started,
+            "boot_id": worker.boot_id,
+            "device": worker.device,
+            "drain": False,
+        }
+        key = workers_table.c.worker_id == worker.worker_id
+        with self.storage.engine.begin() as db:
+            db.execute(sa.delete(workers_table).where(key))
+            db.execute(
+                sa.insert(workers_table).values(
+                    worker_id=worker.worker_id, beat=self.storage.now(), **row
+                )
+            )
+
+    def unregister(self, worker: Identity) -> None:
+        with self.storage.engine.begin() as db:
+            db.execute(
+                sa.delete(workers_table).where(workers_table.c.worker_id == worker.worker_id)
+            )
+
+    def beat(self, worker: Identity) -> tuple[bool, bool]:
+        """Say that the worker lives. Returns (still registered, asked to drain)."""
+        key = workers_table.c.worker_id == worker.worker_id
+        with self.storage.engine.begin() as db:
+            known = db.execute(
+                sa.update(workers_table).where(key).values(beat=self.storage.now())
+            ).rowcount
+            drain = db.execute(sa.select(workers_table.c.drain).where(key)).scalar()
+        return bool(known), bool(drain)
+
+    def request_drain(self) -> int:
+        """Ask all workers of the study to stop; returns how many were asked."""
+        with self.storage.engine.begin() as db:
+            return db.execute(
+                sa.update(workers_table)
+                .where(workers_table.c.study_id == self.study_id)
+                .values(drain=True)
+            ).rowcount
+
+    def workers(self) -> list[WorkerStatus]:
+        """The registered workers, with what they hold."""
+        age = self.storage.now() - workers_table.c.beat
+        query = (
+            sa.select(workers_table, age.label("age"), leases_table.c.trial_id)
+            .join_from(
+                workers_table,
+                leases_table,
+                leases_table.c.worker_id == workers_table.c.worker_id,
+                isouter=True,
+            )
+            .where(workers_table.c.study_id == self.study_id)
+            .order_by(workers_table.c.host, workers_table.c.pid)
+        )
+        with self.storage.engine.connect() as db:
+            return [
+                WorkerStatus(r.worker_id, r.host, r.pid, r.device, max(0.0, r.age), r.trial_id)
+                for r in db.execute(query)
+            ]
+
+    def forget_dead_workers(self) -> None:
+        """Unregister them. Call under the storage's lock, after their trials went back."""
+        age = self.storage.now() - workers_table.c.beat
+        query = sa.select(workers_table, age.label("age")).where(
+            workers_table.c.study_id == self.study_id
+        )
+        with self.storage.engine.begin() as db:
+            dead = [row.worker_id for row in db.execute(query) if is_dead(row)]
+            if dead:
+                db.execute(sa.delete(workers_table).where(workers_table.c.worker_id.in_(dead)))
+
+
+def is_dead(row: sa.Row[Any]) -> bool:
+    """Whether a row of the workers' table, with its beat's `age`, belongs to a dead worker."""
+    if row.age > LEASE_S:
+        return True
+    return is_known_dead(
+        Identity(row.worker_id, row.host, row.pid, row.pid_started, row.boot_id, row.device)
+    )

@@ -1,0 +1,96 @@
+"""Training a stored trial again, from its seed, and comparing the curves."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from optuna.trial import FrozenTrial
+
+from search.errors import RefusedError
+from search.study import StudyInfo, versions
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Two curves of validation macro-F1, by epoch."""
+
+    stored: list[float]
+    again: list[float]
+    differs: list[str]
+    """What differs between then and now and may explain a difference."""
+
+    @property
+    def identical(self) -> bool:
+        return self.stored == self.again
+
+    @property
+    def largest_difference(self) -> float:
+        return max((abs(a - b) for a, b in zip(self.stored, self.again, strict=False)), default=0.0)
+
+
+def replay_trial(
+    trial: FrozenTrial,
+    study_info: StudyInfo,
+    *,
+    data_root: Path | None,
+    device: str,
+    on_epoch: Callable[[int, float, float | None], None],
+) -> Replay:
+    """Train `trial` again for as many epochs as it has reports; `on_epoch` gets epoch, now, then.
+
+    Raises RefusedError when the trial holds no configuration or the data are others.
+    """
+    if "config" not in trial.user_attrs:
+        raise RefusedError(
+            f"trial {trial.number} is {trial.state.name.lower()} and holds no configuration to replay; "
+            "only finished trials do"
+        )
+    import torch
+
+    from search.training.config import TrialConfig
+    from search.training.data import load_dataset
+    from search.training.device import device_name, parse_device, to_device
+    from search.training.fit import EpochResult, fit
+
+    attrs = trial.user_attrs
+    data = load_dataset(study_info.fingerprint.dataset, data_root)
+    if data.fingerprint.content_hash != attrs["data_hash"]:
+        raise RefusedError(
+            f"trial {trial.number} was trained on data {attrs['data_hash']}, found "
+            f"{data.fingerprint.content_hash}; name the same file with --data-root"
+        )
+    torch.set_num_threads(attrs["threads"])
+    where = parse_device(device)
+    stored = [trial.intermediate_values[step] for step in sorted(trial.intermediate_values)]
+    again: list[float] = []
+
+    def collect(result: EpochResult) -> None:
+        again.append(result.val_macro_f1)
+        then = stored[result.epoch - 1] if result.epoch <= len(stored) else None
+        on_epoch(result.epoch, result.val_macro_f1, then)
+
+    class Enough(Exception):
+        pass
+
+    def stop_with_the_trial(result: EpochResult) -> None:
+        collect(result)
+        if len(again) == len(stored):  # a pruned trial ended before its configuration would
+            raise Enough
+
+    with contextlib.suppress(Enough):
+        fit(
+            TrialConfig.model_validate(attrs["config"]),
+            to_device(data, where),
+            seed=attrs["seed"],
+            on_epoch=stop_with_the_trial,
+            precision=attrs["precision"],
+        )
+    now = {**versions(), "device": device_name(where)}
+    then = {**attrs["versions"], "device": attrs["device"]}
+    differs = [
+        f"{key} {then.get(key)} then, {now[key]} now" for key in now if then.get(key) != now[key]
+    ]
+    return Replay(stored, again, differs)

@@ -1,0 +1,272 @@
+"""The database: opened safely, locked where it must be, waited for when it goes away.
+
+SQLite serves one machine, PostgreSQL many. Optuna's storage is used as it is; what it leaves open is
+settled here: WAL and a long busy timeout on SQLite, a small pre-pinged pool on PostgreSQL, one lock
+per database around creation and around each claim (a file lock, an advisory lock), and bounded
+patience with an outage.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote, quote_plus
+
+import filelock
+import optuna
+import sqlalchemy as sa
+import tenacity
+from optuna.storages import BaseStorage, RDBStorage
+from sqlalchemy.exc import SQLAlchemyError
+
+from search import env
+from search.errors import StorageError
+
+DEFAULT_URL = "sqlite:///bloodsearch.db"
+_USE = "use sqlite:///FILE.db or postgresql+psycopg://USER@HOST/DATABASE"
+BUSY_TIMEOUT_S = 60.0
+LOCK_TIMEOUT_S = 120.0
+# Any fixed number: PostgreSQL's advisory locks are named by 64 bits, per database.
+ADVISORY_KEY = 0x626C6F6F64736561
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """One process's way into the database."""
+
+    url: sa.URL
+    optuna: BaseStorage
+    """Cached, as Optuna's own `get_storage` makes it: uncached reads cost seconds at 3,000 trials."""
+    engine: sa.Engine
+    remove_session: Callable[[], None]
+
+    @property
+    def shown(self) -> str:
+        """The address without its password, for messages and records."""
+        return shown(self.url)
+
+    @property
+    def full_url(self) -> str:
+        """The address with its password: for a child's environment only, never for a message."""
+        return self.url.render_as_string(hide_password=False)
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        return Path(self.url.database or "") if self.url.get_backend_name() == "sqlite" else None
+
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """The one lock of this database, held while a trial changes hands. Released by a crash."""
+        return _lock(self.url, self.engine)
+
+    def now(self) -> sa.ColumnElement[float]:
+        """The database's clock in seconds, so that workers' clocks need not agree."""
+        if self.sqlite_path is not None:
+            return sa.literal_column("(julianday('now') - 2440587.5) * 86400.0", sa.Float)
+        return sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()), sa.Float)
+
+    def close(self) -> None:
+        self.remove_session()
+        self.engine.dispose()
+
+
+def parse_url(text: str) -> sa.URL:
+    """A checked storage address. Raises StorageError; the message never holds a password."""
+    try:
+        url = sa.make_url(text)
+        backend = url.get_backend_name()
+    except (sa.exc.ArgumentError, ValueError):
+        raise StorageError(f"the storage address is not a database URL; {_USE}") from None
+    if "@" in (url.host or ""):
+        raise StorageError("an @ in the password of a storage address has to be written as %40")
+    if backend == "postgresql":
+        # SQLAlchemy 2.0 took psycopg2 for a bare "postgresql://", 2.1 takes psycopg 3
+        return url.set(drivername="postgresql+psycopg")
+    if backend != "sqlite":
+        raise StorageError(f"{url.drivername} is not supported; {_USE}")
+    if url.host or url.username or url.password or url.port:
+        raise StorageError(f"an SQLite database has no host and no user; {_USE}")
+    if not url.database or url.database == ":memory:":
+        raise StorageError(
+            "an in-memory SQLite database cannot be shared by workers; use sqlite:///FILE.db"
+        )
+    return url.set(drivername="sqlite", database=os.path.abspath(url.database))
+
+
+def shown(url: sa.URL) -> str:
+    """`url` without its passwords, for messages and records."""
+    hidden = dict.fromkeys(_secret_options(url), "HIDDEN")
+    return url.update_query_dict(hidden).render_as_string(hide_password=True)
+
+
+def _secret_options(url: sa.URL) -> list[str]:
+    """libpq's other places for a password: ?password=, ?sslpassword=."""
+    return [key for key in url.query if "password" in key.lower()]
+
+
+def open_storage(text: str, *, create: bool) -> Storage:
+    """Open the database at `text`; with `create`, make its tables first if it has none.
+
+    Raises StorageError when it cannot be reached, is not Optuna's, or does not exist.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # its messages repeat ours
+    url = parse_url(text)
+    if url.get_backend_name() == "sqlite":
+        _check_sqlite_path(Path(url.database or ""), create)
+    probe = sa.create_engine(url, **_engine_options(url, look_only=True))
+    try:
+        with _lock(url, probe) if create else contextlib.nullcontext():
+            _check_owner(probe, shown(url), create)
+            rdb = RDBStorage(
+                url.render_as_string(hide_password=False),
+                engine_kwargs=_engine_options(url),
+                skip_table_creation=not create,
+            )
+        return Storage(url, optuna.storages.get_storage(rdb), rdb.engine, rdb.remove_session)
+    except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError, RuntimeError) as error:
+        raise StorageError(
+            f"cannot use {shown(url)}: {redact(_reason(error), url)}; "
+            "mend the address, or name another database with --storage"
+        ) from None
+    finally:
+        probe.dispose()
+
+
+def _check_owner(engine: sa.Engine, where: str, create: bool) -> None:
+    tables = set(sa.inspect(engine).get_table_names())
+    if "version_info" in tables:
+        return
+    if not create:
+        raise StorageError(f"{where} holds no studies; `bloodsearch optimize` creates one")
+    if tables:
+        raise StorageError(
+            f"{where} belongs to another program (it holds the table {min(tables)}); "
+            "name another database with --storage"
+        )
+
+
+def retry_outage(
+    operation: Callable[[], T],
+    *,
+    limit_s: float | None = None,
+    give_up: Callable[[], bool] = lambda: False,
+) -> T:
+    """Run `operation`, again with back-off while the database is away, at most `limit_s` seconds
+    ($BLOODSEARCH_OUTAGE_S without it).
+
+    `operation` must be safe to repeat. Raises StorageError when the time is over or `give_up()`
+    says so (a signal came).
+    """
+
+    def told(state: tenacity.RetryCallState) -> None:
+        if state.attempt_number == 2:
+            _log.warning("the storage does not answer; waiting for it")
+
+    limit = env.outage_s() if limit_s is None else limit_s
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(is_outage),
+        wait=tenacity.wait_random_exponential(multiplier=0.1, max=5),
+        stop=lambda state: give_up() or tenacity.stop_after_delay(limit)(state),
+        before_sleep=told,
+        reraise=True,
+    )
+    try:
+        return retrying(operation)
+    except Exception as error:
+        if is_outage(error):
+            raise StorageError(f"the storage did not answer: {_reason(error)}") from None
+        raise
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether waiting may help: a lost connection, a locked file, a lock not granted."""
+    if isinstance(error, optuna.exceptions.StorageInternalError | filelock.Timeout):
+        return True
+    return isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError)
+
+
+def redact(text: str, url: sa.URL) -> str:
+    """`text` without the passwords of `url`, as they are and as an address spells them."""
+    given = (url.query[key] for key in _secret_options(url))
+    values = [v for value in given for v in ((value,) if isinstance(value, str) else value)]
+    for secret in filter(None, [url.password, *values]):
+        for spelling in (secret, quote(secret), quote_plus(secret)):
+            text = text.replace(spelling, "***")
+    return text
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of the innermost database error, which says what happened."""
+    cause = getattr(error, "orig", None) or error.__cause__ or error
+    lines = str(getattr(cause, "orig", None) or cause).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def _check_sqlite_path(path: Path, create: bool) -> None:
+    try:
+        path.exists()
+    except OSError as error:  # no way into the folder, a name of 300 letters
+        raise StorageError(
+            f"{path} cannot be used ({error.strerror}); name another database with --storage"
+        ) from None
+    if path.is_dir():
+        raise StorageError(f"{path} is a folder; name a file, e.g. sqlite:///{path}/bloodsearch.db")
+    if not path.exists() and not create:
+        raise StorageError(f"{path} does not exist; `bloodsearch optimize` creates it")
+    if not path.parent.is_dir():
+        raise StorageError(f"the folder {path.parent} does not exist; create it first")
+    if path.exists() and not path.is_file():
+        raise StorageError(f"{path} is no regular file; name another database with --storage")
+    target = path if path.exists() else path.parent
+    if not os.access(target, os.W_OK):
+        raise StorageError(f"no permission to write {target}; name another database with --storage")
+
+
+def _engine_options(url: sa.URL, *, look_only: bool = False) -> dict[str, object]:
+    if url.get_backend_name() != "sqlite":
+        return {
+            # a worker needs one connection to work and one for its beat
+            "pool_size": 2,
+            "max_overflow": 2,
+            "pool_pre_ping": True,
+            "connect_args": {"connect_timeout": 10, "application_name": "bloodsearch"},
+        }
+    path = url.database or ""
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+        if look_only:  # the database may be another program's: leave its journal as it is
+            return connection
+        # The default journal costs an fsync per commit: 3-20 ms per reported epoch, against
+        # 0.5-0.8 ms so. A power cut may lose the last commits, a killed process none.
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        return connection
+
+    return {"creator": connect}
+
+
+@contextlib.contextmanager
+def _lock(url: sa.URL, engine: sa.Engine) -> Iterator[None]:
+    if url.get_backend_name() == "sqlite":
+        with filelock.FileLock(f"{url.database}.lock", timeout=LOCK_TIMEOUT_S):
+            yield
+        return
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text(f"SET lock_timeout = '{int(LOCK_TIMEOUT_S * 1000)}ms'"))
+        connection.execute(sa.select(sa.func.pg_advisory_lock(ADVISORY_KEY)))
+        try:
+            yield
+        finally:
+            # a lost connection has released the lock already
+            with contextlib.suppress(SQLAlchemyError):
+                connection.execute(sa.select(sa.func.pg_advisory_unlock(ADVISORY_KEY)))
+                connection.execute(sa.text("RESET lock_timeout"))

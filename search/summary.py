@@ -1,0 +1,40 @@
+"""A study in one dictionary: what `optimize --json` and `status --json` promise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from search.leases import Leases
+from search.storage import Storage
+from search.study import info
+
+
+def summarize(storage: Storage, study: optuna.Study) -> dict[str, Any]:
+    """Counts by state, the best complete trial, and the seconds that finished trials took."""
+    counts = Leases(storage, study).counts()
+    trials = study.get_trials(deepcopy=False)
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    best = max(complete, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
+    stored = info(study)
+    return {
+        "study": study.study_name,
+        "storage": storage.shown,
+        "dataset": stored.fingerprint.dataset,
+        "provenance": stored.fingerprint.provenance,
+        "n_trials": stored.n_trials,
+        "complete": counts[TrialState.COMPLETE],
+        "pruned": counts[TrialState.PRUNED],
+        "failed": counts[TrialState.FAIL],
+        "running": counts[TrialState.RUNNING],
+        "waiting": counts[TrialState.WAITING],
+        "best_value": best.value if best else None,
+        "best_trial": best.number if best else None,
+        "best_params": best.user_attrs.get("params", best.params) if best else None,
+        "seconds": round(
+            sum(t.duration.total_seconds() for t in trials if t.state.is_finished() and t.duration),
+            2,
+        ),
+    }

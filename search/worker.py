@@ -1,0 +1,287 @@
+"""One worker process: claim a trial, train it, finish it, until the study's budget is spent.
+
+Started by the supervisor or by `bloodsearch worker`. Ends with 0 (budget spent), 130 (drained),
+4 (the storage stayed away) or 1 (three failures in a row).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import optuna
+import psutil
+from optuna.trial import TrialState
+
+from search import env
+from search.ask import suggest_at_once
+from search.errors import BloodsearchError, Interrupted
+from search.leases import Leases, Verdict
+from search.liveness import Identity, own_identity
+from search.outcome import Hooks, LostLease, Trainer
+from search.registry import BEAT_S
+from search.storage import Storage, is_outage, open_storage, retry_outage
+from search.study import StudyInfo, info, load, make_pruner, trial_sampler
+from search.training.endings import Drained
+
+MAX_FAILURES_IN_A_ROW = 3
+POLL_S = 0.25
+EXIT_DRAINED = 130
+EXIT_RECYCLE = 75
+"""Asks the supervisor for a fresh process in this one's place."""
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    storage_url: str
+    study_name: str
+    device: str
+    """The torch device as this process sees it."""
+    slot: str
+    """The device as the machine calls it: a worker pinned to cuda:3 sees it as cuda:0."""
+    threads: int
+    data_root: Path | None
+    n_trials: int | None
+    """The study's total of finished trials; None: what the last `optimize` asked for."""
+
+
+class Recycle(Exception):
+    """This process has grown past its memory limit and holds no trial."""
+
+
+class Drain:
+    """Set once, by a signal, by `bloodsearch stop` or by the supervisor's death."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def __call__(self) -> bool:
+        return self._event.is_set()
+
+    def request(self) -> None:
+        self._event.set()
+
+    def wait(self, seconds: float) -> None:
+        self._event.wait(seconds)
+
+    def on_signals(self) -> None:
+        """SIGINT and SIGTERM ask for a drain; a second one ends the process at once."""
+
+        def handle(number: int, frame: object) -> None:
+            if self():
+                os._exit(EXIT_DRAINED)
+            self.request()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, handle)
+
+    def on_closed_stdin(self) -> None:
+        """Drain when standard input closes: the supervisor holds its other end and has died."""
+
+        def watch() -> None:
+            with contextlib.suppress(OSError, ValueError):
+                while os.read(0, 1024):
+                    pass
+            self.request()
+
+        threading.Thread(target=watch, daemon=True).start()
+
+
+class Beat:
+    """Tells the storage every few seconds that this worker lives, from a thread of its own.
+
+    An outage does not end it: it goes on trying. `lost` is set when the storage no longer knows
+    the worker, because others took it for dead.
+    """
+
+    def __init__(self, leases: Leases, worker: Identity, drain: Drain) -> None:
+        self._leases, self._worker, self._drain = leases, worker, drain
+        self._done = threading.Event()
+        self.lost = threading.Event()
+
+    def run(self) -> None:
+        while not self._done.wait(BEAT_S):
+            try:
+                known, drain = self._leases.beat(self._worker)
+            except Exception as error:
+                if not is_outage(error):
+                    _log.warning("beat: %s", type(error).__name__)
+                continue
+            if not known:
+                self.lost.set()
+            if drain:
+                self._drain.request()
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        thread = threading.Thread(target=self.run, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._done.set()
+            thread.join(timeout=1)
+
+
+MakeTrainer = Callable[[StudyInfo, WorkerSettings], Trainer]
+
+
+def torch_trainer(study_info: StudyInfo, settings: WorkerSettings) -> Trainer:
+    # torch comes in here, after the supervisor has set the device and the thread counts
+    from search.objective import TorchTrainer
+
+    return TorchTrainer(
+        study_info,
+        device=settings.device,
+        threads=settings.threads,
+        data_root=settings.data_root,
+    )
+
+
+def run_worker(
+    settings: WorkerSettings, drain: Drain, make_trainer: MakeTrainer = torch_trainer
+) -> None:
+    """Work until the budget is spent.
+
+    Raises Recycle when the process should be replaced, Interrupted when drained, StorageError when
+    the storage stayed away, BloodsearchError
+    after three failed trials in a row.
+    """
+    storage = open_storage(settings.storage_url, create=False)
+    study = load(storage, settings.study_name)
+    _Worker(settings, storage, study, drain, make_trainer).run()
+
+
+class _Worker:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        storage: Storage,
+        study: optuna.Study,
+        drain: Drain,
+        make_trainer: MakeTrainer,
+    ) -> None:
+        self.settings, self.storage, self.study, self.drain = settings, storage, study, drain
+        self.info: StudyInfo = info(study)
+        self.leases = Leases(storage, study)
+        self.me = own_identity(settings.slot)
+        self.beat = Beat(self.leases, self.me, drain)
+        self.pruner = make_pruner(self.info.study_file)
+        self.make_trainer = make_trainer
+        self.failures = 0
+
+    def run(self) -> None:
+        self.trainer = self.make_trainer(self.info, self.settings)
+        self._persist(lambda: self.leases.register(self.me))
+        try:
+            with self.beat.running():
+                while not self.drain():
+                    if self._step() is Verdict.SPENT:
+                        return
+            raise Interrupted("drained; the same command goes on")
+        finally:
+            with contextlib.suppress(Exception):
+                self.leases.unregister(self.me)
+            self.storage.close()
+
+    def _step(self) -> Verdict | None:
+        """Claim and run one trial; Verdict when there was none."""
+        if self.beat.lost.is_set():
+            self._persist(lambda: self.leases.register(self.me))
+            self.beat.lost.clear()
+        claimed = retry_outage(self._claim, give_up=self.drain)
+        if isinstance(claimed, Verdict):
+            if claimed is Verdict.WAIT:
+                self.drain.wait(POLL_S)
+            return claimed
+        try:
+            self._run(claimed)
+            _check_memory()
+        except BaseException:
+            with contextlib.suppress(Exception):
+                self.leases.release(self.me, claimed)
+            raise
+        return None
+
+    def _claim(self) -> int | Verdict:
+        n_trials = self.settings.n_trials or self.study.user_attrs.get("n_trials") or 0
+        may_create = self.info.kind == "search" and self.info.study_file.search.sampler in (
+            "tpe",
+            "random",
+        )
+        return self.leases.claim(self.me, n_trials, may_create=may_create)
+
+    def _run(self, trial_id: int) -> None:
+        number = self.storage.optuna.get_trial_number_from_id(trial_id)
+        self.study.sampler = trial_sampler(self.info.study_file, number)
+        trial = optuna.Trial(self.study, trial_id)
+
+        def report(epoch: int, value: float) -> None:
+            if not self._persist(lambda: self.leases.report(self.me, trial_id, epoch, value)):
+                raise LostLease
+
+        hooks = Hooks(
+            should_stop=lambda: self.drain() or self.beat.lost.is_set(),
+            suggest=lambda trial, file: suggest_at_once(self.storage.engine, trial, file),
+            report=report,
+            persist=self._persist,
+            warn=_log.warning,
+        )
+        try:
+            outcome = self.trainer(trial, self.pruner, checkpoint_folder(self.storage), hooks)
+        except (Drained, LostLease):
+            self._persist(lambda: self.leases.release(self.me, trial_id))
+            return
+
+        self._persist(
+            lambda: self.leases.finish(
+                self.me, trial_id, outcome.state, outcome.value, outcome.attrs
+            )
+        )
+        self._count_failure(number, outcome.state, outcome.attrs)
+
+    def _count_failure(self, number: int, state: TrialState, attrs: dict[str, Any]) -> None:
+        if state is not TrialState.FAIL:
+            self.failures = 0
+            return
+        self.failures += 1
+        _log.warning("trial %d failed: %s", number, attrs["stop_reason"])
+        if self.failures >= MAX_FAILURES_IN_A_ROW:
+            raise BloodsearchError(
+                f"this worker retires after {self.failures} failures in a row, the last one in "
+                f"trial {number}: {attrs['stop_reason']}; `bloodsearch show {number}` has the traceback"
+            )
+
+    def _persist(self, write: Callable[[], T]) -> T:
+        return retry_outage(write, give_up=self.drain)
+
+
+def _check_memory() -> None:
+    if psutil.Process().memory_info().rss > env.worker_mb() * 2**20:
+        raise Recycle
+
+
+def checkpoint_folder(storage: Storage) -> Path:
+    """Where this machine keeps checkpoints: beside an SQLite file, else in the current folder."""
+    if configured := env.checkpoints():
+        return configured
+    path = storage.sqlite_path
+    return Path(f"{path}.checkpoints") if path else Path("bloodsearch-checkpoints").absolute()
+
+
+def configure_logging() -> None:
+    """One line per message on standard error."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="bloodsearch: %(message)s", force=True
+    )

@@ -1,0 +1,196 @@
+"""The supervisor: one worker process per slot, restarted when it dies, drained on a signal.
+
+It never imports torch. Its children learn their device and thread counts from the environment before
+they import anything, get the storage's address the same way (a command line is visible to all), and
+drain when it dies, because it holds the other end of their standard input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from search.errors import BloodsearchError, Interrupted, StorageError
+from search.leases import Leases
+from search.slots import Slot
+from search.storage import retry_outage
+from search.worker import EXIT_RECYCLE
+
+DRAIN_S = 20.0
+"""How long children may take to give their trials back before they are killed."""
+TICK_S = 0.25
+MAX_BACKOFF_S = 30.0
+MAX_DEATHS_IN_A_ROW = 6
+"""Deaths of one slot, with no trial finished in between, before it stays empty."""
+
+
+@dataclass(slots=True)
+class _Child:
+    slot: Slot
+    process: subprocess.Popen[bytes] | None = None
+    deaths: int = 0
+    finished_at_death: int = 0
+    restart_at: float = 0.0
+    retired: int | None = None
+    """Exit code with which this slot ended for good."""
+
+
+@dataclass(slots=True)
+class Supervisor:
+    leases: Leases
+    slots: list[Slot]
+    n_trials: int
+    data_root: Path | None = None
+    timeout_s: float | None = None
+    on_tick: Callable[[], None] = lambda: None
+    # -P: a user's own models.py or search.py in the current folder must not be imported
+    program: tuple[str, ...] = (sys.executable, "-P", "-m", "search", "worker-process")
+    _signals: int = field(default=0, init=False)
+    _children: list[_Child] = field(default_factory=list, init=False)
+
+    def run(self) -> bool:
+        """Keep the slots busy until the budget is spent; False if the time was over first.
+
+        Raises Interrupted when drained by a signal or by `bloodsearch stop`, BloodsearchError when
+        all workers retired.
+        """
+        self._children = [_Child(slot) for slot in self.slots]
+        deadline = None if self.timeout_s is None else time.monotonic() + self.timeout_s
+        with self._handling_signals():
+            try:
+                for child in self._children:
+                    self._start(child)
+                while any(child.retired is None for child in self._children):
+                    time.sleep(TICK_S)
+                    if self._signals:
+                        raise Interrupted("interrupted; the same command goes on where it stopped")
+                    if deadline is not None and time.monotonic() > deadline:
+                        return False
+                    for child in self._children:
+                        self._look_after(child)
+                    self.on_tick()
+            finally:
+                self._drain()
+        self._judge()
+        return True
+
+    def _start(self, child: _Child) -> None:
+        child.process = subprocess.Popen(
+            self._command(child.slot),
+            stdin=subprocess.PIPE,
+            env=self._environment(child.slot),
+            # a terminal's Ctrl-C reaches the supervisor alone, which then drains its children once
+            start_new_session=True,
+        )
+
+    def _command(self, slot: Slot) -> list[str]:
+        command = [*self.program, self.leases.study.study_name]
+        command += ["--device", slot.device, "--slot", slot.label, "--threads", str(slot.threads)]
+        command += ["--trials", str(self.n_trials)]
+        if self.data_root is not None:
+            command += ["--data-root", str(self.data_root)]
+        return command
+
+    def _environment(self, slot: Slot) -> dict[str, str]:
+        url = self.leases.storage.full_url
+        return {**os.environ, **slot.environment(), "BLOODSEARCH_STORAGE": url}
+
+    def _look_after(self, child: _Child) -> None:
+        if child.retired is not None:
+            return
+        if child.process is None:
+            if time.monotonic() >= child.restart_at:
+                self._start(child)
+            return
+        code = child.process.poll()
+        if code is None:
+            return
+        _close(child.process)
+        child.process = None
+        if code == EXIT_RECYCLE:
+            self._start(child)
+        elif code >= 0:
+            child.retired = code
+        else:
+            self._after_death(child, -code)
+
+    def _after_death(self, child: _Child, number: int) -> None:
+        """A signal ended the child: put its trial back at once, restart it later and later."""
+        retry_outage(self.leases.reclaim, give_up=lambda: self._signals > 0)
+        finished = sum(n for state, n in self.leases.counts().items() if state.is_finished())
+        child.deaths = child.deaths + 1 if finished == child.finished_at_death else 1
+        child.finished_at_death = finished
+        if child.deaths >= MAX_DEATHS_IN_A_ROW:
+            child.retired = 1
+            print(
+                f"bloodsearch: the worker on {child.slot.label} died {child.deaths} times "
+                f"in a row (signal {number}); its slot stays empty",
+                file=sys.stderr,
+            )
+            return
+        delay = min(MAX_BACKOFF_S, 0.25 * 2 ** (child.deaths - 1))
+        child.restart_at = time.monotonic() + delay
+        print(
+            f"bloodsearch: a worker on {child.slot.label} died (signal {number}); "
+            "its trial went back, a new one starts",
+            file=sys.stderr,
+        )
+
+    def _judge(self) -> None:
+        """All slots are empty: was it because the work is done?"""
+        counts = self.leases.counts()
+        codes = [child.retired for child in self._children]
+        if all(code == 0 for code in codes):
+            return
+        if Interrupted.exit_code in codes:
+            raise Interrupted("drained by `bloodsearch stop`; the same command goes on")
+        n_finished = sum(n for state, n in counts.items() if state.name in ("COMPLETE", "PRUNED"))
+        if n_finished >= self.n_trials:
+            return
+        if StorageError.exit_code in codes:
+            raise StorageError("the workers lost the storage; the same command goes on")
+        raise BloodsearchError(
+            "all workers retired, see the messages above; "
+            f"{n_finished} of {self.n_trials} trials are finished, the same command goes on"
+        )
+
+    def _drain(self) -> None:
+        """Ask all children to stop, kill those that do not, put back what they held."""
+        running = [child.process for child in self._children if child.process is not None]
+        for process in running:
+            process.terminate()
+        deadline = time.monotonic() + DRAIN_S
+        for process in running:
+            while process.poll() is None:
+                if self._signals > 1 or time.monotonic() > deadline:
+                    process.kill()
+                    process.wait()
+                time.sleep(0.02)
+            _close(process)
+        with contextlib.suppress(StorageError):
+            retry_outage(self.leases.reclaim, limit_s=5)
+
+    @contextlib.contextmanager
+    def _handling_signals(self) -> Iterator[None]:
+        def count(number: int, frame: object) -> None:
+            self._signals += 1
+
+        previous = {n: signal.signal(n, count) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for n, handler in previous.items():
+                signal.signal(n, handler)
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    """Our end of an ended child's standard input."""
+    if process.stdin is not None:
+        process.stdin.close()

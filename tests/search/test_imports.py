@@ -1,0 +1,312 @@
+"""Rules about who may import what, read from the source: the layers, the sealed test split, the start-up."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from search.training import data
+
+ROOT = Path(data.__file__).parents[2]
+PACKAGES = ("search", "models", "studies")
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+TREES = {
+    module_name(path): ast.parse(path.read_text(encoding="utf-8"))
+    for package in PACKAGES
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+
+
+def type_checking_only(tree: ast.Module) -> set[ast.AST]:
+    """Nodes under `if TYPE_CHECKING:`: they do not run."""
+    return {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+
+
+def imports(module: str) -> Iterator[str]:
+    """Full names of what `module` imports, within functions too: "search.storage.Storage", "torch"."""
+    tree = TREES[module]
+    skipped = type_checking_only(tree)
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative import in line {node.lineno}"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def below(name: str, *prefixes: str) -> bool:
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def own(name: str) -> bool:
+    return below(name, *PACKAGES)
+
+
+def third_party(module: str) -> set[str]:
+    roots = {name.split(".")[0] for name in imports(module) if not own(name)}
+    return roots - set(sys.stdlib_module_names)
+
+
+def test_all_three_packages_were_found() -> None:
+    assert {"search.cli", "search.training.fit", "models.cnn", "studies.schema"} <= set(TREES)
+    assert "search.training.data.load_dataset" in set(imports("search.replay"))
+    assert {"torch", "numpy"} <= third_party("search.training.fit")
+
+
+# The layers, from the bottom; a module belongs to the longest prefix that fits, and imports its own
+# layer and those below. The errors and the names of environment
+# variables are below all of `search`.
+LAYERS: list[tuple[str, ...]] = [
+    ("models", "studies", "search.errors", "search.env", "search.__version__"),
+    ("search.training",),
+    ("search",),  # study, storage, workers, objective, ...
+    ("search.evaluation",),
+    ("search.summary", "search.replay", "search.checks", "search.dashboard"),  # for the commands
+    ("search.cli", "search.__main__"),
+]
+
+
+def layer(name: str) -> int:
+    fitting = [
+        (len(prefix), number)
+        for number, prefixes in enumerate(LAYERS)
+        for prefix in prefixes
+        if below(name, prefix)
+    ]
+    return max(fitting)[1]
+
+
+@pytest.mark.parametrize("module", TREES)
+def test_imports_point_down(module: str) -> None:
+    upwards = [name for name in imports(module) if own(name) and layer(name) > layer(module)]
+    assert not upwards
+
+
+@pytest.mark.parametrize(
+    ("package", "allowed_own", "allowed_other"),
+    [
+        ("models", ("models",), {"torch", "pydantic"}),
+        ("studies", ("studies",), {"pydantic"}),
+        (
+            "search.training",
+            ("search.training", "search.errors", "search.env", "models"),
+            {"torch", "numpy", "pydantic"},
+        ),
+    ],
+)
+def test_what_the_lower_packages_know(
+    package: str, allowed_own: tuple[str, ...], allowed_other: set[str]
+) -> None:
+    for module in TREES:
+        if below(module, package):
+            for name in imports(module):
+                assert not own(name) or below(name, *allowed_own), f"{module} imports {name}"
+            assert third_party(module) <= allowed_other, module
+
+
+@pytest.mark.parametrize(
+    ("library", "users"),
+    [
+        ("typer", ("search.cli",)),
+        ("rich", ("search.cli",)),
+        ("sklearn", ("search.evaluation",)),
+        ("optuna_dashboard", ("search.dashboard", "search.checks")),
+        ("waitress", ("search.dashboard",)),
+    ],
+)
+def test_libraries_with_one_place(library: str, users: tuple[str, ...]) -> None:
+    for module in TREES:
+        if library in third_party(module):
+            assert below(module, *users), f"{module} imports {library}"
+    assert any(library in third_party(module) for module in TREES)
+
+
+def test_studies_and_configurations_can_be_read_without_torch() -> None:
+    for module in ("models.config", "search.training.config", "search.errors"):
+        assert "torch" not in third_party(module)
+
+
+# --- the test split is sealed ---
+
+DATA = "search.training.data"
+FINAL = "search.evaluation.final"
+
+
+def mentions(module: str, name: str) -> bool:
+    """Whether a name, an attribute, an import or a string of `module` is `name`; docstrings are none."""
+    for node in ast.walk(TREES[module]):
+        found = {
+            ast.Name: lambda n: n.id,
+            ast.Attribute: lambda n: n.attr,
+            ast.alias: lambda n: n.name,
+            ast.FunctionDef: lambda n: n.name,
+            ast.Constant: lambda n: n.value,
+        }.get(type(node))
+        if found is not None and found(node) == name:
+            return True
+    return False
+
+
+def strings(module: str) -> Iterator[str]:
+    docstrings = {
+        node.body[0].value
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(TREES[module]):
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and node not in docstrings
+        ):
+            yield node.value
+
+
+def test_only_the_final_evaluation_opens_the_test_split() -> None:
+    users = {module for module in TREES if mentions(module, "open_test_split")}
+    assert users == {DATA, FINAL}
+    calls = [
+        node
+        for node in ast.walk(TREES[FINAL])
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "open_test_split"
+    ]
+    assert len(calls) == 1
+
+
+def test_the_test_arrays_are_named_in_one_module() -> None:
+    for module in TREES:
+        for text in strings(module):
+            if "test_images" in text or "test_labels" in text:
+                assert module == DATA, text
+    # ... and built from the split's name there: nobody else reads the archive
+    for function in ("_read_split", "_read_array", "_open_archive"):
+        assert {module for module in TREES if mentions(module, function)} == {DATA}
+
+
+def test_the_synthetic_test_split_is_drawn_in_one_place() -> None:
+    users = {module for module in TREES if mentions(module, "make_split")}
+    assert users == {DATA, "search.training.synthetic"}
+    opener = next(
+        node
+        for node in ast.walk(TREES[DATA])
+        if isinstance(node, ast.FunctionDef) and node.name == "open_test_split"
+    )
+    in_opener = set(ast.walk(opener))
+    for node in ast.walk(TREES[DATA]):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("make_split", "_read_split"):
+            assert isinstance(split := node.args[-1], ast.Constant), "a split by its literal name"
+            assert (split.value == "test") == (node in in_opener)
+
+
+def test_nobody_reads_npz_files_past_the_data_module() -> None:
+    for module in TREES:
+        if module != DATA:
+            assert not any(below(name, "zipfile", "numpy.lib") for name in imports(module)), module
+            for node in ast.walk(TREES[module]):
+                if isinstance(node, ast.Call):
+                    assert ast.unparse(node.func) not in ("np.load", "numpy.load"), module
+
+
+def test_loading_a_file_reads_no_test_array(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sizes = {"train": 12, "val": 9, "test": 8}
+    arrays = {f"{split}_labels": np.zeros((n, 1), np.uint8) for split, n in sizes.items()}
+    arrays |= {f"{s}_images": np.ones((n, 28, 28, 3), np.uint8) for s, n in sizes.items()}
+    np.savez(tmp_path / data.FILE_NAME, **arrays)  # type: ignore[arg-type]
+    monkeypatch.setattr(data, "N_IMAGES", sizes)
+    read: list[str] = []
+    original = data._read_array
+
+    def record(path: Path, archive: zipfile.ZipFile, member: str) -> data.Array:
+        read.append(member)
+        return original(path, archive, member)
+
+    monkeypatch.setattr(data, "_read_array", record)
+    data.load_dataset("bloodmnist", tmp_path)
+    assert len(read) == 4
+    assert not [member for member in read if member.startswith("test")]
+
+
+# --- the command answers at once ---
+
+HEAVY = ("torch", "medmnist", "sklearn", "scipy", "optuna", "sqlalchemy", "numpy")
+
+
+def loaded(code: str) -> set[str]:
+    """Which of HEAVY a fresh interpreter has loaded after running `code`."""
+    report = f"import json, sys; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+    found = subprocess.run(
+        [sys.executable, "-P", "-c", f"{code}\n{report}"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(json.loads(found.stdout.splitlines()[-1]))
+
+
+def run_command(*args: str) -> str:
+    return f"""
+from search.cli import main
+try:
+    main({list(args)!r})
+except SystemExit as exit:
+    assert not exit.code, exit.code
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import search.cli",
+        run_command("--help"),
+        run_command("--version"),
+        run_command("optimize", "--help"),
+        run_command("studies"),
+        run_command("studies", "show", "bloodmnist"),
+        "import studies, models, search.training.config",
+    ],
+    ids=["import", "help", "version", "optimize-help", "studies", "studies-show", "configs"],
+)
+def test_nothing_heavy_is_loaded_by(code: str) -> None:
+    assert loaded(code) == set()
+
+
+def test_a_heavy_import_would_be_seen() -> None:
+    assert loaded("import numpy") == {"numpy"}
+
+
+def test_reading_a_database_needs_no_torch() -> None:
+    # what `status` and `leaderboard` load
+    code = "import search.storage, search.study, search.summary, search.evaluation.selection"
+    assert not {"torch", "sklearn", "medmnist", "scipy"} & loaded(code)
+
+
+def test_supervising_workers_needs_no_torch() -> None:
+    assert not {"torch", "sklearn", "medmnist"} & loaded("import search.workers, search.worker")

@@ -1,0 +1,221 @@
+"""Claims, leases and reclaims on both kinds of database."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+
+import optuna
+import psutil
+import pytest
+import sqlalchemy as sa
+from optuna.trial import TrialState
+
+from search.leases import MAX_DEATHS, Leases, Verdict
+from search.liveness import Identity, own_identity
+from search.registry import LEASE_S
+from search.tables import leases_table, workers_table
+
+
+@pytest.fixture
+def worker(leases: Leases) -> Identity:
+    me = own_identity("cpu")
+    leases.register(me)
+    return me
+
+
+@pytest.fixture
+def dead_worker(leases: Leases) -> Identity:
+    """A registered worker whose process has ended."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    created = psutil.Process(process.pid).create_time()
+    process.communicate(b"\n")
+    gone = dataclasses.replace(
+        own_identity("cpu"), worker_id="gone", pid=process.pid, pid_started=created
+    )
+    leases.register(gone)
+    return gone
+
+
+def states(leases: Leases) -> list[str]:
+    return [trial.state.name for trial in leases.study.get_trials(deepcopy=False)]
+
+
+def claim(leases: Leases, worker: Identity, n: int = 10, may_create: bool = True) -> int | Verdict:
+    return leases.claim(worker, n, may_create=may_create)
+
+
+def report(leases: Leases, trial_id: int, value: float) -> None:
+    leases.storage.optuna.set_trial_intermediate_value(trial_id, 1, value)
+
+
+def test_claim_creates_a_running_trial_with_a_lease(leases: Leases, worker: Identity) -> None:
+    trial_id = claim(leases, worker)
+    assert isinstance(trial_id, int)
+    assert states(leases) == ["RUNNING"]
+    assert leases.holds(worker, trial_id)
+
+
+def test_budget_counts_complete_and_pruned_but_not_failed(leases: Leases, worker: Identity) -> None:
+    for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL):
+        trial_id = claim(leases, worker, 3)
+        report(leases, trial_id, 0.25)
+        assert leases.finish(worker, trial_id, state, 0.5 if state is TrialState.COMPLETE else None)
+    assert isinstance(claim(leases, worker, 3), int)  # the failed one is made up for
+    assert claim(leases, worker, 3) is Verdict.WAIT  # 2 finished and 1 running fill the budget
+    assert claim(leases, worker, 2) is Verdict.SPENT
+
+
+def test_pruned_trial_keeps_its_last_reported_value(leases: Leases, worker: Identity) -> None:
+    trial_id = claim(leases, worker)
+    report(leases, trial_id, 0.25)
+    leases.finish(worker, trial_id, TrialState.PRUNED, None)
+    assert leases.study.trials[0].value == 0.25
+
+
+def test_waiting_trials_come_first_and_in_order(leases: Leases, worker: Identity) -> None:
+    leases.study.enqueue_trial({"arch": "mlp"})
+    leases.study.enqueue_trial({"arch": "cnn"})
+    first, second, third = (claim(leases, worker) for _ in range(3))
+    assert first < second < third
+    assert [t.system_attrs.get("fixed_params") for t in leases.study.trials] == [
+        {"arch": "mlp"},
+        {"arch": "cnn"},
+        None,
+    ]
+
+
+def test_without_creation_the_queue_is_the_budget(leases: Leases, worker: Identity) -> None:
+    leases.study.enqueue_trial({"arch": "mlp"})
+    trial_id = claim(leases, worker, may_create=False)
+    assert isinstance(trial_id, int)
+    assert claim(leases, worker, may_create=False) is Verdict.WAIT
+    leases.finish(worker, trial_id, TrialState.COMPLETE, 0.5)
+    assert claim(leases, worker, may_create=False) is Verdict.SPENT
+
+
+def test_released_trial_goes_back_with_its_parameters(leases: Leases, worker: Identity) -> None:
+    trial_id = claim(leases, worker)
+    optuna.Trial(leases.study, trial_id).set_user_attr("family", "mlp")
+    report(leases, trial_id, 0.3)
+    leases.release(worker, trial_id)
+    assert states(leases) == ["WAITING"]
+    assert claim(leases, worker) == trial_id
+    trial = leases.study.trials[0]
+    assert trial.intermediate_values == {1: 0.3}
+    assert trial.user_attrs["family"] == "mlp"
+
+
+def test_dead_process_is_reclaimed_at_once(
+    leases: Leases, worker: Identity, dead_worker: Identity
+) -> None:
+    trial_id = claim(leases, dead_worker)
+    assert leases.reclaim() == 1
+    assert states(leases) == ["WAITING"]
+    assert [w.worker_id for w in leases.workers()] == [worker.worker_id]
+    assert claim(leases, worker) == trial_id
+
+
+def test_reused_pid_is_not_taken_for_the_worker(leases: Leases) -> None:
+    impostor = dataclasses.replace(own_identity("cpu"), worker_id="old", pid_started=1.0)
+    leases.register(impostor)
+    claim(leases, impostor)
+    assert leases.reclaim() == 1
+
+
+def test_living_process_is_not_robbed(leases: Leases, worker: Identity) -> None:
+    trial_id = claim(leases, worker)
+    assert leases.reclaim() == 0
+    assert leases.holds(worker, trial_id)
+
+
+def set_beat_age(leases: Leases, worker: Identity, age_s: float) -> None:
+    with leases.storage.engine.begin() as db:
+        db.execute(
+            sa.update(workers_table)
+            .where(workers_table.c.worker_id == worker.worker_id)
+            .values(beat=leases.storage.now() - age_s)
+        )
+
+
+@pytest.mark.parametrize(("age_s", "n_reclaimed"), [(LEASE_S - 20, 0), (LEASE_S + 1, 1)])
+def test_other_hosts_are_judged_by_their_beat(
+    leases: Leases, age_s: float, n_reclaimed: int
+) -> None:
+    far = dataclasses.replace(own_identity("cpu"), worker_id="far", host="elsewhere", pid=1)
+    leases.register(far)
+    claim(leases, far)
+    set_beat_age(leases, far, age_s)
+    assert leases.reclaim() == n_reclaimed
+
+
+def test_other_container_of_this_host_is_judged_by_its_beat(leases: Leases) -> None:
+    me = own_identity("cpu")
+    boot = me.boot_id.split("/")[0]
+    neighbour = dataclasses.replace(me, worker_id="next", boot_id=f"{boot}/1", pid=2**22 - 1)
+    leases.register(neighbour)
+    claim(leases, neighbour)
+    assert leases.reclaim() == 0
+
+
+def test_earlier_boot_is_dead(leases: Leases) -> None:
+    old = dataclasses.replace(own_identity("cpu"), worker_id="old", boot_id="other/1")
+    leases.register(old)
+    claim(leases, old)
+    assert leases.reclaim() == 1
+
+
+def test_running_trial_without_a_lease_is_put_back(leases: Leases, worker: Identity) -> None:
+    """The claim died between Optuna's row and ours."""
+    leases.storage.optuna.create_new_trial(leases.study_id)
+    assert leases.reclaim() == 1
+    assert states(leases) == ["WAITING"]
+
+
+def test_trial_that_kills_its_workers_is_failed(leases: Leases, dead_worker: Identity) -> None:
+    for _ in range(MAX_DEATHS):
+        leases.register(dead_worker)
+        claim(leases, own_identity("cpu"))  # whoever claims, reclaims first
+        with leases.storage.engine.begin() as db:
+            db.execute(sa.update(leases_table).values(worker_id=dead_worker.worker_id))
+    leases.reclaim()
+    trial = leases.study.trials[0]
+    assert trial.state is TrialState.FAIL
+    assert trial.user_attrs["stop_reason"] == "poison: 3 workers died on it"
+
+
+def test_lost_trial_cannot_be_finished_or_released(
+    leases: Leases, worker: Identity, dead_worker: Identity
+) -> None:
+    trial_id = claim(leases, dead_worker)
+    assert claim(leases, worker) == trial_id
+    assert not leases.finish(dead_worker, trial_id, TrialState.COMPLETE, 0.9)
+    leases.release(dead_worker, trial_id)
+    assert states(leases) == ["RUNNING"]
+    assert leases.holds(worker, trial_id)
+
+
+def test_beat_reports_registration_and_drain(leases: Leases, worker: Identity) -> None:
+    set_beat_age(leases, worker, 30)
+    assert leases.beat(worker) == (True, False)
+    assert leases.workers()[0].beat_age_s < 5
+    assert leases.request_drain() == 1
+    assert leases.beat(worker) == (True, True)
+    leases.unregister(worker)
+    assert leases.beat(worker) == (False, False)
+
+
+def test_workers_shows_what_they_hold(leases: Leases, worker: Identity) -> None:
+    trial_id = claim(leases, worker)
+    (status,) = leases.workers()
+    assert (status.pid, status.device, status.trial_id) == (os.getpid(), "cpu", trial_id)
+
+
+def test_claims_do_not_see_other_studies(leases: Leases, worker: Identity) -> None:
+    other = optuna.create_study(storage=leases.storage.optuna, study_name="other")
+    other.enqueue_trial({"x": 1})
+    trial_id = claim(leases, worker, 1)
+    assert leases.storage.optuna.get_trial(trial_id).number == 0
+    assert claim(leases, worker, 1) is Verdict.WAIT

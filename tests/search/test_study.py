@@ -1,0 +1,142 @@
+"""Studies are made whole and resumed only as what they were."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from tests_support import FINGERPRINT, tiny_study
+
+from search.errors import RefusedError, StorageError, UsageError
+from search.storage import Storage
+from search.study import (
+    create_or_resume,
+    default_name,
+    derive_seed,
+    info,
+    load,
+    trial_sampler,
+)
+from search.training.data import Fingerprint
+
+
+def test_resumed_study_is_the_same(storage: Storage) -> None:
+    first = create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
+    again = create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
+    assert first._study_id == again._study_id
+    stored = info(again)
+    assert stored.study_file == tiny_study()
+    assert stored.fingerprint == FINGERPRINT
+    assert again.metric_names == ["val_macro_f1"]
+
+
+def test_other_space_is_refused_with_the_difference(storage: Storage) -> None:
+    create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
+    other = tiny_study(training={"epochs": 4, "final_epochs": 3})
+    with pytest.raises(RefusedError, match=r"training\.epochs: 3 there, 4 here"):
+        create_or_resume(storage, "tiny", other, FINGERPRINT)
+
+
+def test_budget_and_description_do_not_make_another_study(storage: Storage) -> None:
+    create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
+    again = tiny_study(description="words", search={"trials": 7})
+    create_or_resume(storage, "tiny", again, FINGERPRINT)
+
+
+def test_other_data_are_refused(storage: Storage) -> None:
+    create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
+    other = dataclasses.replace(FINGERPRINT, content_hash="1" * 32)
+    with pytest.raises(RefusedError, match="content hash"):
+        create_or_resume(storage, "tiny", tiny_study(), other)
+
+
+def test_same_data_from_another_file_go_on(storage: Storage) -> None:
+    """The official file and a rebuilt one with equal pixels are the same data."""
+    official = Fingerprint("bloodmnist", "official", "2" * 32)
+    create_or_resume(storage, "tiny", tiny_study(), official)
+    unofficial = dataclasses.replace(official, provenance="unofficial")
+    create_or_resume(storage, "tiny", tiny_study(), unofficial)
+
+
+def test_half_made_study_is_made_again(storage: Storage) -> None:
+    """Its creator was killed between two writes."""
+    study = create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
+    study.enqueue_trial({})
+    storage.optuna.set_study_user_attr(study._study_id, "ready", False)
+    again = create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
+    assert again.trials == []
+    assert again.user_attrs["ready"] is True
+
+
+def test_foreign_study_is_left_alone(storage: Storage) -> None:
+    study = optuna.create_study(study_name="theirs", storage=storage.optuna)
+    study.enqueue_trial({"x": 1})
+    with pytest.raises(StorageError, match="not made by bloodsearch"):
+        create_or_resume(storage, "theirs", tiny_study(), FINGERPRINT)
+    with pytest.raises(StorageError, match="not made by bloodsearch"):
+        load(storage, "theirs")
+    assert len(study.trials) == 1
+
+
+def test_missing_study_names_those_there_are(storage: Storage) -> None:
+    create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
+    with pytest.raises(StorageError, match=r"no study 'big' in .*; there: tiny"):
+        load(storage, "big")
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 121, "a b", "é", "a\n"])
+def test_names_that_are_no_folder_names(storage: Storage, name: str) -> None:
+    with pytest.raises(UsageError, match="study name"):
+        create_or_resume(storage, name, tiny_study(), FINGERPRINT)
+
+
+def test_baselines_are_queued_once_and_first(storage: Storage) -> None:
+    params = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_width": 8}
+    file = tiny_study(baselines=[{"name": "known", "params": params}])
+    for _ in range(2):
+        study = create_or_resume(storage, "tiny", file, FINGERPRINT)
+    (trial,) = study.trials
+    assert trial.state is TrialState.WAITING
+    assert trial.user_attrs == {"point": params, "baseline": "known"}
+    # inside the space: the sampler will learn from it
+    assert trial.system_attrs["fixed_params"] == {"arch": "mlp", "lr": 1e-3, "mlp_width": 8}
+
+
+def test_baseline_that_makes_no_configuration_is_named(storage: Storage) -> None:
+    file = tiny_study(baselines=[{"name": "bad", "params": {"arch": "mlp"}}])
+    with pytest.raises(UsageError, match="baseline bad: the parameter optimizer is missing"):
+        create_or_resume(storage, "tiny", file, FINGERPRINT)
+
+
+def test_grid_is_queued_whole(storage: Storage) -> None:
+    space = {"arch": ["mlp", "cnn"], "optimizer": "adam", "lr": [1e-3, 1e-2], "mlp_width": [8, 16]}
+    file = tiny_study(search={"sampler": "grid"}, space=space)
+    study = create_or_resume(storage, "tiny", file, FINGERPRINT)
+    points = [tuple(sorted(t.user_attrs["point"].items())) for t in study.trials]
+    assert len(points) == len(set(points)) == 2 * 2 + 2  # mlp_width belongs to MLPs alone
+
+
+def test_each_trial_samples_from_its_own_stream() -> None:
+    file = tiny_study(search={"sampler": "random"})
+    study = optuna.create_study()
+
+    def first_value(number: int) -> float:
+        study.sampler = trial_sampler(file, number)
+        return study.ask().suggest_float("lr", 0, 1)
+
+    values = [first_value(number) for number in range(20)]
+    assert len(set(values)) == 20
+    assert first_value(3) == values[3]  # and can be repeated
+
+
+def test_seeds_depend_on_every_part() -> None:
+    assert derive_seed(0, "train", 1) == derive_seed(0, "train", 1)
+    assert len({derive_seed(s, k, n) for s in (0, 1) for k in "ab" for n in (0, 1)}) == 8
+    assert all(0 <= derive_seed(i) < 2**31 for i in range(1000))
+
+
+def test_synthetic_studies_carry_another_name() -> None:
+    assert default_name(tiny_study(), "bloodmnist") == "tiny"
+    assert default_name(tiny_study(), "synthetic") == "tiny-synthetic"
