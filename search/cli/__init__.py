@@ -1,0 +1,67 @@
+"""The `bloodsearch` command. Each command parses, calls the library and shows what came back.
+
+Nothing here imports torch, medmnist or scikit-learn: `--help` and `status` answer at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import typer
+
+from search.cli import commands
+from search.cli.output import message
+from search.errors import BloodsearchError, UsageError
+from studies import StudyFileError
+
+app = commands.build_app()
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run a command line and exit with its code; a mistake costs one line, not a traceback."""
+    args = sys.argv[1:] if args is None else args
+    debug = "--debug" in args
+    logging.captureWarnings(not debug)  # library warnings are not for users
+    try:
+        code = app(args=args or ["--help"], prog_name="bloodsearch", standalone_mode=False)
+    except Exception as error:
+        if debug:
+            raise
+        message(_one_line(error))
+        code = _exit_code(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, StudyFileError):
+        return UsageError.exit_code
+    if isinstance(error, BloodsearchError | typer.TyperException):
+        return error.exit_code
+    return 4 if _is_database_error(error) else 1
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, typer.TyperException):
+        return f"{error.format_message()} (`--help` shows the options)"
+    if isinstance(error, BloodsearchError | StudyFileError):
+        return str(error)
+    if isinstance(error, typer.Abort):
+        return "aborted"
+    if _is_database_error(error):
+        cause = error.__cause__ if type(error).__name__ == "StorageInternalError" else None
+        return (
+            f"the storage failed: {_first_line(cause or error)}; `bloodsearch doctor` looks at it"
+        )
+    text = _first_line(error)
+    return f"unexpected error, {type(error).__name__}: {text} (--debug shows the traceback)"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0][:300]
+
+
+def _is_database_error(error: Exception) -> bool:
+    # without importing SQLAlchemy for a typo in an option
+    modules = {cls.__module__.split(".")[0] for cls in type(error).__mro__}
+    return "sqlalchemy" in modules or type(error).__name__ == "StorageInternalError"

@@ -1,0 +1,79 @@
+"""`bloodsearch data`: fetch BloodMNIST, or describe the data that are there."""
+
+from __future__ import annotations
+
+import os
+
+import rich.progress
+import typer
+
+from search.cli import output
+from search.cli.options import DataRootOption, DatasetChoice, DatasetOption, DebugOption, JsonOption
+
+app = typer.Typer(help="Fetch or describe the data.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("fetch")
+def fetch_data(data_root: DataRootOption = None, debug: DebugOption = False) -> None:
+    """Download BloodMNIST (40 MB), checked before it takes its place."""
+    from search.training.data import default_root, load_dataset
+    from search.training.download import fetch
+
+    root = data_root or default_root()
+    if os.path.exists(root / "bloodmnist.npz"):
+        found = load_dataset("bloodmnist", root).fingerprint
+        output.line(f"{root / 'bloodmnist.npz'} is there already: {found.describe()}")
+        return
+    with rich.progress.Progress(
+        rich.progress.TextColumn("bloodmnist.npz"),
+        rich.progress.BarColumn(),
+        rich.progress.DownloadColumn(),
+        rich.progress.TransferSpeedColumn(),
+        console=output.stderr,
+        disable=not output.stderr.is_terminal,
+    ) as progress:
+        task = progress.add_task("", total=None)
+        path = fetch(
+            root, progress=lambda done, total: progress.update(task, completed=done, total=total)
+        )
+    output.line(f"{path}: the official file")
+
+
+@app.command("describe")
+def describe(
+    dataset: DatasetOption = DatasetChoice.bloodmnist,
+    data_root: DataRootOption = None,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Provenance, content hash and class counts of the train and validation splits."""
+    import numpy as np
+
+    from search.training.data import CLASS_NAMES, N_IMAGES, load_dataset
+
+    found = load_dataset(dataset.value, data_root)
+    counts = {
+        split: np.bincount(labels, minlength=len(CLASS_NAMES)).tolist()
+        for split, labels in (("train", found.train_labels), ("val", found.val_labels))
+    }
+    if json:
+        output.as_json(
+            {
+                "dataset": found.fingerprint.dataset,
+                "provenance": found.fingerprint.provenance,
+                "content_hash": found.fingerprint.content_hash,
+                "n_images": N_IMAGES,
+                "classes": list(CLASS_NAMES),
+                "class_counts": counts,
+            }
+        )
+        return
+    output.line(f"{found.fingerprint.describe()}, content hash {found.fingerprint.content_hash}")
+    output.line(
+        ", ".join(f"{split} {n}" for split, n in N_IMAGES.items()) + " images of 28 x 28 x 3"
+    )
+    output.table(
+        ["class", "train#", "validation#"],
+        zip(CLASS_NAMES, counts["train"], counts["val"], strict=True),
+    )
+    output.line("the test split is sealed: only `bloodsearch final-eval` opens it")

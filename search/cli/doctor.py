@@ -1,0 +1,42 @@
+"""`bloodsearch doctor`: what this installation has, and what is wrong with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from search.cli import output
+from search.cli.options import DataRootOption, DebugOption, JsonOption, StorageOption, storage_url
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def doctor(
+    storage: StorageOption = None,
+    data_root: DataRootOption = None,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Check packages, devices, data and storage; exit code 1 if something is wrong."""
+    from search.checks import run_checks
+
+    root: Path | None = data_root
+    checks = run_checks(storage_url(storage), root)
+    if json:
+        output.as_json(
+            {
+                "checks": [
+                    {"name": c.name, "ok": c.ok, "found": c.found, "fix": c.fix} for c in checks
+                ]
+            }
+        )
+    else:
+        for check in checks:
+            mark = {True: "ok     ", False: "WRONG  ", None: "note   "}[check.ok]
+            output.line(f"{mark}{check.name}: {check.found}")
+            if check.fix:
+                output.line(f"       {check.fix}")
+    if any(check.ok is False for check in checks):
+        raise typer.Exit(1)

@@ -1,0 +1,236 @@
+"""`bloodsearch optimize`: run or resume a search until the study holds N finished trials."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from search.cli import output
+from search.cli.options import (
+    DataRootOption,
+    DatasetChoice,
+    DatasetOption,
+    DebugOption,
+    DevicesOption,
+    JsonOption,
+    NameOption,
+    PerDeviceOption,
+    SetOption,
+    StorageOption,
+    StudyArgument,
+    WorkersOption,
+    storage_url,
+    study_file,
+)
+from search.cli.progress import Progress
+from search.errors import Interrupted, UsageError
+from studies import DEFAULT_STUDY
+
+if TYPE_CHECKING:
+    import optuna
+
+    from search.storage import Storage
+    from studies import StudyFile
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a search needs, as the command line or the demo asks for it."""
+
+    study: StudyFile
+    n_trials: int
+    storage: str
+    name: str | None = None
+    dataset: str = "bloodmnist"
+    data_root: Path | None = None
+    workers: str = "auto"
+    devices: str = "auto"
+    per_device: int = 1
+    timeout_s: float | None = None
+    quiet: bool = False
+    create_only: bool = False
+
+
+def optimize(
+    study: StudyArgument = DEFAULT_STUDY,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            "--trials",
+            min=1,
+            max=1_000_000,
+            help="The study's total of finished trials to reach.",
+        ),
+    ] = None,
+    storage: StorageOption = None,
+    name: NameOption = None,
+    dataset: DatasetOption = DatasetChoice.bloodmnist,
+    data_root: DataRootOption = None,
+    workers: WorkersOption = "auto",
+    devices: DevicesOption = "auto",
+    workers_per_device: PerDeviceOption = 1,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="Epochs of a trial: training.epochs.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", min=0, help="Stop after SECONDS; resumable.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="The search's seed.")] = None,
+    set_: SetOption = None,
+    create_only: Annotated[
+        bool,
+        typer.Option("--create-only", help="Make the study and its budget, run nothing."),
+    ] = False,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Run or resume a search until the study holds N finished trials.
+
+    The same command goes on where it stopped; a larger N adds the difference.
+
+    Example: bloodsearch optimize --trials 100
+    """
+    overrides = list(set_ or [])
+    overrides += [] if epochs is None else [f"training.epochs={epochs}"]
+    overrides += [] if seed is None else [f"search.seed={seed}"]
+    file = study_file(study, overrides)
+    n_trials = trials or file.search.trials
+    if n_trials is None:
+        raise UsageError(f"--trials is missing; the study file {study} sets no search.trials")
+    request = Request(
+        study=file,
+        n_trials=n_trials,
+        storage=storage_url(storage),
+        name=name,
+        dataset=dataset.value,
+        data_root=data_root,
+        workers=workers,
+        devices=devices,
+        per_device=workers_per_device,
+        timeout_s=timeout,
+        quiet=json,
+        create_only=create_only,
+    )
+    search(request, as_json=json, command=_command(study, storage, name, dataset))
+
+
+def search(request: Request, *, as_json: bool, command: str) -> tuple[Storage, optuna.Study]:
+    """Do what `request` asks and show the result; `command` is what to type for more."""
+    from search.leases import Leases
+    from search.slots import plan_slots
+    from search.storage import open_storage
+    from search.study import check_name, check_points, create_or_resume, default_name
+    from search.training.data import load_dataset
+    from search.workers import Supervisor
+
+    started = time.monotonic()
+    slots = plan_slots(request.devices, request.workers, request.per_device)
+    name = default_name(request.study, request.dataset) if request.name is None else request.name
+    check_name(name)  # before a database is made for it
+    check_points(request.study)
+    fingerprint = load_dataset(request.dataset, request.data_root).fingerprint  # type: ignore[arg-type]
+    opened = open_storage(request.storage, create=True)
+    study = create_or_resume(opened, name, request.study, fingerprint)
+    study.set_user_attr("n_trials", request.n_trials)
+    if request.create_only:
+        _show_created(opened, study, time.monotonic() - started, as_json, command)
+        return opened, study
+    if not request.quiet:
+        output.message(
+            f"study {name} on {fingerprint.describe()}, {len(slots)} "
+            f"worker{'s' * (len(slots) > 1)} on {', '.join(sorted({s.label for s in slots}))}, "
+            f"storage {opened.shown}"
+        )
+    leases = Leases(opened, study)
+    with Progress(study, request.n_trials, quiet=request.quiet) as progress:
+        supervisor = Supervisor(
+            leases,
+            slots,
+            request.n_trials,
+            data_root=request.data_root,
+            timeout_s=request.timeout_s,
+            on_tick=progress.update,
+        )
+        try:
+            supervisor.run()
+        except Interrupted:
+            progress.update()
+            _show(opened, study, time.monotonic() - started, as_json, command, done=False)
+            raise
+        progress.update()
+    _show(opened, study, time.monotonic() - started, as_json, command, done=True)
+    return opened, study
+
+
+def _summary(
+    storage: Storage, study: optuna.Study, seconds: float, as_json: bool
+) -> dict[str, Any] | None:
+    """The study's summary to be shown as text, or None after it was printed as JSON."""
+    from search.summary import summarize
+
+    summary = summarize(storage, study)
+    if not as_json:
+        return summary
+    output.as_json({**summary, "elapsed_seconds": round(seconds, 2)})
+    return None
+
+
+def _show_created(
+    storage: Storage, study: optuna.Study, seconds: float, as_json: bool, command: str
+) -> None:
+    summary = _summary(storage, study, seconds, as_json)
+    if summary is None:
+        return
+    output.line(
+        f"study {study.study_name} in {storage.shown} is ready: "
+        f"{summary['complete'] + summary['pruned']} of {summary['n_trials']} trials finished"
+    )
+    output.line(f"next: bloodsearch worker{command}   bloodsearch status{command}")
+
+
+def _show(
+    storage: Storage,
+    study: optuna.Study,
+    seconds: float,
+    as_json: bool,
+    command: str,
+    *,
+    done: bool,
+) -> None:
+    summary = _summary(storage, study, seconds, as_json)
+    if summary is None:
+        return
+    output.line(
+        f"{summary['complete']} complete, {summary['pruned']} pruned, {summary['failed']} failed "
+        f"in {output.duration(seconds)}"
+    )
+    if summary["best_value"] is not None:
+        output.line(
+            f"best validation macro-F1 {summary['best_value']:.4f} (trial {summary['best_trial']}): "
+            f"{output.short_params(summary['best_params'])}"
+        )
+    if done:
+        output.line(f"next: bloodsearch leaderboard{command}   bloodsearch final-eval{command}")
+
+
+def _command(study: str, storage: str | None, name: str | None, dataset: DatasetChoice) -> str:
+    """The arguments that name this study in the next command."""
+    parts: list[Any] = [] if study == DEFAULT_STUDY else [study]
+    parts += [] if storage is None else ["--storage", _shown(storage)]
+    if name is not None:
+        parts += ["--name", name]
+    elif dataset is DatasetChoice.synthetic:
+        parts += ["--name", f"{study_file(study).name}-synthetic"]
+    return "".join(f" {shlex.quote(str(part))}" for part in parts)
+
+
+def _shown(storage: str) -> str:
+    from search.storage import parse_url, shown
+
+    url = parse_url(storage)
+    return storage if url.get_backend_name() == "sqlite" else shown(url)

@@ -1,0 +1,71 @@
+"""`bloodsearch replay`: train a trial again from its stored seed and compare the curve."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from search.cli import output
+from search.cli.options import (
+    DataRootOption,
+    DebugOption,
+    JsonOption,
+    NameOption,
+    StorageOption,
+    StudyArgument,
+    find_study,
+)
+from search.errors import UsageError
+from studies import DEFAULT_STUDY
+
+
+def replay(
+    trial: Annotated[int, typer.Argument(min=0, help="The trial's number.")],
+    study: StudyArgument = DEFAULT_STUDY,
+    storage: StorageOption = None,
+    name: NameOption = None,
+    data_root: DataRootOption = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, mps or cuda:N.")] = "cpu",
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Train a trial again from its stored seed and compare the curve. Changes nothing."""
+    from search.replay import replay_trial
+    from search.study import info
+
+    _, found = find_study(study, storage, name)
+    trials = {t.number: t for t in found.get_trials(deepcopy=False)}
+    if trial not in trials:
+        raise UsageError(
+            f"the study {found.study_name!r} has no trial {trial}; it has {len(trials)}"
+        )
+
+    def show(epoch: int, now: float, then: float | None) -> None:
+        if not json:
+            before = "  -   " if then is None else f"{then:.4f}"
+            mark = "" if now == then else "  differs"
+            output.stderr.print(f"epoch {epoch:>3}  stored {before}  again {now:.4f}{mark}")
+
+    result = replay_trial(
+        trials[trial], info(found), data_root=data_root, device=device, on_epoch=show
+    )
+    if json:
+        output.as_json(
+            {
+                "study": found.study_name,
+                "trial": trial,
+                "identical": result.identical,
+                "largest_difference": result.largest_difference,
+                "stored": result.stored,
+                "again": result.again,
+                "differs": result.differs,
+            }
+        )
+        return
+    if result.identical:
+        output.line(f"trial {trial}: the same curve, {len(result.again)} epochs, bit for bit")
+        return
+    output.line(f"trial {trial}: the curves differ by up to {result.largest_difference:.4f}")
+    for difference in result.differs:
+        output.line(f"  {difference}")

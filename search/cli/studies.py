@@ -1,0 +1,110 @@
+"""`bloodsearch studies`: the study files that ship, one of them, a new one to edit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.cli import output
+from search.cli.options import DebugOption, JsonOption
+from search.errors import UsageError
+from studies import DEFAULT_STUDY, PARAMETERS, load_study_file, shipped_names, shipped_text
+
+app = typer.Typer(
+    help="The study files that ship, and what each is for.",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def list_studies(
+    context: typer.Context, json: JsonOption = False, debug: DebugOption = False
+) -> None:
+    """The study files that ship, and what each is for."""
+    if context.invoked_subcommand is not None:
+        return
+    files = [(name, load_study_file(name)) for name in shipped_names()]
+    if json:
+        rows = [
+            {"name": n, "description": f.description, "space_hash": f.space_hash()}
+            for n, f in files
+        ]
+        output.as_json({"studies": rows})
+        return
+    output.table(
+        ["study", "what it is for", "sampler", "epochs#", "baselines#"],
+        [
+            (n, f.description, f.search.sampler, f.training.epochs, len(f.baselines))
+            for n, f in files
+        ],
+    )
+
+
+@app.command()
+def show(
+    name: str,
+    parameters: Annotated[
+        bool, typer.Option("--parameters", help="Explain every parameter a space can have.")
+    ] = False,
+    debug: DebugOption = False,
+) -> None:
+    """Print a study file that ships."""
+    output.line(shipped_text(name).rstrip())
+    if parameters:
+        output.line()
+        output.table(
+            ["parameter", "takes", "default", "exists when", "what it is"],
+            [
+                (
+                    key,
+                    found.allowed(),
+                    found.default,
+                    " and ".join(
+                        f"{k} = {' or '.join(map(str, v))}" for k, v in found.when.items()
+                    ),
+                    found.help,
+                )
+                for key, found in PARAMETERS.items()
+            ],
+        )
+
+
+@app.command()
+def new(
+    file: Annotated[Path, typer.Argument(help="The file to write, ending in .toml.")],
+    start: Annotated[
+        str, typer.Option("--from", help="The study file to start from.")
+    ] = DEFAULT_STUDY,
+    debug: DebugOption = False,
+) -> None:
+    """Write a commented study file to edit. Never overwrites one."""
+    if file.suffix != ".toml":
+        raise UsageError(f"{file}: a study file's name ends in .toml")
+    text = shipped_text(start)
+    named = text.replace(f'name = "{start}"', f'name = "{_safe(file.stem)}"', 1)
+    try:
+        with file.open("x", encoding="utf-8") as handle:
+            handle.write(_HEADER.format(file=file) + named)
+    except FileExistsError:
+        raise UsageError(f"{file} exists; choose another name or edit that one") from None
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written ({error.strerror})") from None
+    output.line(f"wrote {file}; run it with: bloodsearch optimize {file} --trials 20")
+
+
+_HEADER = """\
+# A study file. Run it with
+#   bloodsearch optimize {file} --trials 20
+# Every entry of [space] is a list of choices, a range {{low, high, log, step}} or one fixed value;
+# `bloodsearch studies show bloodmnist --parameters` explains every name. Changing the space makes another
+# study: give it another name.
+
+"""
+
+
+def _safe(stem: str) -> str:
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in stem)
+    return kept.lstrip("._-") or "study"

@@ -1,0 +1,109 @@
+"""`bloodsearch worker` joins a study, `stop` drains it; `worker-process` is what the supervisor starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.cli import output
+from search.cli.options import (
+    DataRootOption,
+    DebugOption,
+    DevicesOption,
+    NameOption,
+    PerDeviceOption,
+    StorageOption,
+    StudyArgument,
+    WorkersOption,
+    find_study,
+)
+from search.errors import Interrupted, UsageError
+from studies import DEFAULT_STUDY
+
+
+def worker(
+    study: StudyArgument = DEFAULT_STUDY,
+    storage: StorageOption = None,
+    name: NameOption = None,
+    data_root: DataRootOption = None,
+    workers: WorkersOption = "auto",
+    devices: DevicesOption = "auto",
+    workers_per_device: PerDeviceOption = 1,
+    debug: DebugOption = False,
+) -> None:
+    """Join a study from any machine until its budget is spent.
+
+    The budget is what the last `bloodsearch optimize` of the study asked for.
+
+    Example: bloodsearch worker bloodmnist --storage postgresql+psycopg://me@host/db
+    """
+    from search.leases import Leases
+    from search.slots import plan_slots
+    from search.workers import Supervisor
+
+    slots = plan_slots(devices, workers, workers_per_device)
+    opened, found = find_study(study, storage, name)
+    budget = found.user_attrs.get("n_trials")
+    if budget is None:
+        raise UsageError(
+            f"the study {found.study_name!r} has no budget yet; run `bloodsearch optimize --trials N`"
+        )
+    output.message(f"{len(slots)} workers join {found.study_name} until it has {budget} trials")
+    Supervisor(Leases(opened, found), slots, budget, data_root=data_root).run()
+    output.message(f"{found.study_name} has its {budget} trials")
+
+
+def stop(
+    study: StudyArgument = DEFAULT_STUDY,
+    storage: StorageOption = None,
+    name: NameOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Drain every worker of a study, wherever it runs. Their trials go back, resumable."""
+    from search.leases import Leases
+
+    opened, found = find_study(study, storage, name)
+    n_asked = Leases(opened, found).request_drain()
+    output.line(f"asked {n_asked} workers of {found.study_name} to stop; they do within seconds")
+
+
+def worker_process(
+    study_name: str,
+    device: Annotated[str, typer.Option()],
+    slot: Annotated[str, typer.Option()],
+    threads: Annotated[int, typer.Option(min=1)],
+    trials: Annotated[int, typer.Option(min=1)],
+    storage: Annotated[str, typer.Option(envvar="BLOODSEARCH_STORAGE", show_envvar=False)],
+    data_root: Annotated[Path | None, typer.Option()] = None,
+) -> None:
+    """One worker; started by the supervisor, which holds the other end of its standard input."""
+    from search.worker import (
+        EXIT_RECYCLE,
+        Drain,
+        Recycle,
+        WorkerSettings,
+        configure_logging,
+        run_worker,
+    )
+
+    drain = Drain()
+    drain.on_signals()
+    drain.on_closed_stdin()
+    configure_logging()
+    settings = WorkerSettings(
+        storage_url=storage,
+        study_name=study_name,
+        device=device,
+        slot=slot,
+        threads=threads,
+        data_root=data_root,
+        n_trials=trials,
+    )
+    try:
+        run_worker(settings, drain)
+    except Interrupted as drained:  # the supervisor tells the person at the terminal, once
+        raise typer.Exit(drained.exit_code) from None
+    except Recycle:
+        raise typer.Exit(EXIT_RECYCLE) from None

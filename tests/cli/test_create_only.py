@@ -1,0 +1,58 @@
+"""`bloodsearch optimize --create-only`: the study and its budget, and no worker."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from search.cli import main
+
+
+def run(*args: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(args))
+    return int(ended.value.code or 0)
+
+
+def create(url: str, n_trials: int, *extra: str) -> int:
+    return run(
+        "optimize",
+        "demo",
+        "--dataset",
+        "synthetic",
+        "--storage",
+        url,
+        "--trials",
+        str(n_trials),
+        "--create-only",
+        *extra,
+    )
+
+
+def test_the_study_is_made_and_nothing_runs(
+    storage_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert create(storage_url, 3, "--json") == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["study"] == "demo-synthetic"
+    assert made["n_trials"] == 3
+    assert [made[s] for s in ("complete", "pruned", "failed", "running")] == [0, 0, 0, 0]
+
+    # again, with a larger budget: the same study
+    assert create(storage_url, 5) == 0
+    assert "demo-synthetic" in (out := capsys.readouterr().out)
+    assert "0 of 5 trials finished" in out
+    assert run("status", "demo", "--storage", storage_url, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["n_trials"] == 5
+
+
+def test_it_prints_what_to_type_next(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert create(sqlite_url, 2, "--name", "mine") == 0
+    assert f"bloodsearch worker demo --storage {sqlite_url} --name mine" in capsys.readouterr().out
+
+
+def test_another_space_is_refused(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert create(sqlite_url, 2) == 0
+    assert create(sqlite_url, 2, "--epochs", "3") == 5
+    assert "training.epochs" in capsys.readouterr().err
