@@ -1,0 +1,184 @@
+"""Kills and signals during real training: the budget stays exact, curves go on as if nothing happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+import pytest
+from optuna.trial import TrialState
+
+from search.storage import open_storage
+from search.study import load
+
+STUDY = """
+name = "chaos"
+[search]
+seed = 3
+[training]
+epochs = 8
+final_epochs = 2
+[pruner]
+name = "none"
+[space]
+arch = "cnn"
+optimizer = "adamw"
+lr = { low = 1e-3, high = 1e-2, log = true }
+schedule = "one_cycle"
+augment = "dihedral"
+shift = 1
+batch_size = 1024
+cnn_width = [3, 4]
+cnn_norm = true
+cnn_head = "max"
+cnn_dropout = 0.2
+"""
+
+
+def start(folder: Path, storage: str, n_trials: int, workers: int = 1) -> subprocess.Popen[bytes]:
+    (folder / "chaos.toml").write_text(STUDY)
+    command = [sys.executable, "-P", "-m", "search", "optimize", "chaos.toml"]
+    command += ["--trials", str(n_trials), "--workers", str(workers), "--dataset", "synthetic"]
+    env = {
+        **os.environ,
+        "BLOODSEARCH_STORAGE": storage,
+        "BLOODSEARCH_CHECKPOINTS": str(folder / "checkpoints"),
+    }
+    output = (folder / "output.log").open("ab")
+    with output:
+        return subprocess.Popen(command, cwd=folder, env=env, stdout=output, stderr=output)
+
+
+def trials_of(url: str) -> Iterator[Any]:
+    """A function that gives the study's trials, without failing before it exists."""
+    opened: list[Any] = []
+
+    def trials() -> list[optuna.trial.FrozenTrial]:
+        try:
+            if not opened:
+                opened.append(open_storage(url, create=False))
+            return load(opened[0], "chaos-synthetic").trials
+        except Exception:
+            return []
+
+    yield trials
+    for storage in opened:
+        storage.close()
+
+
+@pytest.fixture
+def study(storage_url: str) -> Iterator[Any]:
+    yield from trials_of(storage_url)
+
+
+@pytest.fixture
+def sqlite_study(sqlite_url: str) -> Iterator[Any]:
+    yield from trials_of(sqlite_url)
+
+
+def wait_for(condition: Any, seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def workers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    try:
+        return [
+            p for p in psutil.Process(process.pid).children() if "worker-process" in p.cmdline()
+        ]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def in_training(study: Any) -> bool:
+    """Whether a trial is under way and has a few epochs behind it."""
+    return any(t.state is TrialState.RUNNING and len(t.intermediate_values) >= 2 for t in study())
+
+
+def assert_same_curve(folder: Path, storage: str, number: int) -> None:
+    """Replaying trains the trial without interruption: the curves must be equal bit for bit."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "search", "replay", str(number), "chaos-synthetic", "--json"],
+        cwd=folder,
+        env={**os.environ, "BLOODSEARCH_STORAGE": storage},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    result = json.loads(done.stdout)
+    assert result["identical"], result
+    assert len(result["again"]) == 8
+
+
+def test_killed_worker_is_replaced_and_its_trial_goes_on(
+    tmp_path: Path, storage_url: str, study: Any
+) -> None:
+    process = start(tmp_path, storage_url, 1)
+    wait_for(lambda: in_training(study))
+    (worker,) = workers_of(process)
+    worker.kill()
+    assert process.wait(120) == 0, (tmp_path / "output.log").read_text()
+    assert [t.state for t in study()] == [TrialState.COMPLETE]
+    assert [len(t.intermediate_values) for t in study()] == [8]
+    log = (tmp_path / "output.log").read_text()
+    assert "a worker on cpu died (signal 9)" in log
+    assert_same_curve(tmp_path, storage_url, 0)
+    assert not list((tmp_path / "checkpoints").rglob("*.pt"))  # pruned away when not needed
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_drains_within_seconds_and_the_command_goes_on(
+    tmp_path: Path, sqlite_url: str, sqlite_study: Any, number: signal.Signals
+) -> None:
+    study = sqlite_study
+    process = start(tmp_path, sqlite_url, 1)
+    wait_for(lambda: in_training(study))
+    process.send_signal(number)
+    assert process.wait(10) == 130
+    (trial,) = study()
+    assert trial.state is TrialState.WAITING
+    assert 2 <= len(trial.intermediate_values) < 8
+    assert start(tmp_path, sqlite_url, 1).wait(120) == 0
+    (trial,) = study()
+    assert trial.state is TrialState.COMPLETE
+    assert_same_curve(tmp_path, sqlite_url, 0)
+
+
+def test_killed_supervisor_takes_its_workers_along(
+    tmp_path: Path, sqlite_url: str, sqlite_study: Any
+) -> None:
+    storage_url, study = sqlite_url, sqlite_study
+    process = start(tmp_path, storage_url, 1)
+    wait_for(lambda: in_training(study))
+    workers = workers_of(process)
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(workers, timeout=15)
+    assert not alive
+    wait_for(lambda: all(t.state is TrialState.WAITING for t in study()), 10)
+    assert start(tmp_path, storage_url, 1).wait(120) == 0
+    assert [t.state for t in study()] == [TrialState.COMPLETE]
+
+
+def test_everything_killed_at_once(tmp_path: Path, sqlite_url: str, sqlite_study: Any) -> None:
+    storage_url, study = sqlite_url, sqlite_study
+    process = start(tmp_path, storage_url, 3, workers=2)
+    wait_for(lambda: in_training(study))
+    for victim in [*workers_of(process), psutil.Process(process.pid)]:
+        victim.kill()
+    process.wait()
+    wait_for(lambda: not workers_of(process), 10)
+    assert start(tmp_path, storage_url, 3, workers=2).wait(120) == 0
+    assert [t.state for t in study()] == [TrialState.COMPLETE] * 3
+    assert len({repr(t.params) for t in study()}) == 3
