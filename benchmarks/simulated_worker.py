@@ -1,0 +1,106 @@
+"""A worker whose trials sleep instead of training: real claims, leases, reports and signals.
+
+Takes the arguments of `worker-process`, so that the supervisor can start it, and its settings from the
+environment: SIM_EPOCHS, SIM_EPOCH_S (seconds each), SIM_LOG (a file that gets one line per claim),
+SIM_POISON (the number of a trial that kills its worker), SIM_BUG (one that raises).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import optuna
+from optuna.trial import TrialState
+
+from search.errors import BloodsearchError
+from search.outcome import Hooks, Outcome
+from search.pruning import FamilyPruner
+from search.study import StudyInfo
+from search.training.endings import Drained
+from search.worker import (
+    EXIT_RECYCLE,
+    Drain,
+    Recycle,
+    WorkerSettings,
+    configure_logging,
+    run_worker,
+)
+
+
+class SleepingTrainer:
+    """Reports a curve that depends on the parameters alone, one value per `SIM_EPOCH_S`."""
+
+    def __init__(self, study_info: StudyInfo, settings: WorkerSettings) -> None:
+        self.study_file = study_info.study_file
+        self.n_epochs = int(os.environ.get("SIM_EPOCHS", "3"))
+        self.epoch_s = float(os.environ.get("SIM_EPOCH_S", "0.01"))
+        self.log = os.environ.get("SIM_LOG")
+
+    def __call__(
+        self, trial: optuna.Trial, pruner: FamilyPruner, checkpoints: Path, hooks: Hooks
+    ) -> Outcome:
+        self._note(f"{trial.number} {os.getpid()}")
+        if os.environ.get("SIM_POISON") == str(trial.number):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if os.environ.get("SIM_BUG") in (str(trial.number), "all"):
+            return Outcome(TrialState.FAIL, None, {"stop_reason": "ValueError: a bug"})
+        reported = set(trial.storage.get_trial(trial._trial_id).intermediate_values)
+        params = trial.user_attrs.get("point") or hooks.suggest(trial, self.study_file)
+        trial.set_user_attr("family", params["arch"])
+        # crc32, not hash(): a string's hash differs from process to process
+        best = 0.5 + zlib.crc32(repr(sorted(params.items())).encode()) % 1000 / 2500
+        for epoch in range(1, self.n_epochs + 1):
+            deadline = time.monotonic() + self.epoch_s
+            while (left := deadline - time.monotonic()) > 0:
+                if hooks.should_stop():
+                    raise Drained
+                time.sleep(min(left, 0.02))
+            if epoch not in reported:
+                hooks.report(epoch, best * (1 - 0.5**epoch))
+        return Outcome(TrialState.COMPLETE, best, {"params": params, "epochs": self.n_epochs})
+
+    def _note(self, line: str) -> None:
+        if self.log:
+            with open(self.log, "a") as file:
+                file.write(line + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("study_name")
+    parser.add_argument("--device")
+    parser.add_argument("--slot")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--trials", type=int)
+    parser.add_argument("--data-root", type=Path)
+    args = parser.parse_args()
+    drain = Drain()
+    drain.on_signals()
+    drain.on_closed_stdin()
+    configure_logging()
+    settings = WorkerSettings(
+        storage_url=os.environ["BLOODSEARCH_STORAGE"],
+        study_name=args.study_name,
+        device=args.device,
+        slot=args.slot,
+        threads=args.threads,
+        data_root=args.data_root,
+        n_trials=args.trials,
+    )
+    try:
+        run_worker(settings, drain, make_trainer=SleepingTrainer)
+    except Recycle:
+        sys.exit(EXIT_RECYCLE)
+    except BloodsearchError as error:
+        print(f"bloodsearch: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()
