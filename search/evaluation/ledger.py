@@ -1,0 +1,102 @@
+"""The ledger: every opening of the test split, written down before it happens."""
+
+from __future__ import annotations
+
+import datetime
+import getpass
+import json
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from search import __version__
+from search.storage import Storage
+from search.tables import ledger_table, metadata
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """One row: who opened the test split, when, for what, and what came of it."""
+
+    opening: int
+    study_name: str
+    trial: int
+    n_replicates: int
+    opened_at: str
+    opened_by: str
+    forced: bool
+    result: dict[str, Any] | None
+
+
+def openings(storage: Storage, study_name: str | None = None) -> list[Opening]:
+    """The openings of one study, or of all studies in the storage, oldest first."""
+    if not sa.inspect(storage.engine).has_table(ledger_table.name):
+        return []
+    query = sa.select(ledger_table).order_by(ledger_table.c.opening)
+    if study_name is not None:
+        query = query.where(ledger_table.c.study_name == study_name)
+    with storage.engine.connect() as db:
+        return [
+            Opening(
+                row.opening,
+                row.study_name,
+                row.trial,
+                row.n_replicates,
+                row.opened_at,
+                row.opened_by,
+                row.forced,
+                json.loads(row.result_json) if row.result_json else None,
+            )
+            for row in db.execute(query)
+        ]
+
+
+def record_opening(
+    storage: Storage,
+    study_name: str,
+    *,
+    trial: int,
+    n_replicates: int,
+    data_hash: str,
+    forced: bool,
+) -> int:
+    """Write the row of an opening that is about to happen; returns its number.
+
+    An opening that then crashes stays on the record: the split may have been seen.
+    """
+    with storage.lock():
+        metadata.create_all(storage.engine)
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    row = sa.insert(ledger_table).values(
+        study_name=study_name,
+        trial=trial,
+        n_replicates=n_replicates,
+        data_hash=data_hash,
+        opened_at=now,
+        opened_by=f"{_user()}@{socket.gethostname()}"[:255],
+        forced=forced,
+        version=__version__,
+    )
+    with storage.engine.begin() as db:
+        key = db.execute(row).inserted_primary_key
+    assert key is not None
+    return int(key[0])
+
+
+def record_result(storage: Storage, opening: int, result: dict[str, Any]) -> None:
+    """Add to an opening what came of it."""
+    with storage.engine.begin() as db:
+        db.execute(
+            sa.update(ledger_table)
+            .where(ledger_table.c.opening == opening)
+            .values(result_json=json.dumps(result))
+        )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no passwd entry in a container
+        return "unknown"

@@ -1,0 +1,126 @@
+"""Choosing on validation: the leaderboard, the winner, and its replicates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from search.errors import RefusedError, UsageError
+from search.storage import Storage
+from search.study import StudyInfo, create_or_resume, derive_seed, enqueue
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A finished trial on the leaderboard."""
+
+    number: int
+    value: float | None
+    state: str
+    params: dict[str, Any]
+    epochs: int
+    seconds: float
+    family: str
+    baseline: str | None
+    n_parameters: int | None
+    stop_reason: str
+
+
+def standing(trial: FrozenTrial) -> Standing:
+    """What the leaderboard shows of a trial."""
+    attrs = trial.user_attrs
+    duration = trial.duration.total_seconds() if trial.duration else 0.0
+    return Standing(
+        number=trial.number,
+        value=trial.value,
+        state=trial.state.name.lower(),
+        params=dict(attrs.get("params", trial.params)),
+        epochs=int(attrs.get("epochs", len(trial.intermediate_values))),
+        seconds=round(duration, 2),
+        family=str(attrs.get("family", "")),
+        baseline=attrs.get("baseline"),
+        n_parameters=attrs.get("n_parameters"),
+        stop_reason=str(attrs.get("stop_reason", "")),
+    )
+
+
+def leaderboard(study: optuna.Study, top: int | None = None) -> list[Standing]:
+    """Finished trials, best first: complete ones by value, then pruned ones by their last value."""
+    states = (TrialState.COMPLETE, TrialState.PRUNED)
+    trials = study.get_trials(deepcopy=False, states=states)
+    order = sorted(
+        trials,
+        key=lambda t: (t.state is not TrialState.COMPLETE, -(t.value or 0.0), t.number),
+    )
+    return [standing(trial) for trial in order[:top]]
+
+
+def choose_winner(study: optuna.Study, number: int | None) -> FrozenTrial:
+    """The complete trial with the best validation macro-F1, or the one asked for.
+
+    Raises RefusedError when no trial is complete, UsageError when `number` names none.
+    """
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not complete:
+        raise RefusedError(
+            f"the study {study.study_name!r} has no complete trial yet; run `bloodsearch optimize`"
+        )
+    if number is None:
+        return max(complete, key=lambda trial: (trial.value or 0.0, -trial.number))
+    for trial in complete:
+        if trial.number == number:
+            return trial
+    raise UsageError(
+        f"trial {number} of {study.study_name!r} is not complete; `bloodsearch leaderboard` lists those"
+    )
+
+
+def replicate_study(
+    storage: Storage, study_info: StudyInfo, winner: FrozenTrial, n_replicates: int
+) -> tuple[optuna.Study, list[int]]:
+    """The study that holds the winner's replicates, with all of them queued, and their seeds.
+
+    Replicates are trials of a study of their own (`NAME-final-TRIAL`), so that workers, leases and
+    checkpoints serve them as they serve a search. Those that exist are kept.
+    """
+    name = f"{study_info.name}-final-{winner.number}"
+    study = create_or_resume(
+        storage, name, study_info.study_file, study_info.fingerprint, kind="replicates"
+    )
+    base = study_info.study_file.search.seed
+    seeds = [derive_seed(base, "replicate", winner.number, i) for i in range(n_replicates)]
+    point = winner.user_attrs["params"]
+    with storage.lock():
+        usable = {
+            trial.user_attrs.get("seed")
+            for trial in study.get_trials(deepcopy=False)
+            if trial.state is not TrialState.FAIL and not _weights_missing(trial)
+        }
+        for i, seed in enumerate(seeds):
+            if seed not in usable:
+                enqueue(
+                    study, study_info.study_file, point,
+                    seed=seed, replicate=i, replicate_of=winner.number,
+                )  # fmt: skip
+    return study, seeds
+
+
+def replicates(study: optuna.Study, seeds: list[int]) -> list[FrozenTrial]:
+    """The complete trials of a replicate study with these seeds, in their order."""
+    by_seed = {
+        trial.user_attrs.get("seed"): trial
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if not _weights_missing(trial)
+    }
+    return [by_seed[seed] for seed in seeds if seed in by_seed]
+
+
+def _weights_missing(trial: FrozenTrial) -> bool:
+    """Complete, but its weights lie on another machine or were deleted."""
+    if trial.state is not TrialState.COMPLETE:
+        return False
+    return not Path(str(trial.user_attrs.get("weights", ""))).is_file()
