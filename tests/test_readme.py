@@ -1,0 +1,80 @@
+"""The README's commands exist, and every command is in the README."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from search.cli import app
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+GROUP: Any = typer.main.get_command(app)
+
+
+def shell_lines() -> list[str]:
+    """The lines of all sh blocks, without prompts and comments."""
+    blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    lines = [line.split(" #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def parse(args: list[str]) -> None:
+    """Parse a command line as the program would, without running it."""
+    command = GROUP
+    while args and hasattr(command, "commands") and not args[0].startswith("-"):
+        if args[0] not in command.commands:
+            raise typer.BadParameter(f"no command {args[0]}")
+        command, args = command.commands[args[0]], args[1:]
+    command.make_context("bloodsearch", list(args))
+
+
+@pytest.mark.parametrize("line", shell_lines())
+def test_command_parses(line: str) -> None:
+    words = shlex.split(line.removeprefix(".venv/bin/"))
+    while words and re.match(r"[A-Z_]+=", words[0]):
+        words = words[1:]
+    if words[0] == "bloodsearch":
+        if "--help" not in words:
+            parse(words[1:])
+    elif words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    else:
+        assert words[0] in ("git", "cd", "optuna", "optuna-dashboard", "docker", "python3", "pip")
+
+
+def test_a_wrong_option_would_be_noticed() -> None:
+    with pytest.raises(typer.TyperException):
+        parse(["optimize", "--no-such-option"])
+    with pytest.raises(typer.TyperException):
+        parse(["no-such-command"])
+
+
+def test_every_command_is_in_the_readme_and_has_help() -> None:
+    for name, command in GROUP.commands.items():
+        if command.hidden:
+            continue
+        assert f"bloodsearch {name}" in README, name
+        assert command.help, name
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    assert "make test" in shell_lines()
+    assert (ROOT / ".ci" / "run").read_text().rstrip().endswith("make test")
+
+
+def test_the_tree_in_the_readme_is_the_tree() -> None:
+    """Each file the annotated tree names exists, and each source file is named."""
+    block = README.split("<!-- tree -->")[1]
+    named = set(re.findall(r"^\s*([\w./-]+\.(?:py|toml|yml|md))\b", block, flags=re.MULTILINE))
+    named |= set(re.findall(r"\s([\w-]+\.py)\b", block))
+    sources = [p for d in ("search", "models", "studies") for p in (ROOT / d).rglob("*.py")]
+    missing = {p.name for p in sources if p.name not in ("__init__.py", "__main__.py")} - named
+    assert not missing
+    existing = {p.name for p in ROOT.rglob("*") if ".venv" not in p.parts}
+    assert {Path(name).name for name in named} <= existing
