@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("exactness", "kills", "overhead")
+NAMES = ("exactness", "kills", "overhead", "epochs")
 
 
 def main() -> None:

@@ -1,0 +1,62 @@
+"""The models that the engine is measured with, taken from the study files that ship."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from models import build_model
+from models.config import ModelConfig
+from search.space import baseline_params, to_config
+from search.training.config import TrialConfig
+from studies import PARAMETERS, Entry, Range, StudyFile, Value, load_study_file
+
+BASELINES = {
+    "A CNN": ("report_a", "A-cnn"),
+    "A MLP": ("report_a", "A-mlp"),
+    "B CNN": ("report_b", "B-cnn-4"),
+    "B MLP": ("report_b", "B-mlp-4"),
+}
+MEDIAN_CNN = "median CNN"
+CASES = (*BASELINES, MEDIAN_CNN)
+
+
+def case(name: str, *, epochs: int, patience: int = 0) -> TrialConfig:
+    """The configuration called `name`, one of CASES."""
+    if name == MEDIAN_CNN:
+        params = median_params(load_study_file("bloodmnist"), arch="cnn")
+    else:
+        study, baseline_name = BASELINES[name]
+        found = {b.name: b for b in load_study_file(study).baselines}[baseline_name]
+        params = baseline_params(found)
+    params = {k: v for k, v in params.items() if k not in ("epochs", "patience")}
+    return to_config(params, epochs=epochs, patience=patience)
+
+
+def median_params(study: StudyFile, *, arch: str) -> dict[str, Value]:
+    """The middle of every parameter of a space (of two choices the second), for one family."""
+    params = {name: _middle(name, entry) for name, entry in study.space.items()}
+    return params | {"arch": arch}
+
+
+def _middle(name: str, entry: Entry) -> Value:
+    if isinstance(entry, tuple):
+        return entry[len(entry) // 2]
+    if not isinstance(entry, Range):
+        return entry
+    middle = math.sqrt(entry.low * entry.high) if entry.log else (entry.low + entry.high) / 2
+    return round(middle) if PARAMETERS[name].kind is int else middle
+
+
+def flops_per_image(config: ModelConfig) -> tuple[float, float]:
+    """Floating-point operations of convolutions and matrix products: (forward, forward + backward)."""
+    model, n = build_model(config).train(), 8
+    images = torch.zeros(n, 3, 28, 28)
+    with FlopCounterMode(display=False) as forward:
+        logits = model(images)
+    with FlopCounterMode(display=False) as backward:
+        logits.sum().backward()
+    total = forward.get_total_flops()
+    return total / n, (total + backward.get_total_flops()) / n

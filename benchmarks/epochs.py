@@ -1,0 +1,124 @@
+"""Seconds an epoch takes, ours against the standard loop, epoch by epoch in one process.
+
+    python -m benchmarks epochs
+
+Each thread count runs in a process of its own, with the variables that a worker gets. An epoch is
+training and validation. The share of the peak is that of the fastest matrix product of the run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+from benchmarks.common import save, shown, spread, table
+from search.slots import Slot
+
+N_EPOCHS = 3
+THREADS = (1, 2)
+GEMM_SIZE = 2048
+
+
+def gemm_peak(dtype_name: str) -> float:
+    """FLOP/s of the fastest of a few square matrix products."""
+    import torch
+
+    dtype = getattr(torch, dtype_name)
+    a = torch.randn(GEMM_SIZE, GEMM_SIZE).to(dtype)
+    b = torch.randn(GEMM_SIZE, GEMM_SIZE).to(dtype)
+    best = float("inf")
+    for _ in range(8):
+        started = time.perf_counter()
+        a @ b
+        best = min(best, time.perf_counter() - started)
+    return 2 * GEMM_SIZE**3 / best
+
+
+def measure(name: str, data: Any, device_data: Any) -> dict[str, Any]:
+    """Epochs of one model, ours and the standard loop's in turn; the first of ours warms up."""
+    from benchmarks.engine_cases import case, flops_per_image
+    from benchmarks.standard_loop import StandardLoop
+    from search.training.fit import EpochResult, fit
+
+    config = case(name, epochs=N_EPOCHS + 1)
+    standard = StandardLoop(config, data, seed=0)
+    ours: list[float] = []
+    theirs: list[float] = []
+
+    def on_epoch(result: EpochResult) -> None:
+        if result.epoch > 1:
+            ours.append(result.seconds)
+            theirs.append(standard.epoch().seconds)
+
+    fit(config, device_data, seed=0, on_epoch=on_epoch)
+    forward, step = flops_per_image(config.model)
+    n_train, n_val = len(data.train_images), len(data.val_images)
+    return {
+        "model": name,
+        "ours": spread(ours),
+        "standard": spread(theirs),
+        "ratio": spread([b / a for a, b in zip(ours, theirs, strict=True)]),
+        "images_per_second": n_train / spread(ours)["median"],
+        "flop_per_epoch": n_train * step + n_val * forward,
+    }
+
+
+def child(threads: int) -> None:
+    """All models with one thread count; prints JSON."""
+    import torch
+
+    from benchmarks.engine_cases import CASES
+    from search.training.data import load_dataset
+    from search.training.device import choose_precision, to_device
+
+    torch.set_num_threads(threads)
+    data = load_dataset("bloodmnist")
+    device_data = to_device(data, torch.device("cpu"))
+    rows, peaks = [], {"float32": 0.0, "bfloat16": 0.0}
+    for name in CASES:
+        # before each model, so that a busy moment of the machine does not pass for its peak
+        for dtype in peaks:
+            peaks[dtype] = max(peaks[dtype], gemm_peak(dtype))
+        rows.append(measure(name, data, device_data))
+        print(name, rows[-1]["ours"], rows[-1]["standard"], file=sys.stderr, flush=True)
+    precision = choose_precision(torch.device("cpu"))
+    for row in rows:
+        rate = row["flop_per_epoch"] / row["ours"]["median"]
+        row["share_of_peak"] = rate / peaks[precision]
+    print(json.dumps({"threads": threads, "precision": precision, "peaks": peaks, "rows": rows}))
+
+
+def run() -> None:
+    found = []
+    for threads in THREADS:
+        environment = {**os.environ, **Slot("cpu", "cpu", threads).environment()}
+        command = [sys.executable, "-m", "benchmarks.epochs", str(threads)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=True)
+        found.append(json.loads(done.stdout))
+    rows = [
+        [
+            part["threads"],
+            row["model"],
+            shown(row["ours"], digits=2),
+            shown(row["standard"], digits=2),
+            f"{row['ratio']['median']:.1f}x",
+            f"{row['images_per_second']:.0f}",
+            f"{100 * row['share_of_peak']:.0f} %",
+        ]
+        for part in found
+        for row in part["rows"]
+    ]
+    columns = ["threads", "model", "ours", "standard loop", "ratio", "images/s", "of peak"]
+    table("seconds per epoch", columns, rows)
+    for part in found:
+        peaks = ", ".join(f"{k} {v / 1e9:.0f} GFLOP/s" for k, v in part["peaks"].items())
+        print(f"matrix-product peak with {part['threads']} threads: {peaks}")
+    save("epochs", found)
+
+
+if __name__ == "__main__":
+    child(int(sys.argv[1]))
