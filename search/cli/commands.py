@@ -16,6 +16,7 @@ from search.cli import (
     inspect,
     optimize,
     replay,
+    report,
     studies,
     worker,
 )
@@ -53,6 +54,7 @@ def build_app() -> typer.Typer:
     app.command("show")(inspect.show)
     app.command("replay")(replay.replay)
     app.command("final-eval")(final.final_eval)
+    app.command("report")(report.report)
     app.command("dashboard")(dashboard.dashboard)
     app.add_typer(studies.app, name="studies")
     app.add_typer(data.app, name="data")

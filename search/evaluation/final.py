@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,14 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from search.errors import BloodsearchError, DataError, RefusedError, StorageError, UsageError
+from search.errors import BloodsearchError, RefusedError, StorageError, UsageError
 from search.evaluation import ledger
+from search.evaluation.scoring import bootstrap_interval, confusion_of, predictor, spread
 from search.evaluation.selection import choose_winner, replicate_study, replicates
 from search.storage import Storage
 from search.study import StudyInfo, info
 from search.training.data import CLASS_NAMES, open_test_split
 
-N_BOOTSTRAP = 1000
 PUBLISHED = {
     # MedMNIST v2 (Yang et al. 2023), Table 3, 28x28, mean of at least three runs
     "ResNet-18": {"accuracy": 0.958, "auc": 0.998},
@@ -95,17 +94,14 @@ def evaluate(
             f"`bloodsearch show 0 --name {prepared.study.study_name}` says why"
         )
     check_writable(out)
-    predict = [_predictor(trial) for trial in trained]
-    opening = ledger.record_opening(
+    predict = [predictor(trial) for trial in trained]
+    opening, images, labels = open_on_the_record(
         storage,
-        study.study_name,
+        study_info,
         trial=prepared.winner.number,
         n_replicates=len(trained),
-        data_hash=study_info.fingerprint.content_hash,
+        data_root=data_root,
         forced=forced,
-    )
-    images, labels = open_test_split(
-        study_info.fingerprint.dataset, data_root, expected=study_info.fingerprint
     )
     probabilities = [p(images) for p in predict]
     result = _result(study_info, prepared, trained, probabilities, labels)
@@ -125,35 +121,31 @@ def evaluate(
     return result
 
 
-def _predictor(trial: FrozenTrial) -> Callable[[NDArray[np.uint8]], NDArray[np.float64]]:
-    """A function from uint8 images (n, 28, 28, 3) to class probabilities (n, 8).
+def open_on_the_record(
+    storage: Storage,
+    study_info: StudyInfo,
+    *,
+    trial: int,
+    n_replicates: int,
+    data_root: Path | None,
+    forced: bool,
+) -> tuple[int, NDArray[np.uint8], NDArray[np.uint8]]:
+    """Write the ledger row, then open the test split: the only way to its images.
 
-    Raises DataError when the trial's weights are not its own.
+    Returns the row's number, images (n, 28, 28, 3) and labels (n,).
     """
-    import torch
-
-    from models import build_model
-    from search.training.checkpoint import load
-    from search.training.config import TrialConfig
-    from search.training.predict import predict_logits
-
-    path = Path(trial.user_attrs["weights"])
-    config = TrialConfig.model_validate(trial.user_attrs["config"])
-    model = build_model(config.model)
-    try:
-        model.load_state_dict(load(path)["state_dict"])
-    except (DataError, LookupError, TypeError, AttributeError, RuntimeError):
-        raise DataError(
-            f"{path} does not hold the weights of replicate {trial.number}; move it away and run "
-            "`bloodsearch final-eval` again, which trains it anew"
-        ) from None
-
-    def predict(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        logits = predict_logits(model, torch.from_numpy(images), torch.float32)
-        probabilities: NDArray[np.float64] = logits.double().softmax(dim=1).numpy()
-        return probabilities
-
-    return predict
+    opening = ledger.record_opening(
+        storage,
+        study_info.name,
+        trial=trial,
+        n_replicates=n_replicates,
+        data_hash=study_info.fingerprint.content_hash,
+        forced=forced,
+    )
+    images, labels = open_test_split(
+        study_info.fingerprint.dataset, data_root, expected=study_info.fingerprint
+    )
+    return opening, images, labels
 
 
 def _result(
@@ -169,7 +161,7 @@ def _result(
 
     n_classes = len(CLASS_NAMES)
     predictions = np.stack([p.argmax(axis=1) for p in probabilities])
-    confusions = np.stack([_confusion(labels, row) for row in predictions])
+    confusions = np.stack([confusion_of(labels, row) for row in predictions])
     found = [scores(confusion) for confusion in confusions]
     pooled = scores(confusions.sum(axis=0))
     aucs = [
@@ -205,6 +197,7 @@ def _result(
             for i, name in enumerate(CLASS_NAMES)
         ],
         "confusion_matrix": confusions.sum(axis=0).tolist(),
+        "confusion_matrices": confusions.tolist(),
         "val_macro_f1": spread(validation),
         "search_value": winner.value,
         "search_value_minus_replicates": float(winner.value or 0.0) - float(np.mean(validation)),
@@ -214,45 +207,6 @@ def _result(
         "device": trained[0].user_attrs["device"],
         "training_precision": trained[0].user_attrs["precision"],
     }
-
-
-def spread(values: list[float]) -> dict[str, Any]:
-    """Mean, standard deviation over replicates (n - 1; 0 for one) and the values themselves."""
-    std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    return {"mean": float(np.mean(values)), "std": std, "n": len(values), "values": values}
-
-
-def bootstrap_interval(
-    labels: NDArray[np.uint8], predictions: NDArray[np.int64]
-) -> tuple[float, float]:
-    """95 % percentile interval of the replicates' mean macro-F1 over resampled test images.
-
-    labels (n,), predictions (r, n). It holds the finite test split's share of the uncertainty;
-    the standard deviation over replicates holds the seeds'.
-    """
-    from scipy.stats import bootstrap
-
-    from search.training.metrics import scores
-
-    def mean_macro_f1(index: NDArray[np.int64]) -> float:
-        rows = [_confusion(labels[index], row[index]) for row in predictions]
-        return float(np.mean([scores(confusion).macro_f1 for confusion in rows]))
-
-    found = bootstrap(
-        (np.arange(len(labels)),),
-        mean_macro_f1,
-        n_resamples=N_BOOTSTRAP,
-        vectorized=False,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return float(found.low), float(found.high)
-
-
-def _confusion(labels: NDArray[np.uint8], predictions: NDArray[np.int64]) -> NDArray[np.int64]:
-    n = len(CLASS_NAMES)
-    cells = labels.astype(np.int64) * n + predictions
-    return np.bincount(cells, minlength=n * n).reshape(n, n)
 
 
 def _summary(result: dict[str, Any]) -> dict[str, Any]:

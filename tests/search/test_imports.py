@@ -84,6 +84,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("search.training",),
     ("search",),  # study, storage, workers, objective, ...
     ("search.evaluation",),
+    ("search.report",),
     ("search.summary", "search.replay", "search.checks", "search.dashboard"),  # for the commands
     ("search.cli", "search.__main__"),
 ]
@@ -135,6 +136,8 @@ def test_what_the_lower_packages_know(
         ("sklearn", ("search.evaluation",)),
         ("optuna_dashboard", ("search.dashboard", "search.checks")),
         ("waitress", ("search.dashboard",)),
+        ("matplotlib", ("search.report",)),
+        ("jinja2", ("search.report",)),
     ],
 )
 def test_libraries_with_one_place(library: str, users: tuple[str, ...]) -> None:
@@ -255,7 +258,7 @@ def test_loading_a_file_reads_no_test_array(
 
 # --- the command answers at once ---
 
-HEAVY = ("torch", "medmnist", "sklearn", "scipy", "optuna", "sqlalchemy", "numpy")
+HEAVY = ("torch", "medmnist", "sklearn", "scipy", "optuna", "sqlalchemy", "numpy", "matplotlib")
 
 
 def loaded(code: str) -> set[str]:
@@ -288,11 +291,21 @@ except SystemExit as exit:
         run_command("--help"),
         run_command("--version"),
         run_command("optimize", "--help"),
+        run_command("report", "--help"),
         run_command("studies"),
         run_command("studies", "show", "bloodmnist"),
         "import studies, models, search.training.config",
     ],
-    ids=["import", "help", "version", "optimize-help", "studies", "studies-show", "configs"],
+    ids=[
+        "import",
+        "help",
+        "version",
+        "optimize-help",
+        "report-help",
+        "studies",
+        "studies-show",
+        "configs",
+    ],
 )
 def test_nothing_heavy_is_loaded_by(code: str) -> None:
     assert loaded(code) == set()

@@ -1,0 +1,67 @@
+"""A study's report, put together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+
+from search.report import classes, health, importance, sections
+from search.report.card import model_card
+from search.report.gather import Gathered, gather
+from search.report.page import write
+from search.report.parts import Report
+from search.report.predictions import predict_validation
+from search.storage import Storage
+
+SYNTHETIC = (
+    "SYNTHETIC DATA: drawings of cells, not blood cells. The scores say nothing about blood."
+)
+
+
+def build(storage: Storage, study: optuna.Study, data_root: Path | None) -> Report:
+    """Everything that is known of `study`; what is missing is named, with how to get it."""
+    found = gather(storage, study, data_root)
+    shares = importance.importances(found.complete)
+    predictions, why = predict_validation(storage, found)
+    return Report(
+        title=f"The study {found.info.name}",
+        facts=_facts(found),
+        banner=SYNTHETIC if found.synthetic else "",
+        sections=[
+            classes.final(found),
+            classes.confusions(found, predictions, why),
+            sections.search(found),
+            sections.learning(found),
+            sections.families(found),
+            sections.space(found, shares, health.checks(found, shares)),
+            sections.data(found),
+        ],
+        card=model_card(found),
+    )
+
+
+def write_report(
+    storage: Storage, study: optuna.Study, data_root: Path | None, folder: Path
+) -> list[Path]:
+    """Build and write the report of `study`; returns the files, report.html first."""
+    return write(build(storage, study, data_root), folder)
+
+
+def _facts(study: Gathered) -> list[tuple[str, str]]:
+    winner, final = study.winner, study.final
+    facts = [("data", study.info.fingerprint.describe())]
+    if winner is not None:
+        facts.append(("winner", f"trial {winner.label}, {winner.family}"))
+        facts.append(("validation macro-F1", f"{winner.value:.4f} in the search"))
+    if final is not None:
+        macro = final["test_macro_f1"]
+        facts.append(
+            ("test macro-F1", f"{macro['mean']:.4f}, sd {macro['std']:.4f} over {macro['n']} seeds")
+        )
+    facts.append(
+        ("test split opened", classes.times(len(study.openings)) if study.openings else "never")
+    )
+    facts.append(("trials", f"{len(study.finished)} finished, {len(study.complete)} complete"))
+    facts.append(("storage", study.shown_storage))
+    return facts

@@ -1,0 +1,74 @@
+"""Errors by class: confusion matrices, precision, recall and F1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from search.report import style
+from search.training.data import CLASS_NAMES
+
+Counts = NDArray[np.int64]
+SHORT = ("baso.", "eosin.", "erythr.", "imm. gr.", "lymph.", "mono.", "neutr.", "platelet")
+
+
+def confusion(counts: Counts, title: str, normalised: bool) -> Figure:
+    """A matrix (8, 8) of counts, or of percentages of each true class; rows are true classes."""
+    figure, axes = style.one(title, height=5.9)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    # the square root lets small errors be seen beside a diagonal near 1
+    axes.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1)
+    axes.grid(False)
+    for (row, column), part in np.ndenumerate(share):
+        text = f"{100 * part:.1f}" if normalised else f"{counts[row, column]:,}"
+        if not counts[row, column]:
+            text = "·"
+        axes.text(
+            column, row, text, ha="center", va="center", fontsize=9,
+            color="white" if np.sqrt(part) > 0.6 else "black",
+        )  # fmt: skip
+    axes.set_xticks(range(8), SHORT, rotation=30, ha="right")
+    axes.set_yticks(range(8), CLASS_NAMES)
+    unit = "% of the true class" if normalised else "images"
+    axes.set(xlabel=f"predicted class ({unit})", ylabel="true class")
+    return figure
+
+
+def per_class(rows: Sequence[dict[str, float]], title: str) -> Figure:
+    """Precision, recall and F1 of each class as three marks on one line."""
+    figure, axes = style.one(title, height=3.7)
+    looks = (("precision", style.BLUE, "o"), ("recall", style.ORANGE, "s"), ("f1", "black", "D"))
+    for key, colour, marker in looks:
+        axes.plot(
+            [row[key] for row in rows], range(len(rows)), marker, color=colour,
+            markersize=7, label="F1" if key == "f1" else key, alpha=0.85,
+        )  # fmt: skip
+    axes.set_yticks(range(len(rows)), CLASS_NAMES)
+    axes.invert_yaxis()
+    axes.set_xlabel("score (1 is perfect)")
+    axes.set_xlim(right=1.004)
+    figure.legend(loc="outside lower right", ncols=3)
+    return figure
+
+
+def scores_of(counts: Counts) -> list[dict[str, float]]:
+    """Precision, recall, F1 and n of each class of a matrix (8, 8)."""
+    from search.training.metrics import scores  # imports torch
+
+    found = scores(counts)
+    columns = {"precision": found.precision, "recall": found.recall, "f1": found.f1}
+    return [
+        {**{name: float(column[i]) for name, column in columns.items()}, "n": int(n)}
+        for i, n in enumerate(counts.sum(axis=1))
+    ]
+
+
+def confused_pairs(counts: Counts, n: int = 6) -> list[tuple[int, int, int]]:
+    """The largest errors: (true class, predicted class, images), most first."""
+    off = counts - np.diag(np.diag(counts))
+    order = np.argsort(-off, axis=None, kind="stable")[:n]
+    cells = [(int(i), int(j)) for i, j in zip(*np.unravel_index(order, off.shape), strict=True)]
+    return [(i, j, int(off[i, j])) for i, j in cells if off[i, j]]

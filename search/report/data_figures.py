@@ -1,0 +1,65 @@
+"""The data: samples of each class, and how many images there are of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from search.report import style
+from search.training.data import CLASS_NAMES, Dataset
+
+Images = NDArray[np.uint8]
+
+
+def samples(data: Dataset, title: str, n: int = 8) -> Figure:
+    """The first `n` training images of each class, in their own order: nothing was picked."""
+    rows = [
+        (name, data.train_images[data.train_labels == i][:n]) for i, name in enumerate(CLASS_NAMES)
+    ]
+    return _mosaic(rows, title, n)
+
+
+def distribution(counts: dict[str, Sequence[int]], title: str) -> Figure:
+    """Images of each class, by split. `counts` maps a split's name to eight numbers."""
+    figure, axes = style.one(title, height=3.9)
+    places = np.arange(len(CLASS_NAMES))
+    left = np.zeros(len(CLASS_NAMES))
+    colours = (style.BLUE, style.ORANGE, style.GREEN)
+    for colour, (split, values) in zip(colours, counts.items(), strict=False):
+        axes.barh(places, values, left=left, color=colour, label=split)
+        left += np.asarray(values)
+    for place, total in zip(places, left, strict=True):
+        axes.annotate(f"{total:,.0f}", (total, place), xytext=(4, 0), textcoords="offset points",
+                      va="center", fontsize=9)  # fmt: skip
+    axes.set_yticks(places, CLASS_NAMES)
+    axes.invert_yaxis()
+    axes.set_xlim(0, float(left.max()) * 1.12)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("number of images")
+    axes.legend(loc="lower right")
+    return figure
+
+
+def pairs(rows: Sequence[tuple[str, Images]], title: str, n: int = 8) -> Figure:
+    """Misclassified images: one row for each pair, labelled "true, taken for"."""
+    return _mosaic(rows, title, n)
+
+
+def _mosaic(rows: Sequence[tuple[str, Images]], title: str, n: int) -> Figure:
+    """Rows of up to `n` images (28, 28, 3) on white, each row with its label on the left."""
+    side, gap = 28, 3
+    sheet = np.full((len(rows) * (side + gap) - gap, n * (side + gap) - gap, 3), 255, np.uint8)
+    for r, (_, images) in enumerate(rows):
+        for c, image in enumerate(images[:n]):
+            y, x = r * (side + gap), c * (side + gap)
+            sheet[y : y + side, x : x + side] = image
+    figure, axes = style.one(title, height=0.6 + 0.68 * len(rows))
+    axes.imshow(sheet, interpolation="nearest")
+    style.bare(axes)
+    middles = [r * (side + gap) + side / 2 for r in range(len(rows))]
+    axes.set_yticks(middles, [label for label, _ in rows])
+    axes.tick_params(length=0)
+    return figure

@@ -1,0 +1,158 @@
+"""Everything a report says, read from the storage and, if they are at hand, the data.
+
+The test split is never opened: what is known of it comes from the ledger, where the final evaluation
+wrote it.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.trial import FrozenTrial
+
+from search.errors import BloodsearchError
+from search.evaluation.ledger import Opening, openings
+from search.evaluation.selection import standing
+from search.storage import Storage
+from search.study import StudyInfo, info
+from search.training.data import Dataset, load_dataset
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """A trial of any state. Lists run over epochs, the first at index 0."""
+
+    number: int
+    state: str
+    value: float | None
+    curve: list[float]
+    """Validation macro-F1."""
+    params: dict[str, Any]
+    family: str
+    baseline: str | None
+    seed: int | None
+    n_parameters: int | None
+    train_seconds: float | None
+    started: datetime.datetime | None
+    finished: datetime.datetime | None
+    train_losses: list[float]
+    val_losses: list[float]
+    confusion: NDArray[np.int64] | None
+    """Validation counts (8, 8) of the best epoch: rows are true classes."""
+    stop_reason: str
+    best_epoch: int | None
+    epochs: int
+    raw: FrozenTrial
+
+    @property
+    def best(self) -> float | None:
+        """The value of a complete trial, the best epoch's of another."""
+        return self.value if self.value is not None else max(self.curve, default=None)
+
+    @property
+    def label(self) -> str:
+        return f"{self.number} ({self.baseline})" if self.baseline else str(self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    info: StudyInfo
+    shown_storage: str
+    trials: list[TrialRecord]
+    openings: list[Opening]
+    dataset: Dataset | None
+    """None where the data cannot be had; `no_data` then says why."""
+    no_data: str
+    versions: dict[str, str]
+
+    @property
+    def complete(self) -> list[TrialRecord]:
+        """Complete trials, best first."""
+        found = [t for t in self.trials if t.state == "complete" and t.value is not None]
+        return sorted(found, key=lambda t: (-(t.value or 0.0), t.number))
+
+    @property
+    def finished(self) -> list[TrialRecord]:
+        """Complete and pruned trials by number."""
+        return [t for t in self.trials if t.state in ("complete", "pruned")]
+
+    @property
+    def winner(self) -> TrialRecord | None:
+        """The trial of the final evaluation, else the best complete one."""
+        if self.final is not None:
+            for trial in self.complete:
+                if trial.number == self.final["trial"]:
+                    return trial
+        return next(iter(self.complete), None)
+
+    @property
+    def final(self) -> dict[str, Any] | None:
+        """The latest final evaluation's result, from the ledger."""
+        results = [o.result for o in self.openings if o.result and "confusion_matrix" in o.result]
+        return results[-1] if results else None
+
+    @property
+    def synthetic(self) -> bool:
+        return self.info.fingerprint.dataset == "synthetic"
+
+
+def gather(storage: Storage, study: optuna.Study, data_root: Path | None) -> Gathered:
+    """Read a study. Missing or other data cost the pictures that need them, nothing else."""
+    study_info = info(study)
+    dataset, why = _dataset(study_info, data_root)
+    return Gathered(
+        info=study_info,
+        shown_storage=storage.shown,
+        trials=[record(trial) for trial in study.get_trials(deepcopy=False)],
+        openings=openings(storage, study.study_name),
+        dataset=dataset,
+        no_data=why,
+        versions=study.user_attrs.get("versions", {}),
+    )
+
+
+def record(trial: FrozenTrial) -> TrialRecord:
+    """A stored trial as reports use it."""
+    attrs, known = trial.user_attrs, standing(trial)
+    confusion = attrs.get("confusion")
+    return TrialRecord(
+        number=trial.number,
+        state=known.state,
+        # a pruned trial's value is its last report, which ranks nothing
+        value=trial.value if known.state == "complete" else None,
+        curve=[trial.intermediate_values[step] for step in sorted(trial.intermediate_values)],
+        params=known.params,
+        family=known.family or str(known.params.get("arch", "")),
+        baseline=known.baseline,
+        seed=attrs.get("seed"),
+        n_parameters=known.n_parameters,
+        train_seconds=attrs.get("train_seconds"),
+        started=trial.datetime_start,
+        finished=trial.datetime_complete,
+        train_losses=list(attrs.get("train_losses", ())),
+        val_losses=list(attrs.get("val_losses", ())),
+        confusion=None if confusion is None else np.asarray(confusion, dtype=np.int64),
+        stop_reason=known.stop_reason,
+        best_epoch=attrs.get("best_epoch"),
+        epochs=known.epochs,
+        raw=trial,
+    )
+
+
+def _dataset(study_info: StudyInfo, data_root: Path | None) -> tuple[Dataset | None, str]:
+    try:
+        found = load_dataset(study_info.fingerprint.dataset, data_root)
+    except BloodsearchError as error:
+        return None, str(error)
+    if found.fingerprint.content_hash != study_info.fingerprint.content_hash:
+        return None, (
+            f"the data found are not the study's (content hash {found.fingerprint.content_hash}, "
+            f"the study's {study_info.fingerprint.content_hash}); name its file with --data-root"
+        )
+    return found, ""

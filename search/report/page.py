@@ -1,0 +1,110 @@
+"""Writing a report: report.html with everything inside, report.md, tables/*.csv, figures as SVG and PNG."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import os
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+
+from search.report import style
+from search.report.parts import Cell, Report, Section, Table
+
+
+def write(report: Report, folder: Path) -> list[Path]:
+    """Write the whole report into `folder`, which exists; returns its files, report.html first.
+
+    Raises OSError.
+    """
+    figures, tables = folder / "figures", folder / "tables"
+    figures.mkdir(exist_ok=True)
+    tables.mkdir(exist_ok=True)
+    pictures = [p for section in report.sections for p in section.pictures]
+    with style.styled():
+        for picture in pictures:
+            style.save(picture.draw(), figures, picture.name)
+    data = [t for section in report.sections for t in section.tables if t.rows]
+    for table in data:
+        _csv(table, tables / f"{table.name}.csv")
+    images = {p.name: _data_uri(figures / f"{p.name}.svg") for p in pictures}
+    _text(folder / "report.html", _html(report, images))
+    _text(folder / "report.md", _markdown(report))
+    written = [folder / "report.html", folder / "report.md"]
+    if report.card:
+        _text(folder / "model-card.md", report.card)
+        written.append(folder / "model-card.md")
+    written += [figures / f"{p.name}.{kind}" for p in pictures for kind in ("svg", "png")]
+    return written + [tables / f"{t.name}.csv" for t in data]
+
+
+def shown(cell: Cell, digits: int = 4) -> str:
+    """A cell as people read it."""
+    if cell is None:
+        return "-"
+    if isinstance(cell, float):
+        return f"{cell:.{digits}f}" if abs(cell) < 1000 else f"{cell:,.0f}"
+    return f"{cell:,}" if isinstance(cell, int) else cell
+
+
+def _numeric(table: Table, column: int) -> bool:
+    cells = [row[column] for row in table.rows if row[column] not in (None, "")]
+    return bool(cells) and all(isinstance(cell, int | float) for cell in cells)
+
+
+def _html(report: Report, images: dict[str, str]) -> str:
+    text = resources.files("search.report").joinpath("page.html.jinja").read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    return environment.from_string(text).render(
+        report=report, images=images, numeric=_numeric, shown=shown
+    )
+
+
+def _data_uri(path: Path) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _markdown(report: Report) -> str:
+    lines = [f"# {report.title}", ""]
+    if report.banner:
+        lines += [f"**{report.banner}**", ""]
+    lines += [f"- {name}: {value}" for name, value in report.facts]
+    for section in report.sections:
+        lines += ["", f"## {section.title}", "", *_section(section)]
+    if report.card:
+        lines += ["", "The winner's [model card](model-card.md)."]
+    return "\n".join(lines) + "\n"
+
+
+def _section(section: Section) -> list[str]:
+    lines = [line for paragraph in section.text for line in (paragraph, "")]
+    lines += [line for warning in section.warnings for line in (f"> {warning}", "")]
+    for picture in section.pictures:
+        lines += [f"![{picture.title}](figures/{picture.name}.svg)", ""]
+        lines += [picture.caption, ""] if picture.caption else []
+    for table in section.tables:
+        if table.rows:
+            lines += [f"**{table.title}**", "", *_pipes(table), ""]
+            lines += [table.note, ""] if table.note else []
+    return lines[:-1] if lines and not lines[-1] else lines
+
+
+def _pipes(table: Table) -> list[str]:
+    rule = ["---:" if _numeric(table, i) else "---" for i in range(len(table.columns))]
+    rows = [[shown(cell, table.digits).replace("|", "\\|") for cell in row] for row in table.rows]
+    return ["| " + " | ".join(row) + " |" for row in [list(table.columns), rule, *rows]]
+
+
+def _csv(table: Table, path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(table.columns)
+        writer.writerows(table.rows)
+
+
+def _text(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)

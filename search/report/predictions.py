@@ -1,0 +1,51 @@
+"""The final evaluation's models on the validation images: which are taken for which, and their pictures.
+
+The test split stays closed: looking at its images would be an opening that no ledger knows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+
+from search.errors import BloodsearchError
+from search.evaluation.selection import replicates
+from search.report.gather import Gathered
+from search.storage import Storage
+from search.study import load
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationPredictions:
+    """`predicted` (r, n) classes of r replicates; `counts` (8, 8) summed over them."""
+
+    predicted: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+
+def predict_validation(
+    storage: Storage, study: Gathered
+) -> tuple[ValidationPredictions | None, str]:
+    """The replicates' predictions of the validation split, or None and why there are none."""
+    final = study.final
+    if final is None or study.dataset is None:
+        return (
+            None,
+            study.no_data or "they need trained weights, which `bloodsearch final-eval` keeps",
+        )
+    from search.evaluation.scoring import confusion_of, predictor
+
+    name = f"{study.info.name}-final-{final['trial']}"
+    try:
+        trained = replicates(load(storage, name), final["seeds"])
+        found = [predictor(trial)(study.dataset.val_images).argmax(axis=1) for trial in trained]
+    except (BloodsearchError, optuna.exceptions.OptunaError) as error:
+        return None, str(error)
+    if not found:
+        return None, f"the weights of {name} are not on this machine"
+    predicted = np.stack(found)
+    counts = np.sum([confusion_of(study.dataset.val_labels, row) for row in predicted], axis=0)
+    return ValidationPredictions(predicted, counts), ""

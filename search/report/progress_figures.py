@@ -1,0 +1,235 @@
+"""How the search went: history, learning curves, families, time line, cost."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from search.report import style
+from search.report.gather import TrialRecord
+
+F1 = "validation macro-F1"
+
+
+def history(trials: Sequence[TrialRecord], title: str) -> Figure:
+    """Value against trial number: complete trials filled, pruned ones hollow, the best so far a line."""
+    figure, axes = style.one(title)
+    for family in _families(trials):
+        mine = [t for t in trials if t.family == family]
+        colour, marker = _look(family)
+        complete = [t for t in mine if t.state == "complete"]
+        pruned = [t for t in mine if t.state == "pruned" and t.best is not None]
+        axes.scatter(
+            [t.number for t in complete], [t.best or 0 for t in complete],
+            s=32, c=colour, marker=marker, label=f"{_name(family)}, complete",
+        )  # fmt: skip
+        if pruned:
+            axes.scatter(
+                [t.number for t in pruned], [t.best or 0 for t in pruned],
+                s=28, marker=marker, facecolors="none", edgecolors=colour, linewidths=1,
+                label=f"{_name(family)}, pruned (best epoch)",
+            )  # fmt: skip
+    numbers, best = _best_so_far(trials)
+    axes.step(numbers, best, where="post", color="black", linewidth=1.2, label="best so far")
+    axes.set(xlabel="trial number", ylabel=F1)
+    _zoom(axes, [t.best for t in trials if t.best is not None])
+    style.legend(figure, axes, 3)
+    return figure
+
+
+def curves(trials: Sequence[TrialRecord], title: str) -> Figure:
+    """Macro-F1 and both losses of the top trials by epoch."""
+    figure, (left, right) = style.several(title, 1, 2, 3.8)
+    handles: list[Line2D] = []
+    for i, trial in enumerate(trials):
+        colour = style.CYCLE[i % len(style.CYCLE)]
+        epochs = range(1, len(trial.curve) + 1)
+        (line,) = left.plot(
+            epochs, trial.curve, color=colour, marker=".", label=f"trial {trial.label}"
+        )
+        handles.append(line)
+        right.plot(range(1, len(trial.val_losses) + 1), trial.val_losses, color=colour)
+        right.plot(range(1, len(trial.train_losses) + 1), trial.train_losses, "--", color=colour)
+    left.set(xlabel="epoch", ylabel=F1)
+    _zoom(left, [value for trial in trials for value in trial.curve])
+    right.set(xlabel="epoch", ylabel="loss (nats per image)")
+    right.set_ylim(bottom=0)
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    left.legend(handles=handles, loc="lower right")
+    kinds = [Line2D([], [], color="black", linestyle=s) for s in ("-", "--")]
+    right.legend(kinds, ["validation, cross-entropy", "training, its own loss"])
+    return figure
+
+
+def families(trials: Sequence[TrialRecord], title: str) -> Figure:
+    """Macro-F1 of complete trials against the number of weights, by family."""
+    figure, axes = style.one(title)
+    for family in _families(trials):
+        mine = [t for t in trials if t.family == family and t.n_parameters]
+        colour, marker = _look(family)
+        axes.scatter(
+            [t.n_parameters or 0 for t in mine], [t.value or 0 for t in mine],
+            s=36, c=colour, marker=marker, alpha=0.85, label=f"{_name(family)} (n = {len(mine)})",
+        )  # fmt: skip
+    style.log_axis(axes, "trainable weights")
+    axes.set_ylabel(F1)
+    style.legend(figure, axes)
+    return figure
+
+
+def pareto(trials: Sequence[TrialRecord], title: str) -> Figure:
+    """Macro-F1 against weights and against training time; the line joins the trials none beats on both."""
+    figure, panels = style.several(title, 1, 2, 3.8)
+    costs = (("weights", "n_parameters"), ("training time in seconds", "train_seconds"))
+    for axes, (label, attribute) in zip(panels, costs, strict=True):
+        for family in _families(trials):
+            mine = [t for t in trials if t.family == family]
+            colour, marker = _look(family)
+            axes.scatter(
+                [getattr(t, attribute) for t in mine], [t.value or 0 for t in mine],
+                s=30, c=colour, marker=marker, alpha=0.8, label=_name(family),
+            )  # fmt: skip
+        front = frontier(trials, attribute)
+        axes.plot(
+            [getattr(t, attribute) for t in front], [t.value or 0 for t in front],
+            color="black", linewidth=1, drawstyle="steps-post", label="none better and cheaper",
+        )  # fmt: skip
+        for trial in front:
+            axes.annotate(
+                str(trial.number), (getattr(trial, attribute), trial.value or 0),
+                xytext=(3, 4), textcoords="offset points", fontsize=8,
+            )  # fmt: skip
+        style.log_axis(axes, label)
+        axes.set_ylabel(F1)
+    style.legend(figure, panels[0])
+    return figure
+
+
+def frontier(trials: Sequence[TrialRecord], attribute: str) -> list[TrialRecord]:
+    """The trials that no other beats on both value and cost, cheapest first."""
+    known = [t for t in trials if getattr(t, attribute) is not None and t.value is not None]
+    front: list[TrialRecord] = []
+    for trial in sorted(known, key=lambda t: (getattr(t, attribute), -(t.value or 0))):
+        if not front or (trial.value or 0) > (front[-1].value or 0):
+            front.append(trial)
+    return front
+
+
+def time_line(trials: Sequence[TrialRecord], title: str) -> Figure:
+    """Which trials ran beside each other; long pauses of the whole study are cut short."""
+    placed = lanes(trials)
+    n = max((lane for _, lane in placed), default=0) + 1
+    figure, axes = style.one(title, height=1.7 + 0.32 * n)
+    clock = _Clock([t for t, _ in placed])
+    for trial, lane in placed:
+        assert trial.started is not None
+        assert trial.finished is not None
+        begin, end = clock(trial.started), clock(trial.finished)
+        done = trial.state == "complete"
+        axes.barh(
+            lane + 1, end - begin, left=begin, height=0.8, linewidth=0.8,
+            color=_look(trial.family)[0] if done else "white",
+            edgecolor="white" if done else _look(trial.family)[0],
+            hatch="" if done else "////",
+        )  # fmt: skip
+    for cut in clock.cuts:
+        axes.axvline(cut, color="black", linestyle=":", linewidth=1)
+    axes.set(xlabel="minutes since the first trial began", ylabel="worker")
+    axes.set_yticks(range(1, n + 1))
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    handles = [Patch(color=_look(f)[0], label=_name(f)) for f in _families(trials)]
+    handles.append(
+        Patch(facecolor="white", edgecolor=style.GREY, hatch="////", label="not complete")
+    )
+    figure.legend(handles=handles, loc="outside lower right", ncols=4)
+    return figure
+
+
+def lanes(trials: Sequence[TrialRecord]) -> list[tuple[TrialRecord, int]]:
+    """Each trial with a row in which no two overlap: as many rows as ran at once."""
+    ends: list[datetime.datetime] = []
+    placed = []
+    known = [t for t in trials if t.started is not None and t.finished is not None]
+    for trial in sorted(known, key=lambda t: t.started or datetime.datetime.min):
+        assert trial.started is not None
+        assert trial.finished is not None
+        free = [lane for lane, end in enumerate(ends) if end <= trial.started]
+        if free:
+            lane = free[0]
+            ends[lane] = trial.finished
+        else:
+            lane = len(ends)
+            ends.append(trial.finished)
+        placed.append((trial, lane))
+    return placed
+
+
+class _Clock:
+    """Minutes since the first start, with pauses of the whole study cut to a twentieth of its work."""
+
+    def __init__(self, trials: Sequence[TrialRecord]) -> None:
+        spans = sorted((t.started, t.finished) for t in trials if t.started and t.finished)
+        busy = sum((end - start).total_seconds() for start, end in spans)
+        self.zero = spans[0][0] if spans else datetime.datetime.min
+        longest = max(60.0, busy / 20)
+        self.pauses: list[tuple[datetime.datetime, float]] = []
+        until = self.zero
+        for start, end in spans:
+            gap = (start - until).total_seconds()
+            if gap > longest:
+                self.pauses.append((start, gap - longest))
+            until = max(until, end)
+        self.cuts = [self(start) - longest / 120 for start, _ in self.pauses]
+
+    def __call__(self, moment: datetime.datetime) -> float:
+        cut = sum(seconds for start, seconds in self.pauses if start <= moment)
+        return ((moment - self.zero).total_seconds() - cut) / 60
+
+
+def _best_so_far(trials: Sequence[TrialRecord]) -> tuple[list[int], list[float]]:
+    numbers: list[int] = []
+    best: list[float] = []
+    for trial in sorted(trials, key=lambda t: t.number):
+        if trial.value is not None and (not best or trial.value > best[-1]):
+            numbers.append(trial.number)
+            best.append(trial.value)
+    if numbers:
+        numbers.append(max(t.number for t in trials))
+        best.append(best[-1])
+    return numbers, best
+
+
+def _zoom(axes: Axes, values: Sequence[float]) -> None:
+    """Leave the failures out of sight when they would squeeze the rest into a line."""
+    if len(values) < 3:
+        return
+    low = float(np.quantile(values, 0.2))
+    span = max(values) - low
+    bottom = max(min(values), low - 0.35 * span) - 0.03 * span
+    hidden = sum(value < bottom for value in values)
+    axes.set_ylim(bottom, max(values) + 0.06 * span + 1e-6)
+    if hidden:
+        axes.annotate(
+            f"{hidden} below", (0.01, 0.02), xycoords="axes fraction", fontsize=8, color=style.GREY
+        )
+
+
+def _families(trials: Sequence[TrialRecord]) -> list[str]:
+    return sorted({t.family for t in trials if t.family})
+
+
+def _look(family: str) -> tuple[str, str]:
+    return style.FAMILY.get(family, style.GREY), style.MARKER.get(family, "D")
+
+
+def _name(family: str) -> str:
+    return style.FAMILY_NAME.get(family, family)

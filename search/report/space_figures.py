@@ -1,0 +1,111 @@
+"""The search space: importances and one slice for each parameter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+
+from search.report import style
+from search.report.gather import TrialRecord
+from search.report.importance import Importance
+
+
+def importance(found: Sequence[Importance], title: str) -> Figure:
+    """Bars of explained variance by parameter, one panel for each group of trials."""
+    n_rows = max(len(one.mean) for one in found)
+    figure, panels = style.several(title, 1, len(found), 1.4 + 0.27 * n_rows)
+    for axes, one in zip(panels, found, strict=True):
+        names = list(one.mean)
+        places = np.arange(len(names))
+        axes.barh(
+            places, [one.mean[n] for n in names], xerr=[one.sd[n] for n in names],
+            color=style.FAMILY.get(one.group, style.GREY), error_kw={"linewidth": 1},
+        )  # fmt: skip
+        axes.set_yticks(places, [_short(n) for n in names], fontsize=9)
+        axes.set_ylim(n_rows - 0.4, -0.6)
+        axes.set_xlim(0, 1)
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel("share of variance")
+        group = style.FAMILY_NAME.get(one.group, one.group)
+        axes.set_title(f"{group}\n(n = {one.n_trials})", fontsize=10)
+    return figure
+
+
+def slices(trials: Sequence[TrialRecord], names: Sequence[str], title: str) -> Figure:
+    """Value against each parameter in `names`; pruned trials are hollow and at their best epoch."""
+    columns = min(3, len(names))
+    rows = math.ceil(len(names) / columns)
+    figure, panels = style.several(title, rows, columns, 1.0 + 1.9 * rows)
+    values = [t.best for t in trials if t.best is not None]
+    for axes in panels[len(names) :]:
+        axes.set_visible(False)
+    for i, (axes, name) in enumerate(zip(panels, names, strict=False)):
+        _slice(axes, [t for t in trials if name in t.raw.params and t.best is not None], name)
+        axes.set_ylim(*_limits(values))
+        if i % columns == 0:
+            axes.set_ylabel("validation\nmacro-F1")
+        else:
+            axes.tick_params(labelleft=False)
+    seen = sorted({t.family for t in trials if any(name in t.raw.params for name in names)})
+    handles = [
+        Line2D([], [], color=style.FAMILY.get(f, style.GREY), marker=style.MARKER.get(f, "D"),
+               linestyle="", label=style.FAMILY_NAME.get(f, f))
+        for f in seen
+    ]  # fmt: skip
+    handles.append(
+        Line2D([], [], color=style.GREY, marker="o", markerfacecolor="none", linestyle="",
+               label="pruned (best epoch)")
+    )  # fmt: skip
+    figure.legend(handles=handles, loc="outside lower right", ncols=3)
+    return figure
+
+
+def _slice(axes: Axes, trials: Sequence[TrialRecord], name: str) -> None:
+    distribution = trials[0].raw.distributions[name]
+    rng = np.random.default_rng(0)
+    for family, done in sorted({(t.family, t.state == "complete") for t in trials}):
+        mine = [t for t in trials if (t.family, t.state == "complete") == (family, done)]
+        colour = style.FAMILY.get(family, style.GREY)
+        axes.scatter(
+            [_x(distribution, t.raw.params[name], rng) for t in mine], [t.best or 0.0 for t in mine],
+            s=16, marker=style.MARKER.get(family, "D"), edgecolors=colour, linewidths=0.8,
+            facecolors=colour if done else "none", alpha=0.9 if done else 0.6,
+        )  # fmt: skip
+    axes.set_title(name, fontsize=9)
+    if isinstance(distribution, CategoricalDistribution):
+        labels = [_short(str(choice)) for choice in distribution.choices]
+        axes.set_xticks(range(len(labels)), labels, fontsize=8)
+        axes.set_xlim(-0.5, len(labels) - 0.5)
+        if max(map(len, labels)) > 8:
+            axes.tick_params(axis="x", labelrotation=18)
+    else:
+        if getattr(distribution, "log", False):
+            axes.set_xscale("log")
+        elif isinstance(distribution, IntDistribution):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.tick_params(axis="x", labelsize=8)
+
+
+def _x(distribution: BaseDistribution, value: float, rng: np.random.Generator) -> float:
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices.index(value) + float(rng.uniform(-0.15, 0.15))
+    return value
+
+
+def _limits(values: Sequence[float]) -> tuple[float, float]:
+    low = float(np.quantile(values, 0.15))
+    span = max(max(values) - low, 1e-3)
+    return max(min(values), low - 0.5 * span) - 0.05 * span, max(values) + 0.08 * span
+
+
+def _short(name: str) -> str:
+    for long, short in (("weighted_cross_entropy", "weighted CE"), ("cross_entropy", "CE")):
+        name = name.replace(long, short)
+    return name

@@ -1,0 +1,105 @@
+"""How all pictures look: colours that colour-blind readers can tell apart, text large enough."""
+
+from __future__ import annotations
+
+import contextlib
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
+# Okabe and Ito's palette
+BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY, GREY, LIGHT = "#CC79A7", "#56B4E9", "#666666", "#BBBBBB"
+CYCLE = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED, GREY)
+FAMILY = {"cnn": BLUE, "mlp": ORANGE}
+MARKER = {"cnn": "o", "mlp": "s"}
+FAMILY_NAME = {"cnn": "CNN", "mlp": "MLP"}
+WIDTH = 7.0
+"""Inches; the page shows a picture about that wide, so 10 points are read as 10 points."""
+
+_RC = {
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E5E5E5",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 150,
+    # text stays text: small, searchable, read aloud; the same file for the same numbers
+    "svg.fonttype": "none",
+    "svg.hashsalt": "bloodsearch",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica", "sans-serif"],
+}
+
+
+@contextlib.contextmanager
+def styled() -> Iterator[None]:
+    """Everything drawn and saved inside looks the same."""
+    with matplotlib.rc_context(_RC):  # type: ignore[arg-type]
+        yield
+
+
+def one(title: str, height: float = 3.8, width: float = WIDTH) -> tuple[Figure, Axes]:
+    """A figure with one pair of axes under a title."""
+    figure = Figure(figsize=(width, height))
+    headline(figure, title)
+    return figure, figure.add_subplot()
+
+
+def several(
+    title: str, rows: int, columns: int, height: float, width: float = WIDTH
+) -> tuple[Figure, list[Axes]]:
+    """A figure with a grid of axes, row by row."""
+    figure = Figure(figsize=(width, height))
+    headline(figure, title)
+    axes = [figure.add_subplot(rows, columns, i + 1) for i in range(rows * columns)]
+    return figure, axes
+
+
+def headline(figure: Figure, title: str) -> None:
+    wrapped = textwrap.fill(title, round(figure.get_figwidth() * 11.5))
+    figure.suptitle(wrapped, x=0.01, ha="left", fontsize=11, fontweight="bold")
+
+
+def log_axis(axes: Axes, label: str, unit: str = "") -> None:
+    """A logarithmic x axis with plain numbers: 20k, 100k, 2M."""
+    axes.set_xscale("log")
+    axes.set_xlabel(f"{label} (log scale)")
+    low, high = axes.get_xlim()
+    wide = high / low > 30
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(EngFormatter(unit, sep=""))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def legend(figure: Figure, axes: Axes, columns: int = 4) -> None:
+    """Below the axes, where it hides nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower right", ncols=columns)
+
+
+def bare(axes: Axes) -> None:
+    """For an image: no ticks, frame or grid."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def save(figure: Figure, folder: Path, name: str) -> None:
+    """Write NAME.svg and NAME.png into `folder`."""
+    figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    figure.savefig(folder / f"{name}.png", metadata={"Software": None})

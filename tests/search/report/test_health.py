@@ -1,0 +1,101 @@
+"""Each check of the search space says so when something is wrong, and is content when nothing is."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+from report_support import MakeStudy, fake_trial
+
+from search.report import health
+from search.report.class_figures import confused_pairs
+from search.report.gather import Gathered, gather
+from search.report.importance import Importance, importances, position
+from search.report.progress_figures import frontier, lanes
+from search.storage import Storage
+
+
+def found(study: Gathered, shares: list[Importance] | None = None) -> dict[str, health.Check]:
+    return {check.name: check for check in health.checks(study, shares or [])}
+
+
+@pytest.fixture
+def storage_url(sqlite_url: str) -> str:
+    return sqlite_url
+
+
+def test_a_winner_at_an_edge(storage: Storage, make_study: MakeStudy) -> None:
+    study = make_study([0.5, 0.6])
+    # number 0 sits at the lower end of lr, whatever its value
+    fake_trial(study, 0, 0.99)
+    check = found(gather(storage, study, None))["edges of the ranges"]
+    assert check.status == "look"
+    assert "lr = 0.0001 at the lower end" in check.found
+    fake_trial(study, 1, 0.995)
+    assert found(gather(storage, study, None))["edges of the ranges"].status == "good"
+
+
+def test_rising_curves(storage: Storage, make_study: MakeStudy) -> None:
+    study = make_study([0.5, 0.6, 0.7])
+    check = found(gather(storage, study, None))["curves at the end"]
+    assert (check.status, check.advice) == ("look", "try more epochs")
+    for number in range(3, 8):
+        fake_trial(study, number, 0.9, best_epoch=2)
+    assert found(gather(storage, study, None))["curves at the end"].status == "good"
+
+
+def test_ties_and_families(storage: Storage, make_study: MakeStudy) -> None:
+    seen = gather(storage, make_study([0.60, 0.900, 0.61, 0.899, 0.62, 0.70]), None)
+    checks = found(seen)
+    assert "2 trials lie within" in checks["ties"].found
+    assert "50% of the trials went to mlp" in checks["families"].advice
+
+
+def test_an_idle_parameter(storage: Storage, make_study: MakeStudy) -> None:
+    seen = gather(storage, make_study([0.5]), None)
+    few = Importance("all trials", 8, {"lr": 0.99, "shift": 0.01}, {"lr": 0.0, "shift": 0.0})
+    many = Importance("all trials", 40, few.mean, few.sd)
+    assert found(seen, [few])["idle parameters"].status == "too few trials"
+    assert found(seen, [many])["idle parameters"].found.endswith("everywhere: shift")
+
+
+def test_divergence_and_failures(storage: Storage, make_study: MakeStudy) -> None:
+    study = make_study([0.5, 0.6])
+    fake_trial(study, 2, None, stop_reason="diverged: loss nan")
+    assert "learning rates" in found(gather(storage, study, None))["endings"].advice
+
+
+def test_importance_finds_what_matters(storage: Storage, make_study: MakeStudy) -> None:
+    # the families alternate, and only the family decides
+    values: list[float | None] = [0.5 if n % 2 == 0 else 0.9 for n in range(20)]
+    shares = importances(gather(storage, make_study(values), None).complete)
+    assert next(iter(shares[0].mean)) == "arch"
+    assert shares[0].mean["arch"] > 0.8
+    assert importances([]) == []
+
+
+def test_no_two_trials_of_a_row_overlap(storage: Storage, make_study: MakeStudy) -> None:
+    seen = gather(storage, make_study([0.5, 0.6, 0.7, 0.8]), None)
+    placed = lanes(seen.trials)
+    # each takes a minute and starts half a minute after the one before
+    assert [lane for _, lane in placed] == [0, 1, 0, 1]
+
+
+def test_the_frontier_holds_what_nothing_beats(storage: Storage, make_study: MakeStudy) -> None:
+    seen = gather(storage, make_study([0.5, 0.4, 0.7, 0.6]), None)
+    assert [t.number for t in frontier(seen.complete, "n_parameters")] == [0, 2]
+
+
+def test_positions_in_ranges() -> None:
+    log = optuna.distributions.FloatDistribution(1e-4, 1e-2, log=True)
+    assert position(log, 1e-3) == pytest.approx(0.5)
+    assert position(optuna.distributions.IntDistribution(1, 5), 2) == 0.25
+    assert position(optuna.distributions.CategoricalDistribution([4, 2, 8]), 8) == 1
+
+
+def test_confused_pairs_are_the_largest_errors() -> None:
+    import numpy as np
+
+    counts = np.eye(8, dtype=np.int64) * 100
+    counts[2, 5], counts[7, 0] = 4, 9
+    assert confused_pairs(counts) == [(7, 0, 9), (2, 5, 4)]
+    assert confused_pairs(np.eye(8, dtype=np.int64)) == []

@@ -1,0 +1,106 @@
+"""The report as files: whole, self-contained, and honest about what it lacks."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from report_support import MakeStudy
+
+from search.evaluation import final, ledger
+from search.report.build import build, write_report
+from search.report.gather import gather
+from search.storage import Storage
+from search.training import data as data_module
+
+VALUES: list[float | None] = [0.6, 0.9, None, 0.92, 0.7, 0.91, None, 0.93, 0.72, 0.9, 0.71, 0.89]
+RESULT = {
+    "trial": 7,
+    "replicates": 2,
+    "seeds": [1, 2],
+    "confusion_matrix": (40 * np.eye(8, dtype=int) + np.eye(8, k=2, dtype=int)).tolist(),
+    "per_class": [
+        {"name": name, "precision": 0.9, "recall": 0.9, "f1": 0.9, "n": 20}
+        for name in data_module.CLASS_NAMES
+    ],
+    "search_value": 0.93,
+    "search_value_minus_replicates": 0.01,
+} | {
+    key: {"mean": 0.9, "std": 0.01, "n": 2, "values": [0.89, 0.91], "interval_95": [0.88, 0.92]}
+    for key in ("test_macro_f1", "test_accuracy", "test_weighted_f1", "test_auc", "val_macro_f1")
+}  # fmt: skip
+
+
+def with_result(storage: Storage) -> None:
+    opening = ledger.record_opening(
+        storage, "tiny", trial=7, n_replicates=2, data_hash="x", forced=False
+    )
+    ledger.record_result(storage, opening, RESULT)
+
+
+def test_the_report_is_whole_and_needs_no_network(
+    storage: Storage, make_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a report must not open the test split")
+
+    monkeypatch.setattr(final, "open_test_split", forbidden)
+    study = make_study(VALUES)
+    with_result(storage)
+    files = write_report(storage, study, None, tmp_path)
+    assert files[0] == tmp_path / "report.html"
+    assert all(f.stat().st_size > 0 for f in files)
+    html = files[0].read_text(encoding="utf-8")
+    sources = re.findall(r'(?:src|href)="([^"]+)"', html)
+    assert all(s.startswith(("data:image/svg+xml;base64,", "#")) for s in sources)
+    assert "SYNTHETIC DATA" in html
+    names = {f.stem for f in files if f.suffix == ".svg"}
+    assert names == {f.stem for f in files if f.suffix == ".png"}
+    promised = "samples classes history curves families importances pareto timeline per-class"
+    promised += " confusion-counts confusion-percent slices-the"
+    assert set(promised.split()) - {"slices-the"} <= names
+    assert any(name.startswith("slices") for name in names)
+    markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)]+)\)", markdown):
+        assert (tmp_path / link).is_file(), link
+    with (tmp_path / "tables" / "leaderboard.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(r["val. macro-F1"]) for r in rows] == sorted(
+        (v for v in VALUES if v is not None), reverse=True
+    )[: len(rows)]
+    card = (tmp_path / "model-card.md").read_text(encoding="utf-8")
+    assert "opened once" in card
+    assert "Not a medical device" in card
+    assert "not on blood cells" in card
+
+
+def test_the_winner_is_the_final_evaluations(storage: Storage, make_study: MakeStudy) -> None:
+    study = make_study([0.5, 0.9, 0.4, 0.8, 0.3, 0.2, 0.1, 0.7])
+    assert getattr(gather(storage, study, None).winner, "number", None) == 1
+    with_result(storage)
+    assert getattr(gather(storage, study, None).winner, "number", None) == 7
+
+
+@pytest.mark.parametrize("values", [[], [None], [0.5]], ids=["empty", "pruned", "one"])
+def test_few_trials_and_no_final_evaluation(
+    storage: Storage, make_study: MakeStudy, tmp_path: Path, values: list[float | None]
+) -> None:
+    files = write_report(storage, make_study(values), None, tmp_path)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "`bloodsearch final-eval` retrains the winner" in text
+    assert ("`bloodsearch optimize`" in text) == (values != [0.5])
+    assert (tmp_path / "model-card.md" in files) == (values == [0.5])
+
+
+def test_other_data_cost_their_pictures_only(
+    storage: Storage, make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study([0.5, 0.6])
+    data = dict(study.user_attrs["data"], content_hash="another")
+    study.set_user_attr("data", data)
+    report = build(storage, study, None)
+    assert [s for s in report.sections if any("not the study's" in w for w in s.warnings)]
+    assert "samples" not in [p.name for s in report.sections for p in s.pictures]
