@@ -23,8 +23,9 @@ from optuna.trial import TrialState, create_trial
 
 from benchmarks.common import BACKENDS, save, shown, spread, table
 from search.ask import suggest_at_once
-from search.leases import Leases
+from search.leases import Claim, Leases
 from search.liveness import own_identity
+from search.peers import TablePeers
 from search.pruning import FamilyPruner
 from search.space import suggest
 from search.storage import open_storage
@@ -135,15 +136,14 @@ class _Sampling:
 def one_trial(leases: Leases, me: Any, pruner: FamilyPruner, study_file: Any) -> dict[str, float]:
     """Everything a worker does for a trial but the training; milliseconds by phase."""
     study, marks = leases.study, [time.perf_counter()]
-    trial_id = leases.claim(me, 10**9, may_create=True)
-    assert isinstance(trial_id, int)
+    claim = leases.claim(me, 10**9, may_create=True)
+    assert isinstance(claim, Claim)
+    trial_id, number = claim
     marks.append(time.perf_counter())
-    number = leases.storage.optuna.get_trial_number_from_id(trial_id)
     study.sampler = trial_sampler(study_file, number)
     sampling = _Sampling(study.sampler)
     trial = optuna.Trial(study, trial_id)
     params = suggest_at_once(leases.storage.engine, trial, study_file)
-    trial.set_user_attr("family", params["arch"])
     marks.append(time.perf_counter())
     pruner.new_trial()
     values: dict[int, float] = {}
@@ -155,11 +155,11 @@ def one_trial(leases: Leases, me: Any, pruner: FamilyPruner, study_file: Any) ->
     attrs = {f"attr_{i}": [0.1] * 8 for i in range(20)} | {"params": params}
     leases.finish(me, trial_id, TrialState.COMPLETE, 0.9, attrs)
     marks.append(time.perf_counter())
-    claim, ask, reports, tell = (1000 * (b - a) for a, b in itertools.pairwise(marks))
+    claimed, ask, reports, tell = (1000 * (b - a) for a, b in itertools.pairwise(marks))
     sampler = 1000 * sampling.seconds
     total = 1000 * (marks[-1] - marks[0])
     return {
-        "claim": claim,
+        "claim": claimed,
         "suggest": ask - sampler,
         "reports": reports,
         "tell": tell,
@@ -175,7 +175,7 @@ def measure(url: str) -> list[dict[str, float]]:
     leases, me = Leases(storage, study), own_identity("cpu")
     leases.register(me)
     study_file = info(study).study_file
-    pruner = make_pruner(study_file)
+    pruner = make_pruner(study_file, TablePeers(storage.engine))
     found = []
     for _ in range(N_MEASURED + 3):
         leases.beat(me)  # a real worker's own thread does this: without it the lease would run out

@@ -52,7 +52,6 @@ class SleepingTrainer:
             return Outcome(TrialState.FAIL, None, {"stop_reason": "ValueError: a bug"})
         reported = set(trial.storage.get_trial(trial._trial_id).intermediate_values)
         params = trial.user_attrs.get("point") or hooks.suggest(trial, self.study_file)
-        trial.set_user_attr("family", params["arch"])
         # crc32, not hash(): a string's hash differs from process to process
         best = 0.5 + zlib.crc32(repr(sorted(params.items())).encode()) % 1000 / 2500
         for epoch in range(1, self.n_epochs + 1):
@@ -83,7 +82,7 @@ def main() -> None:
     drain = Drain()
     drain.on_signals()
     drain.on_closed_stdin()
-    configure_logging()
+    configure_logging(os.environ["BLOODSEARCH_STORAGE"])
     settings = WorkerSettings(
         storage_url=os.environ["BLOODSEARCH_STORAGE"],
         study_name=args.study_name,

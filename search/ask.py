@@ -8,15 +8,16 @@ from typing import Any, cast
 import optuna
 import sqlalchemy as sa
 
+from search.optuna_rows import params_table, write_attrs
 from search.space import Params, suggest
-from search.tables import params_table
 from studies import StudyFile
 
 
 def suggest_at_once(engine: sa.Engine, trial: optuna.Trial, study_file: StudyFile) -> Params:
     """Sample every parameter that exists for this trial and store the new ones together.
 
-    Safe to repeat after an outage.
+    With them goes the user attribute `family`, by which the pruner finds a trial's peers. Safe to repeat
+    after an outage.
     """
     buffer = _ParamBuffer(trial.storage)
     trial.storage = cast("optuna.storages.BaseStorage", buffer)
@@ -29,6 +30,7 @@ def suggest_at_once(engine: sa.Engine, trial: optuna.Trial, study_file: StudyFil
         if buffer.rows:
             with engine.begin() as db:
                 db.execute(sa.insert(params_table), buffer.rows)
+                write_attrs(db, trial._trial_id, {"family": params["arch"]})
     return params
 
 

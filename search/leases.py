@@ -1,35 +1,47 @@
 """Who works on what: claims, leases, beats and reclaims, in small tables beside Optuna's.
 
-A trial changes hands only under the storage's lock, and each state is one of
+A trial is one of
     waiting     nobody has it; a lease row without a worker remembers how many workers it has cost
     running     its lease names a registered worker
     finished    no lease
+and each step between them is one transaction: a process may die anywhere, an answer may get lost with
+its connection, the database never holds half a step. Claims of one study also exclude each other,
+because they count before they create.
+
 A worker is dead when its process is known to be gone (same host, same boot), or when it has not beaten
 for LEASE_S seconds. Its trial goes back to waiting, the same trial with the same parameters and
-reports; after MAX_DEATHS dead workers it is failed instead.
+reports; after MAX_DEATHS dead workers it is failed instead. A process of this host that is seen
+to be alive has PATIENCE times as long.
 """
 
 from __future__ import annotations
 
 import enum
-from typing import Any, cast
+import time
+from typing import Any, NamedTuple
 
+import optuna
 import sqlalchemy as sa
 from optuna.trial import TrialState
 
 from search.liveness import Identity
-from search.registry import Registry, is_dead
-from search.storage import Storage
-from search.tables import (
+from search.optuna_rows import (
+    STATE_INDEX,
+    back_to_waiting,
+    end_trial,
     insert_report,
-    leases_table,
-    metadata,
+    insert_trial,
+    start_waiting,
     trials_table,
-    workers_table,
     write_attrs,
 )
+from search.registry import Registry, is_dead
+from search.storage import Storage
+from search.tables import leases_table, metadata, workers_table
 
 MAX_DEATHS = 3
+RECLAIM_EVERY_S = 1.0
+"""How often a claim looks for the dead: looking at 64 processes takes 10 ms."""
 
 
 class Verdict(enum.Enum):
@@ -41,63 +53,74 @@ class Verdict(enum.Enum):
     """The study holds its trials; nothing is left to do."""
 
 
+class Claim(NamedTuple):
+    trial_id: int
+    number: int
+
+
 class Leases(Registry):
     """Claims and leases of one study."""
+
+    def __init__(self, storage: Storage, study: optuna.Study) -> None:
+        super().__init__(storage, study)
+        self._reclaimed_at = -RECLAIM_EVERY_S
 
     @staticmethod
     def create_tables(storage: Storage) -> None:
         """Make the tables if they are missing. Call under the storage's lock."""
         metadata.create_all(storage.engine)
+        with storage.engine.begin() as db:
+            db.execute(STATE_INDEX)
 
     def counts(self) -> dict[TrialState, int]:
         """Number of trials in each state."""
-        found = self._scan()
-        return {state: found.get(state, (0, None))[0] for state in TrialState}
+        with self.storage.engine.connect() as db:
+            return self._counts(db)
 
-    def claim(self, worker: Identity, n_trials: int, *, may_create: bool) -> int | Verdict:
-        """A trial's id, now running and leased to `worker`, or why there is none.
+    def claim(self, worker: Identity, n_trials: int, *, may_create: bool) -> Claim | Verdict:
+        """A trial, now running and leased to `worker`, or why there is none.
 
         `n_trials` is the study's total of complete and pruned trials. With `may_create` false only
-        waiting trials are handed out. Takes the lock; safe to repeat after an outage, since a
-        trial that was started without a lease is put back by the next claim.
+        waiting trials are handed out. Safe to repeat after an outage: a claim whose answer got lost
+        is answered again.
         """
-        with self.storage.lock():
-            self._reclaim_locked()
-            found = self._scan()
-            n_running = found.get(TrialState.RUNNING, (0, None))[0]
-            n_finished = sum(
-                found.get(state, (0, None))[0] for state in (TrialState.COMPLETE, TrialState.PRUNED)
-            )
+        with self.storage.exclusive(self.study_id) as db:
+            self._sign_in(db, worker)
+            if mine := self._leased_to(db, worker):
+                return mine
+            if time.monotonic() - self._reclaimed_at > RECLAIM_EVERY_S:
+                self._reclaim(db)
+            n = self._counts(db)
+            n_finished = n[TrialState.COMPLETE] + n[TrialState.PRUNED]
             if n_finished >= n_trials:
                 return Verdict.SPENT
-            if n_finished + n_running >= n_trials:
+            if n_finished + n[TrialState.RUNNING] >= n_trials:
                 return Verdict.WAIT
-            trial_id = found.get(TrialState.WAITING, (0, None))[1]
-            if trial_id is None:
-                if not may_create:
-                    return Verdict.WAIT if n_running else Verdict.SPENT
-                trial_id = self.storage.optuna.create_new_trial(self.study_id)
-                self._lease(trial_id, worker)
+            if n[TrialState.WAITING]:
+                claim = self._first_waiting(db)
+                start_waiting(db, claim.trial_id)
+            elif may_create:
+                number = sum(n.values())
+                claim = Claim(insert_trial(db, self.study_id, number), number)
             else:
-                self._lease(trial_id, worker)
-                self.storage.optuna.set_trial_state_values(trial_id, TrialState.RUNNING)
-            return trial_id
+                return Verdict.WAIT if n[TrialState.RUNNING] else Verdict.SPENT
+            self._lease(db, claim.trial_id, worker)
+            return claim
 
     def holds(self, worker: Identity, trial_id: int) -> bool:
         """Whether the trial is still this worker's."""
+        key = (leases_table.c.trial_id == trial_id) & (leases_table.c.worker_id == worker.worker_id)
         with self.storage.engine.connect() as db:
-            return self._holder(db, trial_id) == worker.worker_id
+            return db.execute(sa.select(leases_table.c.trial_id).where(key)).first() is not None
 
     def report(self, worker: Identity, trial_id: int, step: int, value: float) -> bool:
         """Report a finite intermediate value, if the trial is still this worker's; else False.
 
-        Safe to repeat: the first value of a step stays, as in Optuna. Through Optuna and with a
-        look at the lease it takes four statements and twice the time.
+        Safe to repeat: the first value of a step stays, as in Optuna.
         """
         try:
             with self.storage.engine.begin() as db:
-                statement = insert_report(trial_id, worker.worker_id, step, value)
-                return bool(db.execute(statement).rowcount)
+                return bool(insert_report(db, trial_id, worker.worker_id, step, value))
         except sa.exc.IntegrityError:
             return self.holds(worker, trial_id)
 
@@ -109,110 +132,109 @@ class Leases(Registry):
         value: float | None,
         attrs: dict[str, Any] | None = None,
     ) -> bool:
-        """End the trial, if it is still this worker's; False if it was lost meanwhile.
+        """End the trial, if it is still this worker's; False if it is not, or not any more.
 
         `attrs` become its user attributes. A pruned trial's value is its last reported one, as in
         Optuna. Safe to repeat after an outage.
         """
-        with self.storage.lock():
-            with self.storage.engine.begin() as db:
-                if self._holder(db, trial_id) != worker.worker_id:
-                    return False
-                write_attrs(db, trial_id, attrs or {})
-            self._tell(trial_id, state, value)
-            self._drop_lease(trial_id)
+        key = (leases_table.c.trial_id == trial_id) & (leases_table.c.worker_id == worker.worker_id)
+        with self.storage.engine.begin() as db:
+            if not db.execute(sa.delete(leases_table).where(key)).rowcount:
+                return False
+            write_attrs(db, trial_id, attrs or {})
+            end_trial(db, trial_id, state, value)
             return True
 
     def release(self, worker: Identity, trial_id: int) -> None:
         """Give a running trial back unharmed, if it is still this worker's."""
-        with self.storage.lock():
-            with self.storage.engine.connect() as db:
-                if self._holder(db, trial_id) != worker.worker_id:
-                    return
-            self._put_back(trial_id, deaths=None)
+        with self.storage.engine.begin() as db:
+            if self._take_away(db, trial_id, worker.worker_id):
+                back_to_waiting(db, trial_id)
 
     def reclaim(self) -> int:
-        """Put back the trials of dead workers; returns how many. Takes the lock."""
-        with self.storage.lock():
-            return self._reclaim_locked()
+        """Put back the trials of dead workers; returns how many."""
+        with self.storage.exclusive(self.study_id) as db:
+            return self._reclaim(db)
 
-    def _scan(self) -> dict[TrialState, tuple[int, int | None]]:
-        """State -> (number of trials, lowest trial id)."""
-        # cast: on PostgreSQL the column is an enum, which compares with no plain string
-        state = sa.cast(trials_table.c.state, sa.String)
-        query = (
-            sa.select(state, sa.func.count(), sa.func.min(trials_table.c.trial_id))
-            .where(trials_table.c.study_id == self.study_id)
-            .group_by(state)
+    def _counts(self, db: sa.Connection) -> dict[TrialState, int]:
+        t = trials_table.c
+        query = sa.select(t.state, sa.func.count()).where(t.study_id == self.study_id)
+        found = {row[0]: row[1] for row in db.execute(query.group_by(t.state))}
+        return {state: found.get(state, 0) for state in TrialState}
+
+    def _leased_to(self, db: sa.Connection, worker: Identity) -> Claim | None:
+        t, lease = trials_table.c, leases_table.c
+        query = sa.select(t.trial_id, t.number).join_from(
+            leases_table, trials_table, t.trial_id == lease.trial_id
         )
-        with self.storage.engine.connect() as db:
-            return {TrialState[row[0]]: (row[1], row[2]) for row in db.execute(query)}
+        row = db.execute(query.where(lease.worker_id == worker.worker_id)).first()
+        return Claim(*row) if row else None
 
-    def _lease(self, trial_id: int, worker: Identity) -> None:
+    def _first_waiting(self, db: sa.Connection) -> Claim:
+        t = trials_table.c
+        query = sa.select(t.trial_id, t.number).where(
+            t.study_id == self.study_id, t.state == TrialState.WAITING
+        )
+        return Claim(*db.execute(query.order_by(t.trial_id).limit(1)).one())
+
+    def _lease(self, db: sa.Connection, trial_id: int, worker: Identity) -> None:
         key = leases_table.c.trial_id == trial_id
-        with self.storage.engine.begin() as db:
-            known = db.execute(
-                sa.update(leases_table).where(key).values(worker_id=worker.worker_id)
-            ).rowcount
-            if not known:
-                db.execute(
-                    sa.insert(leases_table).values(
-                        trial_id=trial_id,
-                        study_id=self.study_id,
-                        worker_id=worker.worker_id,
-                        deaths=0,
-                    )
-                )
+        known = sa.update(leases_table).where(key).values(worker_id=worker.worker_id)
+        if not db.execute(known).rowcount:
+            row = {"trial_id": trial_id, "study_id": self.study_id, "deaths": 0}
+            db.execute(sa.insert(leases_table).values(worker_id=worker.worker_id, **row))
 
-    def _holder(self, db: sa.Connection, trial_id: int) -> str | None:
-        return cast(
-            "str | None",
-            db.execute(
-                sa.select(leases_table.c.worker_id).where(leases_table.c.trial_id == trial_id)
-            ).scalar(),
-        )
+    def _take_away(self, db: sa.Connection, trial_id: int, worker_id: str) -> bool:
+        """End the worker's lease but remember its deaths; False if the lease is not the worker's."""
+        key = (leases_table.c.trial_id == trial_id) & (leases_table.c.worker_id == worker_id)
+        values: dict[str, None] = {"worker_id": None}
+        return bool(db.execute(sa.update(leases_table).where(key).values(**values)).rowcount)
 
-    def _drop_lease(self, trial_id: int) -> None:
-        with self.storage.engine.begin() as db:
-            db.execute(sa.delete(leases_table).where(leases_table.c.trial_id == trial_id))
+    def _reclaim(self, db: sa.Connection) -> int:
+        """Put back what dead workers held, and forget them. Call with the study locked."""
+        self._reclaimed_at = time.monotonic()
+        worker = workers_table.c
+        age = self.storage.age(worker.beat).label("age")
+        query = sa.select(workers_table, age).where(worker.study_id == self.study_id)
+        dead = [row.worker_id for row in db.execute(query) if is_dead(row)]
+        n_back = sum(self._bury(db, worker_id) for worker_id in dead)
+        if dead:
+            db.execute(sa.delete(workers_table).where(worker.worker_id.in_(dead)))
+        return n_back + self._put_back_orphans(db)
 
-    def _tell(self, trial_id: int, state: TrialState, value: float | None) -> None:
-        number = self.storage.optuna.get_trial_number_from_id(trial_id)
-        self.study.tell(number, value, state=state, skip_if_finished=True)
+    def _bury(self, db: sa.Connection, worker_id: str) -> int:
+        lease = leases_table.c
+        query = sa.select(lease.trial_id, lease.deaths).where(lease.worker_id == worker_id)
+        n_back = 0
+        for trial_id, deaths in db.execute(query).all():
+            # it may be finishing this very moment: then the lease is gone
+            if self._take_away(db, trial_id, worker_id):
+                n_back += 1
+                self._after_death(db, trial_id, deaths + 1)
+        return n_back
 
-    def _put_back(self, trial_id: int, deaths: int | None) -> None:
-        values: dict[str, object] = {"worker_id": None}
-        if deaths is not None:
-            values["deaths"] = deaths
-        self.storage.optuna.set_trial_state_values(trial_id, TrialState.WAITING)
-        with self.storage.engine.begin() as db:
-            db.execute(
-                sa.update(leases_table).where(leases_table.c.trial_id == trial_id).values(**values)
-            )
+    def _after_death(self, db: sa.Connection, trial_id: int, deaths: int) -> None:
+        key = leases_table.c.trial_id == trial_id
+        if deaths >= MAX_DEATHS:
+            reason = f"poison: {deaths} workers died on it"
+            write_attrs(db, trial_id, {"stop_reason": reason})
+            end_trial(db, trial_id, TrialState.FAIL, None)
+            db.execute(sa.delete(leases_table).where(key))
+        else:
+            back_to_waiting(db, trial_id)
+            db.execute(sa.update(leases_table).where(key).values(deaths=deaths))
 
-    def _reclaim_locked(self) -> int:
+    def _put_back_orphans(self, db: sa.Connection) -> int:
+        """Running trials without a registered worker: other programs make such ones."""
         t, lease, worker = trials_table.c, leases_table.c, workers_table.c
-        age = self.storage.now() - worker.beat
-        query = (
-            sa.select(t.trial_id, lease.deaths, workers_table, age.label("age"))
-            .select_from(
-                trials_table.join(leases_table, lease.trial_id == t.trial_id, isouter=True).join(
-                    workers_table, worker.worker_id == lease.worker_id, isouter=True
-                )
-            )
-            .where(t.study_id == self.study_id, sa.cast(t.state, sa.String) == "RUNNING")
+        tables = trials_table.join(leases_table, lease.trial_id == t.trial_id, isouter=True).join(
+            workers_table, worker.worker_id == lease.worker_id, isouter=True
         )
-        with self.storage.engine.connect() as db:
-            rows = db.execute(query).all()
-        dead = [row for row in rows if row.worker_id is None or is_dead(row)]
-        for row in dead:
-            deaths = (row.deaths or 0) + 1
-            if deaths >= MAX_DEATHS:
-                reason = f"poison: {deaths} workers died on it"
-                self.storage.optuna.set_trial_user_attr(row.trial_id, "stop_reason", reason)
-                self._tell(row.trial_id, TrialState.FAIL, None)
-                self._drop_lease(row.trial_id)
-            else:
-                self._put_back(row.trial_id, deaths)
-        self.forget_dead_workers()
-        return len(dead)
+        running = (t.study_id == self.study_id) & (t.state == TrialState.RUNNING)
+        query = sa.select(t.trial_id, lease.worker_id).select_from(tables)
+        orphans = db.execute(query.where(running, worker.worker_id.is_(None))).all()
+        for trial_id, worker_id in orphans:
+            if worker_id is not None:
+                self._take_away(db, trial_id, worker_id)
+            back_to_waiting(db, trial_id)
+        return len(orphans)

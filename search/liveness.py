@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+import functools
 import os
 import socket
 import uuid
@@ -34,27 +36,43 @@ def own_identity(device: str) -> Identity:
     )
 
 
-def is_known_dead(worker: Identity) -> bool:
-    """Whether the process is certainly gone. False for other hosts: they cannot be looked at."""
+class Fate(enum.Enum):
+    """What a look at a worker's process says."""
+
+    GONE = enum.auto()
+    STOPPED = enum.auto()
+    """It is there and does nothing (SIGSTOP, a debugger): nobody knows whether it will go on."""
+    ALIVE = enum.auto()
+    UNKNOWN = enum.auto()
+    """On another host or in another container: only its beats tell."""
+
+
+def look_at(worker: Identity) -> Fate:
     if worker.host != socket.gethostname():
-        return False
+        return Fate.UNKNOWN
     boot, namespace = _boot_id().split("/")
     if worker.boot_id.split("/")[0] != boot:
-        return True
+        return Fate.GONE
     if worker.boot_id.split("/")[1] != namespace:
-        return False  # another container of this machine: its pids cannot be looked up from here
+        return Fate.UNKNOWN  # another container of this machine: its pids mean nothing here
     try:
         process = psutil.Process(worker.pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return True
+        status = process.status()
         # a pid is used again sooner or later; a process is its pid and its start
-        return bool(abs(process.create_time() - worker.pid_started) > 1.0)
+        if abs(process.create_time() - worker.pid_started) > 1.0:
+            return Fate.GONE
     except psutil.NoSuchProcess:
-        return True
+        return Fate.GONE
     except psutil.AccessDenied:
-        return False
+        return Fate.UNKNOWN
+    if status in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+        return Fate.GONE
+    if status in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP):
+        return Fate.STOPPED
+    return Fate.ALIVE
 
 
+@functools.cache
 def _boot_id() -> str:
     """BOOT/NAMESPACE: the first changes at every boot, the second tells containers apart."""
     try:

@@ -143,7 +143,9 @@ class _Run:
         self.seed = trial_seed(study_info, trial)
         self.precision = choose_precision(data.device)
         # a resumed trial has some reports
-        self.reported = dict(trial.storage.get_trial(trial._trial_id).intermediate_values)
+        stored = trial.storage.get_trial(trial._trial_id)
+        self.reported = dict(stored.intermediate_values)
+        self.has_family = "family" in stored.user_attrs
         self.checkpoint_path = checkpoint_path(checkpoints, study_info, trial.number)
         self.prunable = study_info.kind == "search" and "baseline" not in trial.user_attrs
         self.start = {
@@ -160,8 +162,9 @@ class _Run:
 
     def outcome(self) -> Outcome:
         self.pruner.new_trial()
-        # `family` before the first report, because the pruner reads it; the rest with the end
-        self.hooks.persist(lambda: self.trial.set_user_attr("family", self.config.family))
+        if not self.has_family:
+            # before the end, because the pruner of other workers reads it; the rest with the end
+            self.hooks.persist(lambda: self.trial.set_user_attr("family", self.config.family))
         try:
             result = self._fit()
         except _Pruned as reason:

@@ -15,8 +15,9 @@ import time
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
+from search.peers import Peer, Peers, StudyPeers
 from studies.schema import Pruner
 
 Values = NDArray[np.float64]
@@ -28,12 +29,13 @@ REREAD_S = 2.0
 class FamilyPruner(optuna.pruners.BasePruner):
     """Prunes a trial below a quantile of its peers; `reason` tells why in words."""
 
-    def __init__(self, settings: Pruner) -> None:
+    def __init__(self, settings: Pruner, peers: Peers | None = None) -> None:
+        """`peers` tells which trials have finished; without it the study's own storage is asked."""
         self.settings = settings
+        self.peers = peers or StudyPeers()
         # by family: best value so far (trials, epochs), and which of these trials are complete
         self._curves: dict[str, Values] = {}
         self._complete: dict[str, NDArray[np.bool_]] = {}
-        self._seen: set[int] = set()
         self._read_at = -math.inf
 
     def new_trial(self) -> None:
@@ -83,35 +85,29 @@ class FamilyPruner(optuna.pruners.BasePruner):
 
     def _read(self, study: optuna.Study) -> None:
         """Add the curves of trials that finished since the last look; finished trials stay as they are."""
-        states = (TrialState.COMPLETE, TrialState.PRUNED)
-        trials = study.get_trials(deepcopy=False, states=states)
-        new = [trial for trial in trials if trial.number not in self._seen]
-        for family in {str(trial.user_attrs.get("family")) for trial in new}:
-            members = [t for t in new if t.user_attrs.get("family") == family]
-            members = [t for t in members if t.intermediate_values]
-            if members:
-                self._add(family, members)
-        self._seen.update(trial.number for trial in new)
+        new = [peer for peer in self.peers.new(study) if peer.values]
+        for family in {peer.family for peer in new}:
+            self._add(family, [peer for peer in new if peer.family == family])
 
-    def _add(self, family: str, trials: list[FrozenTrial]) -> None:
+    def _add(self, family: str, peers: list[Peer]) -> None:
         old = self._curves.get(family, np.empty((0, 0)))
-        longest = max([old.shape[1], *(max(t.intermediate_values) for t in trials)])
-        curves = np.full((len(old) + len(trials), longest), np.nan)
+        longest = max([old.shape[1], *(max(peer.values) for peer in peers)])
+        curves = np.full((len(old) + len(peers), longest), np.nan)
         if old.size:
             complete = self._complete[family]
             curves[: len(old), : old.shape[1]] = old
             curves[: len(old), old.shape[1] :][complete] = old[complete, -1:]
-        for row, trial in zip(curves[len(old) :], trials, strict=True):
-            _fill(row, trial)
+        for row, peer in zip(curves[len(old) :], peers, strict=True):
+            _fill(row, peer)
         self._curves[family] = curves
-        found = [trial.state is TrialState.COMPLETE for trial in trials]
+        found = [peer.complete for peer in peers]
         self._complete[family] = np.append(self._complete.get(family, []), found).astype(bool)
 
 
-def _fill(row: Values, trial: FrozenTrial) -> None:
+def _fill(row: Values, peer: Peer) -> None:
     """Best value so far by epoch; carried forward for a complete trial, NaN after a pruned one's end."""
-    for epoch, value in trial.intermediate_values.items():
+    for epoch, value in peer.values.items():
         if epoch >= 1:
             row[epoch - 1] = value
-    last = len(row) if trial.state is TrialState.COMPLETE else max(trial.intermediate_values)
+    last = len(row) if peer.complete else max(peer.values)
     row[:last] = np.fmax.accumulate(row[:last])

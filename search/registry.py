@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +10,14 @@ import optuna
 import sqlalchemy as sa
 
 from search import env
-from search.liveness import Identity, is_known_dead
+from search.liveness import Fate, Identity, look_at
 from search.storage import Storage
 from search.tables import leases_table, workers_table
 
 LEASE_S = env.lease_s()
 BEAT_S = min(5.0, LEASE_S / 6)
+PATIENCE = 10
+"""Leases that a process which is seen to be alive may stay silent: a starved machine is no death."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +39,25 @@ class Registry:
 
     def register(self, worker: Identity) -> None:
         """Make the worker known, or known again."""
-        row = {
-            "study_id": self.study_id,
-            "host": worker.host,
-            "pid": worker.pid,
-            "pid_started": worker.pid_started,
-            "boot_id": worker.boot_id,
-            "device": worker.device,
-            "drain": False,
-        }
-        key = workers_table.c.worker_id == worker.worker_id
         with self.storage.engine.begin() as db:
-            db.execute(sa.delete(workers_table).where(key))
             db.execute(
-                sa.insert(workers_table).values(
-                    worker_id=worker.worker_id, beat=self.storage.now(), **row
-                )
+                sa.delete(workers_table).where(workers_table.c.worker_id == worker.worker_id)
             )
+            self._insert(db, worker)
+
+    def _insert(self, db: sa.Connection, worker: Identity) -> None:
+        row = dataclasses.asdict(worker) | {"study_id": self.study_id, "drain": False}
+        db.execute(sa.insert(workers_table).values(beat=self.storage.now(), **row))
+
+    def _sign_in(self, db: sa.Connection, worker: Identity) -> None:
+        """Beat, or register again after others took the worker for dead."""
+        if not self._beat(db, worker):
+            self._insert(db, worker)
+
+    def _beat(self, db: sa.Connection, worker: Identity) -> bool:
+        key = workers_table.c.worker_id == worker.worker_id
+        row = sa.update(workers_table).where(key).values(beat=self.storage.now())
+        return bool(db.execute(row).rowcount)
 
     def unregister(self, worker: Identity) -> None:
         with self.storage.engine.begin() as db:
@@ -64,11 +69,9 @@ class Registry:
         """Say that the worker lives. Returns (still registered, asked to drain)."""
         key = workers_table.c.worker_id == worker.worker_id
         with self.storage.engine.begin() as db:
-            known = db.execute(
-                sa.update(workers_table).where(key).values(beat=self.storage.now())
-            ).rowcount
+            known = self._beat(db, worker)
             drain = db.execute(sa.select(workers_table.c.drain).where(key)).scalar()
-        return bool(known), bool(drain)
+        return known, bool(drain)
 
     def request_drain(self) -> int:
         """Ask all workers of the study to stop; returns how many were asked."""
@@ -81,7 +84,7 @@ class Registry:
 
     def workers(self) -> list[WorkerStatus]:
         """The registered workers, with what they hold."""
-        age = self.storage.now() - workers_table.c.beat
+        age = self.storage.age(workers_table.c.beat)
         query = (
             sa.select(workers_table, age.label("age"), leases_table.c.trial_id)
             .join_from(
@@ -99,22 +102,11 @@ class Registry:
                 for r in db.execute(query)
             ]
 
-    def forget_dead_workers(self) -> None:
-        """Unregister them. Call under the storage's lock, after their trials went back."""
-        age = self.storage.now() - workers_table.c.beat
-        query = sa.select(workers_table, age.label("age")).where(
-            workers_table.c.study_id == self.study_id
-        )
-        with self.storage.engine.begin() as db:
-            dead = [row.worker_id for row in db.execute(query) if is_dead(row)]
-            if dead:
-                db.execute(sa.delete(workers_table).where(workers_table.c.worker_id.in_(dead)))
-
 
 def is_dead(row: sa.Row[Any]) -> bool:
     """Whether a row of the workers' table, with its beat's `age`, belongs to a dead worker."""
-    if row.age > LEASE_S:
-        return True
-    return is_known_dead(
-        Identity(row.worker_id, row.host, row.pid, row.pid_started, row.boot_id, row.device)
-    )
+    who = Identity(*(getattr(row, field.name) for field in dataclasses.fields(Identity)))
+    fate = look_at(who)
+    if fate is Fate.ALIVE:
+        return bool(row.age > PATIENCE * LEASE_S)
+    return fate is Fate.GONE or bool(row.age > LEASE_S)

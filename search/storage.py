@@ -2,8 +2,8 @@
 
 SQLite serves one machine, PostgreSQL many. Optuna's storage is used as it is; what it leaves open is
 settled here: WAL and a long busy timeout on SQLite, a small pre-pinged pool on PostgreSQL, one lock
-per database around creation and around each claim (a file lock, an advisory lock), and bounded
-patience with an outage.
+per database around creation (a file lock, an advisory lock), one per study around each claim, and
+bounded patience with an outage.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote, quote_plus
 
 import filelock
 import optuna
@@ -27,6 +26,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from search import env
 from search.errors import StorageError
+from search.optuna_rows import studies_table
+from search.redaction import redact, shown
 
 DEFAULT_URL = "sqlite:///bloodsearch.db"
 _USE = "use sqlite:///FILE.db or postgresql+psycopg://USER@HOST/DATABASE"
@@ -34,6 +35,13 @@ BUSY_TIMEOUT_S = 60.0
 LOCK_TIMEOUT_S = 120.0
 # Any fixed number: PostgreSQL's advisory locks are named by 64 bits, per database.
 ADVISORY_KEY = 0x626C6F6F64736561
+
+# A suspended process (SIGSTOP, a laptop's lid) must not keep the others waiting with its locks. Per
+# transaction, because poolers between us and the server take no start-up options.
+_TRANSACTION_LIMITS = (
+    f"SET LOCAL lock_timeout = {int(LOCK_TIMEOUT_S * 1000)};"
+    "SET LOCAL idle_in_transaction_session_timeout = 60000"
+)
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -64,7 +72,7 @@ class Storage:
         return Path(self.url.database or "") if self.url.get_backend_name() == "sqlite" else None
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
-        """The one lock of this database, held while a trial changes hands. Released by a crash."""
+        """The one lock of this database, held while a study is made. Released by a crash."""
         return _lock(self.url, self.engine)
 
     def now(self) -> sa.ColumnElement[float]:
@@ -73,9 +81,37 @@ class Storage:
             return sa.literal_column("(julianday('now') - 2440587.5) * 86400.0", sa.Float)
         return sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()), sa.Float)
 
+    def age(self, moment: sa.ColumnElement[float]) -> sa.ColumnElement[float]:
+        """Seconds since `moment`, not counting a time when the database was away."""
+        if self.sqlite_path is None:
+            # after a restart nobody has beaten for as long as it took
+            moment = sa.func.greatest(moment, _server_start())
+        return self.now() - moment
+
+    @contextlib.contextmanager
+    def exclusive(self, study_id: int) -> Iterator[sa.Connection]:
+        """A transaction that overlaps no other such one, and no creation of a trial, of this study.
+
+        Ends with the process that holds it; on PostgreSQL also when that process is suspended.
+        """
+        with self.engine.begin() as db:
+            if self.sqlite_path is not None:
+                # from here on the one writer: a lock taken at the first write could be refused
+                # at once, because the rows read before it may have changed (SQLITE_BUSY_SNAPSHOT)
+                db.execute(sa.text("BEGIN IMMEDIATE"))
+            else:
+                db.exec_driver_sql(_TRANSACTION_LIMITS)
+                study = studies_table.c.study_id
+                db.execute(sa.select(study).where(study == study_id).with_for_update())
+            yield db
+
     def close(self) -> None:
         self.remove_session()
         self.engine.dispose()
+
+
+def _server_start() -> sa.ColumnElement[float]:
+    return sa.cast(sa.func.extract("epoch", sa.func.pg_postmaster_start_time()), sa.Float)
 
 
 def parse_url(text: str) -> sa.URL:
@@ -99,17 +135,6 @@ def parse_url(text: str) -> sa.URL:
             "an in-memory SQLite database cannot be shared by workers; use sqlite:///FILE.db"
         )
     return url.set(drivername="sqlite", database=os.path.abspath(url.database))
-
-
-def shown(url: sa.URL) -> str:
-    """`url` without its passwords, for messages and records."""
-    hidden = dict.fromkeys(_secret_options(url), "HIDDEN")
-    return url.update_query_dict(hidden).render_as_string(hide_password=True)
-
-
-def _secret_options(url: sa.URL) -> list[str]:
-    """libpq's other places for a password: ?password=, ?sslpassword=."""
-    return [key for key in url.query if "password" in key.lower()]
 
 
 def open_storage(text: str, *, create: bool) -> Storage:
@@ -193,16 +218,6 @@ def is_outage(error: BaseException) -> bool:
     return isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError)
 
 
-def redact(text: str, url: sa.URL) -> str:
-    """`text` without the passwords of `url`, as they are and as an address spells them."""
-    given = (url.query[key] for key in _secret_options(url))
-    values = [v for value in given for v in ((value,) if isinstance(value, str) else value)]
-    for secret in filter(None, [url.password, *values]):
-        for spelling in (secret, quote(secret), quote_plus(secret)):
-            text = text.replace(spelling, "***")
-    return text
-
-
 def _reason(error: BaseException) -> str:
     """The first line of the innermost database error, which says what happened."""
     cause = getattr(error, "orig", None) or error.__cause__ or error
@@ -261,7 +276,7 @@ def _lock(url: sa.URL, engine: sa.Engine) -> Iterator[None]:
             yield
         return
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(sa.text(f"SET lock_timeout = '{int(LOCK_TIMEOUT_S * 1000)}ms'"))
+        connection.execute(sa.text(f"SET lock_timeout = {int(LOCK_TIMEOUT_S * 1000)}"))
         connection.execute(sa.select(sa.func.pg_advisory_lock(ADVISORY_KEY)))
         try:
             yield

@@ -20,6 +20,7 @@ import optuna
 from search import __version__
 from search.errors import RefusedError, StorageError, UsageError
 from search.leases import Leases
+from search.peers import Peers
 from search.pruning import FamilyPruner
 from search.space import Params, baseline_params, grid, searched, to_config
 from search.storage import Storage
@@ -126,8 +127,8 @@ def trial_sampler(study_file: StudyFile, trial_number: int) -> optuna.samplers.B
     return optuna.samplers.RandomSampler(seed=seed)
 
 
-def make_pruner(study_file: StudyFile) -> FamilyPruner:
-    return FamilyPruner(study_file.pruner)
+def make_pruner(study_file: StudyFile, peers: Peers | None = None) -> FamilyPruner:
+    return FamilyPruner(study_file.pruner, peers)
 
 
 def derive_seed(*parts: object) -> int:

@@ -1,9 +1,6 @@
-"""Our tables beside Optuna's, and the few columns of Optuna's own that claiming touches."""
+"""Our own tables, beside Optuna's in the same database."""
 
 from __future__ import annotations
-
-import json
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -26,7 +23,7 @@ leases_table = sa.Table(
     metadata,
     sa.Column("trial_id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("study_id", sa.Integer, nullable=False, index=True),
-    sa.Column("worker_id", sa.String(64)),
+    sa.Column("worker_id", sa.String(64), index=True),
     sa.Column("deaths", sa.Integer, nullable=False, default=0),
 )
 ledger_table = sa.Table(
@@ -43,62 +40,3 @@ ledger_table = sa.Table(
     sa.Column("version", sa.String(32), nullable=False),
     sa.Column("result_json", sa.Text),
 )
-# Optuna's own
-trials_table = sa.table("trials", sa.column("trial_id"), sa.column("study_id"), sa.column("state"))
-
-
-attributes_table = sa.table(
-    "trial_user_attributes", sa.column("trial_id"), sa.column("key"), sa.column("value_json")
-)
-
-
-params_table = sa.table(
-    "trial_params",
-    sa.column("trial_id"),
-    sa.column("param_name"),
-    sa.column("param_value"),
-    sa.column("distribution_json"),
-)
-_value_type = sa.Enum(
-    "FINITE",
-    "INF_POS",
-    "INF_NEG",
-    "NAN",
-    name="trialintermediatevaluetype",
-    create_constraint=False,
-)
-reports_table = sa.table(
-    "trial_intermediate_values",
-    sa.column("trial_id", sa.Integer),
-    sa.column("step", sa.Integer),
-    sa.column("intermediate_value", sa.Float),
-    sa.column("intermediate_value_type", _value_type),
-)
-
-
-def insert_report(trial_id: int, worker_id: str, step: int, value: float) -> sa.Insert:
-    """A report that is written only while the lease holds: one statement for both."""
-    row = sa.select(
-        sa.literal(trial_id, sa.Integer),
-        sa.literal(step, sa.Integer),
-        sa.literal(value, sa.Float),
-        sa.literal("FINITE", _value_type),
-    ).where(
-        sa.exists().where(
-            leases_table.c.trial_id == trial_id, leases_table.c.worker_id == worker_id
-        )
-    )
-    return sa.insert(reports_table).from_select([c.name for c in reports_table.c], row)
-
-
-def write_attrs(db: sa.Connection, trial_id: int, attrs: dict[str, Any]) -> None:
-    """Set user attributes in one transaction: one by one, Optuna's way, twenty cost 20 ms."""
-    if not attrs:
-        return
-    t = attributes_table.c
-    db.execute(sa.delete(attributes_table).where(t.trial_id == trial_id, t.key.in_(list(attrs))))
-    rows = [
-        {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
-        for key, value in attrs.items()
-    ]
-    db.execute(sa.insert(attributes_table), rows)

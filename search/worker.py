@@ -24,11 +24,13 @@ from optuna.trial import TrialState
 from search import env
 from search.ask import suggest_at_once
 from search.errors import BloodsearchError, Interrupted
-from search.leases import Leases, Verdict
+from search.leases import Claim, Leases, Verdict
 from search.liveness import Identity, own_identity
 from search.outcome import Hooks, LostLease, Trainer
+from search.peers import TablePeers
+from search.redaction import RedactingFilter, redact
 from search.registry import BEAT_S
-from search.storage import Storage, is_outage, open_storage, retry_outage
+from search.storage import Storage, is_outage, open_storage, parse_url, retry_outage
 from search.study import StudyInfo, info, load, make_pruner, trial_sampler
 from search.training.endings import Drained
 
@@ -177,7 +179,7 @@ class _Worker:
         self.leases = Leases(storage, study)
         self.me = own_identity(settings.slot)
         self.beat = Beat(self.leases, self.me, drain)
-        self.pruner = make_pruner(self.info.study_file)
+        self.pruner = make_pruner(self.info.study_file, TablePeers(storage.engine))
         self.make_trainer = make_trainer
         self.failures = 0
 
@@ -210,11 +212,11 @@ class _Worker:
             _check_memory()
         except BaseException:
             with contextlib.suppress(Exception):
-                self.leases.release(self.me, claimed)
+                self.leases.release(self.me, claimed.trial_id)
             raise
         return None
 
-    def _claim(self) -> int | Verdict:
+    def _claim(self) -> Claim | Verdict:
         n_trials = self.settings.n_trials or self.study.user_attrs.get("n_trials") or 0
         may_create = self.info.kind == "search" and self.info.study_file.search.sampler in (
             "tpe",
@@ -222,8 +224,8 @@ class _Worker:
         )
         return self.leases.claim(self.me, n_trials, may_create=may_create)
 
-    def _run(self, trial_id: int) -> None:
-        number = self.storage.optuna.get_trial_number_from_id(trial_id)
+    def _run(self, claim: Claim) -> None:
+        trial_id, number = claim
         self.study.sampler = trial_sampler(self.info.study_file, number)
         trial = optuna.Trial(self.study, trial_id)
 
@@ -244,12 +246,14 @@ class _Worker:
             self._persist(lambda: self.leases.release(self.me, trial_id))
             return
 
+        attrs = dict(outcome.attrs)
+        for key in ("stop_reason", "traceback"):  # they quote whatever a failing line had in hand
+            if key in attrs:
+                attrs[key] = redact(attrs[key], self.storage.url)
         self._persist(
-            lambda: self.leases.finish(
-                self.me, trial_id, outcome.state, outcome.value, outcome.attrs
-            )
+            lambda: self.leases.finish(self.me, trial_id, outcome.state, outcome.value, attrs)
         )
-        self._count_failure(number, outcome.state, outcome.attrs)
+        self._count_failure(number, outcome.state, attrs)
 
     def _count_failure(self, number: int, state: TrialState, attrs: dict[str, Any]) -> None:
         if state is not TrialState.FAIL:
@@ -280,8 +284,10 @@ def checkpoint_folder(storage: Storage) -> Path:
     return Path(f"{path}.checkpoints") if path else Path("bloodsearch-checkpoints").absolute()
 
 
-def configure_logging() -> None:
-    """One line per message on standard error."""
+def configure_logging(storage_url: str) -> None:
+    """One line per message on standard error, without the storage's password."""
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="bloodsearch: %(message)s", force=True
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(RedactingFilter(parse_url(storage_url)))

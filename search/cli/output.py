@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,20 +11,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from search.redaction import hide_passwords
+
 # no emoji: a path may hold ":name:"
 stdout = Console(highlight=False, soft_wrap=True, emoji=False)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 MAX_MESSAGE = 2000
-_PASSWORDS = (
-    # user:password@host, also as a path (one slash) and with an @ in the password
-    re.compile(r"(:/{1,2}[^\s:/@]*:)[^\s@]*@(?:[^\s/@]*@)*"),
-    # cut off before the host; what looks like a port stays
-    re.compile(
-        r"(\b(?!sqlite)[a-z][\w+.-]*://[^\s:/@]*:)(?!\d{1,5}(?:\W|$)|\*\*\*)[^\s@'\"]+", re.I
-    ),
-    re.compile(r"(password=)[^\s&'\"]+", re.I),
-)
 
 
 def message(text: str) -> None:
@@ -34,14 +26,6 @@ def message(text: str) -> None:
     shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
     shown = shown if len(shown) <= MAX_MESSAGE else shown[:MAX_MESSAGE] + " ..."
     stderr.print(f"bloodsearch: {shown}", markup=False)
-
-
-def hide_passwords(text: str) -> str:
-    """`text` without what looks like the password of a storage address given in a wrong place."""
-    text = _PASSWORDS[0].sub(r"\1***@", text)
-    for pattern in _PASSWORDS[1:]:
-        text = pattern.sub(r"\1***", text)
-    return text
 
 
 def line(text: str = "") -> None:

@@ -91,7 +91,7 @@ def worker_process(
     drain = Drain()
     drain.on_signals()
     drain.on_closed_stdin()
-    configure_logging()
+    configure_logging(storage)
     settings = WorkerSettings(
         storage_url=storage,
         study_name=study_name,

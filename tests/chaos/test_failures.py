@@ -104,8 +104,8 @@ def test_stopped_worker_loses_its_trial_and_takes_the_next(
     stopped: list[int] = []
 
     def stop_one_then_go_on() -> None:
-        # in training, not in the middle of a claim: there it would hold the lock
-        training = {t._trial_id for t in study.trials if t.intermediate_values}
+        # in training, not in the middle of a claim: there it would hold the study's lock
+        training = {t._trial_id for t in study.trials if len(t.intermediate_values) == 1}
         running = [w for w in leases.workers() if w.trial_id in training]
         if not stopped and running:
             os.kill(running[0].pid, signal.SIGSTOP)

@@ -18,7 +18,7 @@ from hostile import CANARY, CASES, FORBIDDEN, GOOD, Case
 from tests_support import supervisor
 
 from search.cli import main
-from search.cli.output import hide_passwords
+from search.redaction import hide_passwords
 from search.storage import open_storage
 from search.study import load
 from search.training import data, synthetic

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
+import signal
 import subprocess
 import sys
 
@@ -13,9 +15,10 @@ import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState
 
-from search.leases import MAX_DEATHS, Leases, Verdict
+from search.leases import MAX_DEATHS, Claim, Leases, Verdict
 from search.liveness import Identity, own_identity
-from search.registry import LEASE_S
+from search.registry import LEASE_S, PATIENCE
+from search.storage import open_storage
 from search.tables import leases_table, workers_table
 
 
@@ -26,9 +29,17 @@ def worker(leases: Leases) -> Identity:
     return me
 
 
+def another(leases: Leases, name: str) -> Identity:
+    """A second worker of this process: each holds one trial at a time."""
+    worker = dataclasses.replace(own_identity("cpu"), worker_id=name)
+    leases.register(worker)
+    return worker
+
+
 @pytest.fixture
-def dead_worker(leases: Leases) -> Identity:
-    """A registered worker whose process has ended."""
+def dead_worker(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> Identity:
+    """A registered worker whose process has ended, while claims look at nobody's process."""
+    monkeypatch.setattr("search.leases.RECLAIM_EVERY_S", math.inf)
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     created = psutil.Process(process.pid).create_time()
     process.communicate(b"\n")
@@ -44,7 +55,8 @@ def states(leases: Leases) -> list[str]:
 
 
 def claim(leases: Leases, worker: Identity, n: int = 10, may_create: bool = True) -> int | Verdict:
-    return leases.claim(worker, n, may_create=may_create)
+    claimed = leases.claim(worker, n, may_create=may_create)
+    return claimed.trial_id if isinstance(claimed, Claim) else claimed
 
 
 def report(leases: Leases, trial_id: int, value: float) -> None:
@@ -64,8 +76,9 @@ def test_budget_counts_complete_and_pruned_but_not_failed(leases: Leases, worker
         report(leases, trial_id, 0.25)
         assert leases.finish(worker, trial_id, state, 0.5 if state is TrialState.COMPLETE else None)
     assert isinstance(claim(leases, worker, 3), int)  # the failed one is made up for
-    assert claim(leases, worker, 3) is Verdict.WAIT  # 2 finished and 1 running fill the budget
-    assert claim(leases, worker, 2) is Verdict.SPENT
+    second = another(leases, "second")
+    assert claim(leases, second, 3) is Verdict.WAIT  # 2 finished and 1 running fill the budget
+    assert claim(leases, second, 2) is Verdict.SPENT
 
 
 def test_pruned_trial_keeps_its_last_reported_value(leases: Leases, worker: Identity) -> None:
@@ -75,10 +88,10 @@ def test_pruned_trial_keeps_its_last_reported_value(leases: Leases, worker: Iden
     assert leases.study.trials[0].value == 0.25
 
 
-def test_waiting_trials_come_first_and_in_order(leases: Leases, worker: Identity) -> None:
+def test_waiting_trials_come_first_and_in_order(leases: Leases) -> None:
     leases.study.enqueue_trial({"arch": "mlp"})
     leases.study.enqueue_trial({"arch": "cnn"})
-    first, second, third = (claim(leases, worker) for _ in range(3))
+    first, second, third = (claim(leases, another(leases, name)) for name in "abc")
     assert first < second < third
     assert [t.system_attrs.get("fixed_params") for t in leases.study.trials] == [
         {"arch": "mlp"},
@@ -91,7 +104,7 @@ def test_without_creation_the_queue_is_the_budget(leases: Leases, worker: Identi
     leases.study.enqueue_trial({"arch": "mlp"})
     trial_id = claim(leases, worker, may_create=False)
     assert isinstance(trial_id, int)
-    assert claim(leases, worker, may_create=False) is Verdict.WAIT
+    assert claim(leases, another(leases, "second"), may_create=False) is Verdict.WAIT
     leases.finish(worker, trial_id, TrialState.COMPLETE, 0.5)
     assert claim(leases, worker, may_create=False) is Verdict.SPENT
 
@@ -125,10 +138,10 @@ def test_reused_pid_is_not_taken_for_the_worker(leases: Leases) -> None:
     assert leases.reclaim() == 1
 
 
-def test_living_process_is_not_robbed(leases: Leases, worker: Identity) -> None:
-    trial_id = claim(leases, worker)
-    assert leases.reclaim() == 0
-    assert leases.holds(worker, trial_id)
+@pytest.fixture
+def old_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database has been up for ever, though the tests started it a moment ago."""
+    monkeypatch.setattr("search.storage._server_start", lambda: sa.literal(0.0))
 
 
 def set_beat_age(leases: Leases, worker: Identity, age_s: float) -> None:
@@ -140,7 +153,51 @@ def set_beat_age(leases: Leases, worker: Identity, age_s: float) -> None:
         )
 
 
+@pytest.mark.usefixtures("old_server")
+def test_living_process_is_not_robbed_for_its_silence(leases: Leases, worker: Identity) -> None:
+    """On a starved machine a beat comes late; the process is there and not stopped."""
+    trial_id = claim(leases, worker)
+    set_beat_age(leases, worker, 5 * LEASE_S)
+    assert leases.reclaim() == 0
+    assert leases.holds(worker, trial_id)
+    set_beat_age(leases, worker, (PATIENCE + 1) * LEASE_S)  # it hangs
+    assert leases.reclaim() == 1
+
+
+@pytest.mark.usefixtures("old_server")
+def test_stopped_process_is_judged_by_its_beat(leases: Leases) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    os.kill(process.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    try:
+        created = psutil.Process(process.pid).create_time()
+        stopped = dataclasses.replace(
+            own_identity("cpu"), worker_id="stopped", pid=process.pid, pid_started=created
+        )
+        leases.register(stopped)
+        claim(leases, stopped)
+        assert leases.reclaim() == 0
+        set_beat_age(leases, stopped, LEASE_S + 1)
+        assert leases.reclaim() == 1
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_time_without_a_database_is_nobodys_silence(postgres_url: str) -> None:
+    """PostgreSQL was away for an hour: nobody has beaten, nobody is dead."""
+    storage = open_storage(postgres_url, create=True)
+    with storage.engine.connect() as db:
+        up = db.execute(sa.text("SELECT extract(epoch from now() - pg_postmaster_start_time())"))
+        hour_ago = storage.age(storage.now() - 3600.0)
+        assert db.execute(sa.select(hour_ago)).scalar_one() == pytest.approx(
+            float(up.scalar()), abs=5
+        )
+    storage.close()
+
+
 @pytest.mark.parametrize(("age_s", "n_reclaimed"), [(LEASE_S - 20, 0), (LEASE_S + 1, 1)])
+@pytest.mark.usefixtures("old_server")
 def test_other_hosts_are_judged_by_their_beat(
     leases: Leases, age_s: float, n_reclaimed: int
 ) -> None:
@@ -167,29 +224,60 @@ def test_earlier_boot_is_dead(leases: Leases) -> None:
     assert leases.reclaim() == 1
 
 
-def test_running_trial_without_a_lease_is_put_back(leases: Leases, worker: Identity) -> None:
-    """The claim died between Optuna's row and ours."""
+def test_running_trial_without_a_lease_is_put_back(leases: Leases) -> None:
+    """Another program made it and died."""
     leases.storage.optuna.create_new_trial(leases.study_id)
     assert leases.reclaim() == 1
     assert states(leases) == ["WAITING"]
 
 
 def test_trial_that_kills_its_workers_is_failed(leases: Leases, dead_worker: Identity) -> None:
-    for _ in range(MAX_DEATHS):
-        leases.register(dead_worker)
-        claim(leases, own_identity("cpu"))  # whoever claims, reclaims first
-        with leases.storage.engine.begin() as db:
-            db.execute(sa.update(leases_table).values(worker_id=dead_worker.worker_id))
-    leases.reclaim()
+    for n_deaths in range(1, MAX_DEATHS + 1):
+        claim(leases, dead_worker)  # which registers it again
+        assert states(leases) == ["RUNNING"]
+        assert leases.reclaim() == 1
+        assert states(leases) == (["FAIL"] if n_deaths == MAX_DEATHS else ["WAITING"])
     trial = leases.study.trials[0]
-    assert trial.state is TrialState.FAIL
     assert trial.user_attrs["stop_reason"] == "poison: 3 workers died on it"
+
+
+def test_claim_whose_answer_got_lost_is_answered_again(leases: Leases, worker: Identity) -> None:
+    """The connection broke after the commit: the worker asks again and gets no second trial."""
+    first = leases.claim(worker, 10, may_create=True)
+    assert leases.claim(worker, 10, may_create=True) == first
+    assert states(leases) == ["RUNNING"]
+
+
+@pytest.mark.usefixtures("old_server")
+def test_claim_keeps_a_worker_that_was_taken_for_dead(leases: Leases, worker: Identity) -> None:
+    """A worker wakes up, its row is old or gone, and its next claim comes before its next beat."""
+    claim(leases, worker)
+    leases.release(worker, 1)
+    leases.unregister(worker)
+    trial_id = claim(leases, worker)
+    assert isinstance(trial_id, int)
+    assert leases.reclaim() == 0
+    leases.finish(worker, trial_id, TrialState.COMPLETE, 0.5)
+    set_beat_age(leases, worker, 100 * LEASE_S)
+    trial_id = claim(leases, worker)
+    assert leases.reclaim() == 0
+    assert leases.holds(worker, trial_id)
+
+
+def test_claim_looks_for_the_dead_now_and_then(
+    leases: Leases, dead_worker: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial_id = claim(leases, dead_worker)
+    assert claim(leases, another(leases, "second")) != trial_id  # it has only just looked
+    monkeypatch.setattr("search.leases.RECLAIM_EVERY_S", 0)
+    assert claim(leases, another(leases, "third")) == trial_id
 
 
 def test_lost_trial_cannot_be_finished_or_released(
     leases: Leases, worker: Identity, dead_worker: Identity
 ) -> None:
     trial_id = claim(leases, dead_worker)
+    leases.reclaim()
     assert claim(leases, worker) == trial_id
     assert not leases.finish(dead_worker, trial_id, TrialState.COMPLETE, 0.9)
     leases.release(dead_worker, trial_id)
@@ -218,4 +306,4 @@ def test_claims_do_not_see_other_studies(leases: Leases, worker: Identity) -> No
     other.enqueue_trial({"x": 1})
     trial_id = claim(leases, worker, 1)
     assert leases.storage.optuna.get_trial(trial_id).number == 0
-    assert claim(leases, worker, 1) is Verdict.WAIT
+    assert claim(leases, another(leases, "second"), 1) is Verdict.WAIT

@@ -1,0 +1,62 @@
+"""Passwords stay out of what is shown, logged or kept."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import quote, quote_plus
+
+if TYPE_CHECKING:  # every command loads this file, few need a database
+    import sqlalchemy as sa
+
+_PASSWORDS = (
+    # user:password@host, also as a path (one slash) and with an @ in the password
+    re.compile(r"(:/{1,2}[^\s:/@]*:)[^\s@]*@(?:[^\s/@]*@)*"),
+    # cut off before the host; what looks like a port stays
+    re.compile(
+        r"(\b(?!sqlite)[a-z][\w+.-]*://[^\s:/@]*:)(?!\d{1,5}(?:\W|$)|\*\*\*)[^\s@'\"]+", re.I
+    ),
+    re.compile(r"(password=)[^\s&'\"]+", re.I),
+)
+
+
+def shown(url: sa.URL) -> str:
+    """`url` without its passwords, for messages and records."""
+    hidden = dict.fromkeys(_secret_options(url), "HIDDEN")
+    return url.update_query_dict(hidden).render_as_string(hide_password=True)
+
+
+def _secret_options(url: sa.URL) -> list[str]:
+    """libpq's other places for a password: ?password=, ?sslpassword=."""
+    return [key for key in url.query if "password" in key.lower()]
+
+
+def redact(text: str, url: sa.URL) -> str:
+    """`text` without the passwords of `url`, as they are and as an address spells them."""
+    given = (url.query[key] for key in _secret_options(url))
+    values = [v for value in given for v in ((value,) if isinstance(value, str) else value)]
+    for secret in filter(None, [url.password, *values]):
+        for spelling in (secret, quote(secret), quote_plus(secret)):
+            text = text.replace(spelling, "***")
+    return text
+
+
+def hide_passwords(text: str) -> str:
+    """`text` without what looks like the password of a storage address given in a wrong place."""
+    text = _PASSWORDS[0].sub(r"\1***@", text)
+    for pattern in _PASSWORDS[1:]:
+        text = pattern.sub(r"\1***", text)
+    return text
+
+
+class RedactingFilter(logging.Filter):
+    """Takes the passwords of one storage address out of every record that passes."""
+
+    def __init__(self, url: sa.URL) -> None:
+        super().__init__()
+        self._url = url
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = hide_passwords(redact(record.getMessage(), self._url)), None
+        return True
