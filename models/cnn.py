@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from models.config import N_CHANNELS, N_CLASSES, CNNConfig
+from models.dropout import Dropout
 from models.mlp import hidden_layers
+from models.pooling import max_pool
 
 
 class Block(nn.Module):
@@ -19,7 +22,7 @@ class Block(nn.Module):
         super().__init__()
         padding = config.kernel // 2
         self.conv1 = nn.Conv2d(n_in, width, config.kernel, padding=padding, bias=not config.norm)
-        self.pool = nn.MaxPool2d(2) if config.pool == "max" else nn.AvgPool2d(2)
+        self.pool, self.norm = config.pool, config.norm
         self.norm1 = nn.BatchNorm2d(width) if config.norm else nn.Identity()
         self.residual = config.residual
         self.conv2: nn.Conv2d | None = None
@@ -30,7 +33,13 @@ class Block(nn.Module):
             self.norm2 = nn.BatchNorm2d(width) if config.norm else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = torch.relu(self.norm1(self.pool(self.conv1(x))))
+        x = self.conv1(x)
+        if self.pool == "avg":
+            x = torch.relu(self.norm1(F.avg_pool2d(x, 2)))
+        elif self.norm:
+            x = torch.relu(self.norm1(max_pool(x, relu=False)))
+        else:
+            x = max_pool(x, relu=True)
         if self.conv2 is None:
             return x
         y = torch.relu(self.norm2(self.conv2(x)))
@@ -54,7 +63,7 @@ class CNN(nn.Module):
             n_features, config.hidden, dropout=config.dropout, norm=config.norm
         )
         if not config.hidden and config.dropout > 0:
-            layers.append(nn.Dropout(config.dropout))
+            layers.append(Dropout(config.dropout))
         self.classifier = nn.Sequential(*layers, nn.Linear(n_last, N_CLASSES))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

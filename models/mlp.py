@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from models.config import IMAGE_SIZE, N_CHANNELS, N_CLASSES, MLPConfig
+from models.dropout import Dropout
 
 
 def hidden_layers(
@@ -20,7 +21,7 @@ def hidden_layers(
             layers.append(nn.BatchNorm1d(width))
         layers.append(nn.ReLU(inplace=True))
         if dropout > 0:
-            layers.append(nn.Dropout(dropout))
+            layers.append(Dropout(dropout))
         n_in = width
     return layers, n_in
 

@@ -22,6 +22,7 @@ from search.training.config import TrialConfig
 from search.training.device import DeviceData, Precision, choose_precision
 from search.training.endings import Diverged, Drained, OtherTraining, OutOfMemory
 from search.training.losses import make_loss
+from search.training.memory import training_memory
 from search.training.metrics import Confusion, confusion_on_device, scores
 from search.training.optimizers import lr_factor, make_optimizer
 from search.training.predict import predict_logits, scale
@@ -98,10 +99,14 @@ def fit(
     Raises Diverged, OutOfMemory, Drained, OtherTraining, and whatever `on_epoch` raises.
     """
     try:
-        run = _Run(config, data, seed, keep_best, precision or choose_precision(data.device))
-        if resume is not None:
-            run.restore(resume)
-        return run.train(on_epoch, should_stop, save_checkpoint)
+        with training_memory(data.device):
+            run = _Run(config, data, seed, keep_best, precision or choose_precision(data.device))
+            if resume is not None:
+                run.restore(resume)
+            try:
+                return run.train(on_epoch, should_stop, save_checkpoint)
+            finally:
+                del run  # before the memory is given back
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise OutOfMemory(str(error)) from error
     except RuntimeError as error:

