@@ -12,9 +12,11 @@ from search.cli import (
     data,
     demo,
     doctor,
+    export,
     final,
     inspect,
     optimize,
+    predict,
     replay,
     report,
     studies,
@@ -55,6 +57,8 @@ def build_app() -> typer.Typer:
     app.command("replay")(replay.replay)
     app.command("final-eval")(final.final_eval)
     app.command("report")(report.report)
+    app.command("export")(export.export)
+    app.command("predict")(predict.predict)
     app.command("dashboard")(dashboard.dashboard)
     app.add_typer(studies.app, name="studies")
     app.add_typer(data.app, name="data")

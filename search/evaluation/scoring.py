@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,31 @@ from optuna.trial import FrozenTrial
 from search.errors import DataError
 from search.training.data import CLASS_NAMES
 
+if TYPE_CHECKING:
+    import torch
+
 N_BOOTSTRAP = 1000
+
+
+def load_model(trial: FrozenTrial) -> torch.nn.Module:
+    """A replicate's network with its trained weights, on the CPU.
+
+    Raises DataError when the weights are not its own.
+    """
+    from models import build_model
+    from search.training.checkpoint import load
+    from search.training.config import TrialConfig
+
+    path = Path(trial.user_attrs["weights"])
+    model = build_model(TrialConfig.model_validate(trial.user_attrs["config"]).model)
+    try:
+        model.load_state_dict(load(path)["state_dict"])
+    except (DataError, LookupError, TypeError, AttributeError, RuntimeError):
+        raise DataError(
+            f"{path} does not hold the weights of replicate {trial.number}; move it away and run "
+            "`bloodsearch final-eval` again, which trains it anew"
+        ) from None
+    return model
 
 
 def predictor(trial: FrozenTrial) -> Callable[[NDArray[np.uint8]], NDArray[np.float64]]:
@@ -23,21 +47,9 @@ def predictor(trial: FrozenTrial) -> Callable[[NDArray[np.uint8]], NDArray[np.fl
     """
     import torch
 
-    from models import build_model
-    from search.training.checkpoint import load
-    from search.training.config import TrialConfig
     from search.training.predict import predict_logits
 
-    path = Path(trial.user_attrs["weights"])
-    config = TrialConfig.model_validate(trial.user_attrs["config"])
-    model = build_model(config.model)
-    try:
-        model.load_state_dict(load(path)["state_dict"])
-    except (DataError, LookupError, TypeError, AttributeError, RuntimeError):
-        raise DataError(
-            f"{path} does not hold the weights of replicate {trial.number}; move it away and run "
-            "`bloodsearch final-eval` again, which trains it anew"
-        ) from None
+    model = load_model(trial)
 
     def predict(images: NDArray[np.uint8]) -> NDArray[np.float64]:
         logits = predict_logits(model, torch.from_numpy(images), torch.float32)

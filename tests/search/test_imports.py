@@ -85,7 +85,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("search",),  # study, storage, workers, objective, ...
     ("search.evaluation",),
     ("search.report",),
-    ("search.summary", "search.replay", "search.checks", "search.dashboard"),  # for the commands
+    # for the commands
+    ("search.summary", "search.replay", "search.checks", "search.dashboard", "search.export"),
     ("search.cli", "search.__main__"),
 ]
 
@@ -138,6 +139,9 @@ def test_what_the_lower_packages_know(
         ("waitress", ("search.dashboard",)),
         ("matplotlib", ("search.report",)),
         ("jinja2", ("search.report",)),
+        ("onnx", ("search.export",)),
+        ("onnxruntime", ("search.predict",)),
+        ("PIL", ("search.predict",)),
     ],
 )
 def test_libraries_with_one_place(library: str, users: tuple[str, ...]) -> None:
@@ -145,6 +149,15 @@ def test_libraries_with_one_place(library: str, users: tuple[str, ...]) -> None:
         if library in third_party(module):
             assert below(module, *users), f"{module} imports {library}"
     assert any(library in third_party(module) for module in TREES)
+
+
+def test_predicting_knows_nothing_of_the_program_that_trained() -> None:
+    """An exported file, onnxruntime and Pillow: no torch, no database, no training code."""
+    for module in ("search.predict", "search.cli.predict"):
+        known = {name for name in imports(module) if own(name)}
+        allowed = ("search.errors", "search.predict", "search.cli")
+        assert all(below(name, *allowed) for name in known), known
+    assert third_party("search.predict") == {"numpy", "onnxruntime", "PIL"}
 
 
 def test_studies_and_configurations_can_be_read_without_torch() -> None:
@@ -201,6 +214,18 @@ def test_only_the_final_evaluation_opens_the_test_split() -> None:
     assert len(calls) == 1
 
 
+def test_whoever_wants_the_test_split_goes_through_the_ledger() -> None:
+    users = {module for module in TREES if mentions(module, "open_on_the_record")}
+    assert users == {FINAL, "search.export"}
+    opener = next(
+        node
+        for node in ast.walk(TREES[FINAL])
+        if isinstance(node, ast.FunctionDef) and node.name == "open_on_the_record"
+    )
+    called = [ast.unparse(n.func) for n in ast.walk(opener) if isinstance(n, ast.Call)]
+    assert called.index("ledger.record_opening") < called.index("open_test_split")
+
+
 def test_the_test_arrays_are_named_in_one_module() -> None:
     for module in TREES:
         for text in strings(module):
@@ -228,7 +253,8 @@ def test_the_synthetic_test_split_is_drawn_in_one_place() -> None:
 
 def test_nobody_reads_npz_files_past_the_data_module() -> None:
     for module in TREES:
-        if module != DATA:
+        # predict reads arrays that users bring, and refuses those named test
+        if module not in (DATA, "search.predict"):
             assert not any(below(name, "zipfile", "numpy.lib") for name in imports(module)), module
             for node in ast.walk(TREES[module]):
                 if isinstance(node, ast.Call):
@@ -258,7 +284,18 @@ def test_loading_a_file_reads_no_test_array(
 
 # --- the command answers at once ---
 
-HEAVY = ("torch", "medmnist", "sklearn", "scipy", "optuna", "sqlalchemy", "numpy", "matplotlib")
+HEAVY = (
+    "torch",
+    "medmnist",
+    "sklearn",
+    "scipy",
+    "optuna",
+    "sqlalchemy",
+    "numpy",
+    "matplotlib",
+    "onnxruntime",
+    "PIL",
+)
 
 
 def loaded(code: str) -> set[str]:
@@ -292,6 +329,8 @@ except SystemExit as exit:
         run_command("--version"),
         run_command("optimize", "--help"),
         run_command("report", "--help"),
+        run_command("export", "--help"),
+        run_command("predict", "--help"),
         run_command("studies"),
         run_command("studies", "show", "bloodmnist"),
         "import studies, models, search.training.config",
@@ -302,6 +341,8 @@ except SystemExit as exit:
         "version",
         "optimize-help",
         "report-help",
+        "export-help",
+        "predict-help",
         "studies",
         "studies-show",
         "configs",
