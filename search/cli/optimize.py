@@ -230,7 +230,8 @@ def _command(study: str, storage: str | None, name: str | None, dataset: Dataset
 
 
 def _shown(storage: str) -> str:
-    from search.storage import parse_url, shown
+    from search.redaction import shown
+    from search.storage import parse_url
 
     url = parse_url(storage)
     return storage if url.get_backend_name() == "sqlite" else shown(url)
