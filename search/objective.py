@@ -18,7 +18,7 @@ import optuna
 import torch
 from optuna.trial import TrialState
 
-from search.errors import BloodsearchError, DataError, RefusedError
+from search.errors import BloodsearchError, DataError, RefusedError, StorageError
 from search.outcome import Hooks, LostLease, Outcome
 from search.pruning import FamilyPruner
 from search.space import Params, searched, to_config
@@ -88,7 +88,9 @@ def run_trial(
         params = _parameters(trial, study_info, hooks)
         config = resolve(params, study_info, final=study_info.kind == "replicates")
         return _Run(trial, study_info, data, config, params, checkpoints, pruner, hooks).outcome()
-    except (Drained, LostLease, BloodsearchError):
+    except Drained as drained:
+        raise drained.__cause__ or drained from None
+    except (LostLease, BloodsearchError):
         raise
     except Exception as error:
         if is_outage(error):
@@ -209,9 +211,13 @@ class _Run:
 
     def _on_epoch(self, result: EpochResult) -> None:
         self.last = result
-        if result.epoch not in self.reported:
+        if result.epoch in self.reported:
+            return  # before an interruption, and judged then
+        try:
             self.hooks.report(result.epoch, result.val_macro_f1)
-            self.reported[result.epoch] = result.val_macro_f1
+        except StorageError as away:  # past its time limit: keep the epoch for whoever goes on
+            raise Drained from away
+        self.reported[result.epoch] = result.val_macro_f1
         if self.prunable and result.epoch < self.config.epochs:
             values = {e: value for e, value in self.reported.items() if e <= result.epoch}
             reason = self.pruner.reason_for(self.trial.study, self.config.family, values)

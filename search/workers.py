@@ -123,8 +123,10 @@ class Supervisor:
 
     def _after_death(self, child: _Child, number: int) -> None:
         """A signal ended the child: put its trial back at once, restart it later and later."""
-        retry_outage(self.leases.reclaim, give_up=lambda: self._signals > 0)
-        finished = sum(n for state, n in self.leases.counts().items() if state.is_finished())
+        asked_to_stop: Callable[[], bool] = lambda: self._signals > 0
+        retry_outage(self.leases.reclaim, give_up=asked_to_stop)
+        counts = retry_outage(self.leases.counts, give_up=asked_to_stop)
+        finished = sum(n for state, n in counts.items() if state.is_finished())
         child.deaths = child.deaths + 1 if finished == child.finished_at_death else 1
         child.finished_at_death = finished
         if child.deaths >= MAX_DEATHS_IN_A_ROW:
@@ -145,7 +147,7 @@ class Supervisor:
 
     def _judge(self) -> None:
         """All slots are empty: was it because the work is done?"""
-        counts = self.leases.counts()
+        counts = retry_outage(self.leases.counts, limit_s=5)
         codes = [child.retired for child in self._children]
         if all(code == 0 for code in codes):
             return

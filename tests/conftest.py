@@ -9,6 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
@@ -17,6 +18,9 @@ from tests_support import FINGERPRINT, tiny_study
 from search.leases import Leases
 from search.storage import Storage, open_storage
 from search.study import create_or_resume
+
+if TYPE_CHECKING:
+    from search.training.device import DeviceData
 
 
 @pytest.fixture(autouse=True)
@@ -96,3 +100,17 @@ def storage(storage_url: str) -> Iterator[Storage]:
 def leases(storage: Storage) -> Leases:
     """Claims of a study without trials."""
     return Leases(storage, create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT))
+
+
+@pytest.fixture(scope="session")
+def small() -> DeviceData:
+    """256 training and 128 validation drawings on the CPU."""
+    import torch
+
+    from search.training.data import Dataset, Fingerprint
+    from search.training.device import to_device
+    from search.training.synthetic import make_split
+
+    fingerprint = Fingerprint("synthetic", "synthetic", "small")
+    dataset = Dataset(*make_split("train", 256), *make_split("val", 128), fingerprint)
+    return to_device(dataset, torch.device("cpu"))

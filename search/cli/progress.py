@@ -69,6 +69,7 @@ class Progress:
             return
         try:
             new = [trial for trial in self._finished() if trial.number not in self.seen]
+            n_counted = self._n_counted()
         except Exception as error:
             if is_outage(error):
                 return  # the workers wait for the storage; the next look may find it
@@ -78,7 +79,7 @@ class Progress:
             output.stderr.print(self._describe(trial), markup=False)
         if self.bar is not None:
             best = "" if self.best is None else f"best {self.best:.4f}"
-            self.bar.update(self.task, completed=self._n_counted(), description=best)
+            self.bar.update(self.task, completed=n_counted, description=best)
 
     def _finished(self, *, complete: bool = False) -> list[FrozenTrial]:
         from optuna.trial import TrialState

@@ -93,8 +93,8 @@ def fit(
 
     The same config, data, seed, device and number of threads give the same result on a CPU, also
     when the training is interrupted and resumed. `save_checkpoint` gets a new checkpoint after
-    each epoch's `on_epoch`; `resume` is such a checkpoint of the same config and seed, whose
-    epochs are not run again.
+    each epoch's `on_epoch`, also when that raises Drained; `resume` is such a checkpoint of the
+    same config and seed. Its epochs are not run again, but `on_epoch` is told the last one again.
 
     Raises Diverged, OutOfMemory, Drained, OtherTraining, and whatever `on_epoch` raises.
     """
@@ -152,6 +152,8 @@ class _Run:
         save_checkpoint: Callable[[Checkpoint], None] | None,
     ) -> FitResult:
         progress, config = self.progress, self.config
+        if progress.history:
+            on_epoch(progress.history[-1])
         for epoch in range(len(progress.history) + 1, config.epochs + 1):
             if self._out_of_patience():
                 break
@@ -171,7 +173,12 @@ class _Run:
             )
             if progress.add(result, confusion) and self.keep_best:
                 self.best_state = _cpu_copy(self.model.state_dict())
-            on_epoch(result)
+            try:
+                on_epoch(result)
+            except Drained:
+                if save_checkpoint is not None:
+                    save_checkpoint(self.checkpoint())
+                raise
             if save_checkpoint is not None and epoch < config.epochs:
                 save_checkpoint(self.checkpoint())
         return self._result()

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from optuna.trial import TrialState
 from tests_support import FINGERPRINT, claims, supervisor, tiny_study
 
-from search.errors import BloodsearchError
+from search.errors import BloodsearchError, StorageError
 from search.leases import Leases
 from search.storage import Storage, open_storage
 from search.study import create_or_resume
@@ -181,6 +181,32 @@ def test_restarted_postgres_is_waited_for(
     assert times
     assert_exact(Leases(storage, study), 8)
     assert Counter(claims(log)) == Counter(range(8))  # nobody lost a trial over it
+    storage.close()
+
+
+def test_storage_that_stays_away_ends_with_exit_4_and_loses_nothing(
+    own_server, log: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("SIM_EPOCH_S", "0.5")
+    monkeypatch.setenv("BLOODSEARCH_OUTAGE_S", "2")
+    url = sa.make_url(own_server.get_uri()).set(drivername="postgresql+psycopg")
+    storage = open_storage(url.render_as_string(hide_password=False), create=True)
+    study = make_study(storage)
+    stopped: list[float] = []
+
+    def stop_once() -> None:
+        if not stopped and len(claims(log)) >= 2:
+            stopped.append(time.monotonic())
+            own_server.stop()
+
+    with pytest.raises(StorageError) as caught:
+        supervisor(storage, study, 6, 2, on_tick=stop_once).run()
+    assert caught.value.exit_code == 4
+    assert "did not answer" in capfd.readouterr().err
+    own_server.start()
+    monkeypatch.setenv("BLOODSEARCH_OUTAGE_S", "60")
+    assert supervisor(storage, study, 6, 2).run()
+    assert_exact(Leases(storage, study), 6)
     storage.close()
 
 

@@ -19,7 +19,7 @@ from search.leases import MAX_DEATHS, Claim, Leases, Verdict
 from search.liveness import Identity, own_identity
 from search.registry import LEASE_S, PATIENCE
 from search.storage import open_storage
-from search.tables import leases_table, workers_table
+from search.tables import workers_table
 
 
 @pytest.fixture

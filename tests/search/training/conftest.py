@@ -11,9 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from search.training import data
-from search.training.data import Dataset, Fingerprint
-from search.training.device import DeviceData, to_device
-from search.training.synthetic import make_split
 
 Arrays = dict[str, NDArray[np.uint8]]
 SIZES = {"train": 24, "val": 16, "test": 8}
@@ -25,14 +22,6 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="session")
-def small() -> DeviceData:
-    """256 training and 128 validation drawings on the CPU."""
-    fingerprint = Fingerprint("synthetic", "synthetic", "small")
-    dataset = Dataset(*make_split("train", 256), *make_split("val", 128), fingerprint)
-    return to_device(dataset, torch.device("cpu"))
 
 
 @pytest.fixture

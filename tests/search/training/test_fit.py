@@ -113,7 +113,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(
         keep_best=True,
         on_epoch=lambda result: epochs.append(result.epoch),
     )
-    assert epochs == list(range(after + 1, 5))
+    assert epochs == list(range(after, 5))  # the last one told again, not run again
     assert curve(resumed) == curve(whole)
     assert (resumed.best_epoch, resumed.best_value) == (whole.best_epoch, whole.best_value)
     np.testing.assert_array_equal(resumed.best_confusion, whole.best_confusion)
@@ -232,6 +232,29 @@ def test_what_on_epoch_raises_ends_the_training(small: DeviceData) -> None:
         train(config(), small, on_epoch=on_epoch, save_checkpoint=saved.append)
     assert [result.epoch for result in seen] == [1, 2]
     assert len(saved) == 1  # an epoch that its caller did not accept leaves no checkpoint
+
+
+def test_drained_on_epoch_keeps_the_epoch(small: DeviceData) -> None:
+    """The storage went away with the report: the epoch is not lost, and is told when it is resumed."""
+    whole = train(config(epochs=3), small)
+    for last in (2, 3):
+        saved: list[dict[str, Any]] = []
+
+        def on_epoch(result: EpochResult, last: int = last) -> None:
+            if result.epoch == last:
+                raise Drained
+
+        with pytest.raises(Drained):
+            train(config(epochs=3), small, on_epoch=on_epoch, save_checkpoint=saved.append)
+        told: list[int] = []
+        resumed = train(
+            config(epochs=3),
+            small,
+            resume=saved[-1],
+            on_epoch=lambda result, told=told: told.append(result.epoch),
+        )
+        assert told == list(range(last, 4))
+        assert curve(resumed) == curve(whole)
 
 
 def test_should_stop_is_asked_before_every_batch(small: DeviceData) -> None:
