@@ -123,9 +123,8 @@ class Supervisor:
 
     def _after_death(self, child: _Child, number: int) -> None:
         """A signal ended the child: put its trial back at once, restart it later and later."""
-        asked_to_stop: Callable[[], bool] = lambda: self._signals > 0
-        retry_outage(self.leases.reclaim, give_up=asked_to_stop)
-        counts = retry_outage(self.leases.counts, give_up=asked_to_stop)
+        retry_outage(self.leases.reclaim, give_up=self._asked_to_stop)
+        counts = retry_outage(self.leases.counts, give_up=self._asked_to_stop)
         finished = sum(n for state, n in counts.items() if state.is_finished())
         child.deaths = child.deaths + 1 if finished == child.finished_at_death else 1
         child.finished_at_death = finished
@@ -144,6 +143,9 @@ class Supervisor:
             "its trial went back, a new one starts",
             file=sys.stderr,
         )
+
+    def _asked_to_stop(self) -> bool:
+        return self._signals > 0
 
     def _judge(self) -> None:
         """All slots are empty: was it because the work is done?"""
