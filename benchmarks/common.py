@@ -100,14 +100,21 @@ def shown(found: dict[str, Any], unit: str = "", digits: int = 1) -> str:
     return f"{found['median']:.{digits}f}{unit} ({low} .. {high}, n={found['n']})"
 
 
+_tables: list[dict[str, Any]] = []
+
+
 def save(name: str, result: Any) -> None:
-    """Write one benchmark's result as JSON, with the machine it ran on."""
+    """Write one benchmark's result and the tables shown since the last one, with the machine."""
     RESULTS.mkdir(exist_ok=True)
-    text = json.dumps({"machine": machine(), "result": result}, indent=1)
+    text = json.dumps({"machine": machine(), "result": result, "tables": _tables}, indent=1)
     (RESULTS / f"{name}.json").write_text(text + "\n")
+    _tables.clear()
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table, and keep it for `save`: the README shows it from there."""
+    shown_rows = [[str(cell) for cell in row] for row in rows]
+    _tables.append({"title": title, "columns": list(columns), "rows": shown_rows})
     found = Table(title=title, box=box.MARKDOWN, title_justify="left")
     for column in columns:
         found.add_column(column)

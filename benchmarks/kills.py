@@ -3,7 +3,7 @@
     python -m benchmarks kills
 
 Searches of 60 sleeping trials with 4 workers, killed every second or so until 30 kills a back end,
-started again whenever their parent is dead.
+started again whenever their parent is dead. Then a search whose PostgreSQL is stopped for 20 seconds.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ import time
 
 import optuna
 import psutil
+import sqlalchemy as sa
 from optuna.trial import TrialState
 
-from benchmarks.common import BACKENDS, save, table
+from benchmarks.common import BACKENDS, postgres_server, save, table
 from search.storage import open_storage
 from search.study import load
 
 N_TRIALS, N_WORKERS, N_KILLS, N_EPOCHS = 60, 4, 30, 5
+OUTAGE_S = 20
 
 
 def children(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
@@ -62,6 +64,24 @@ def search_under_fire(url: str, seed: int) -> dict[str, int]:
     return {**kills, **judge(url)}
 
 
+def search_through_an_outage() -> dict[str, int]:
+    """A search whose database server is stopped for OUTAGE_S while trials run, and started again."""
+    env = os.environ | {"SIM_EPOCHS": str(N_EPOCHS), "SIM_EPOCH_S": "0.4"}
+    with postgres_server() as server:
+        uri = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+        url = uri.render_as_string(hide_password=False)
+        command = [sys.executable, "-m", "benchmarks.simulated_search", url, "under-fire"]
+        command += [str(N_TRIALS), str(N_WORKERS)]
+        search = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
+        time.sleep(12)
+        server.stop()
+        time.sleep(OUTAGE_S)
+        assert search.poll() is None, "the search ended while the database was away"
+        server.start()
+        code = search.wait(timeout=600)
+        return {"exit code": code, **judge(url)}
+
+
 def judge(url: str) -> dict[str, int]:
     storage = open_storage(url, create=False)
     trials = load(storage, "under-fire").trials
@@ -89,5 +109,10 @@ def run() -> None:
         rows.append([backend, *found.values()])
         print(results[-1], flush=True)
     columns = ["back end", *(f"kills: {kind}" for kind in ("worker", "parent", "everything"))]
-    table(f"{N_TRIALS} trials asked, {N_WORKERS} workers", [*columns, *list(results[0])[4:]], rows)
+    title = f"{N_TRIALS} trials asked, {N_WORKERS} workers, kill -9 at random moments"
+    table(title, [*columns, *list(results[0])[4:]], rows)
+    outage = search_through_an_outage()
+    results.append({"backend": "postgres", "outage_s": OUTAGE_S, **outage})
+    title = f"{N_TRIALS} trials asked, {N_WORKERS} workers, PostgreSQL stopped for {OUTAGE_S} s"
+    table(title, list(outage), [list(outage.values())])
     save("kills", results)
