@@ -2,7 +2,8 @@
 
 Takes the arguments of `worker-process`, so that the supervisor can start it, and its settings from the
 environment: SIM_EPOCHS, SIM_EPOCH_S (seconds each), SIM_LOG (a file that gets one line per claim),
-SIM_POISON (the number of a trial that kills its worker), SIM_BUG (one that raises).
+SIM_POISON (the number of a trial that kills its worker), SIM_CRASH (one that ends it with a traceback),
+SIM_BUG (one that fails).
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class SleepingTrainer:
         self._note(f"{trial.number} {os.getpid()}")
         if os.environ.get("SIM_POISON") == str(trial.number):
             os.kill(os.getpid(), signal.SIGKILL)
+        if os.environ.get("SIM_CRASH") == str(trial.number):
+            raise MemoryError("a bug of the worker's own")
         if os.environ.get("SIM_BUG") in (str(trial.number), "all"):
             return Outcome(TrialState.FAIL, None, {"stop_reason": "ValueError: a bug"})
         reported = set(trial.storage.get_trial(trial._trial_id).intermediate_values)

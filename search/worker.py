@@ -1,7 +1,8 @@
 """One worker process: claim a trial, train it, finish it, until the study's budget is spent.
 
 Started by the supervisor or by `bloodsearch worker`. Ends with 0 (budget spent), 130 (drained),
-4 (the storage stayed away) or 1 (three failures in a row).
+4 (the storage stayed away), EXIT_RETIRED (three failures in a row) or EXIT_RECYCLE (grown too large). Any
+other end is a death: the trial stays leased, whoever reclaims it counts the death.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ POLL_S = 0.25
 EXIT_DRAINED = 130
 EXIT_RECYCLE = 75
 """Asks the supervisor for a fresh process in this one's place."""
+EXIT_RETIRED = 76
+"""Tells the supervisor that a fresh process would do no better."""
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -60,6 +63,12 @@ class WorkerSettings:
 
 class Recycle(Exception):
     """This process has grown past its memory limit and holds no trial."""
+
+
+class Retired(BloodsearchError):
+    """Too many trials in a row failed here."""
+
+    exit_code = EXIT_RETIRED
 
 
 class Drain:
@@ -157,8 +166,7 @@ def run_worker(
     """Work until the budget is spent.
 
     Raises Recycle when the process should be replaced, Interrupted when drained, StorageError when
-    the storage stayed away, BloodsearchError
-    after three failed trials in a row.
+    the storage stayed away, Retired after three failed trials in a row.
     """
     storage = open_storage(settings.storage_url, create=False)
     study = load(storage, settings.study_name)
@@ -190,12 +198,18 @@ class _Worker:
             with self.beat.running():
                 while not self.drain():
                     if self._step() is Verdict.SPENT:
-                        return
-            raise Interrupted("drained; the same command goes on")
-        finally:
-            with contextlib.suppress(Exception):
-                self.leases.unregister(self.me)
-            self.storage.close()
+                        break
+                else:
+                    raise Interrupted("drained; the same command goes on")
+        except (BloodsearchError, Recycle):
+            self._leave()
+            raise
+        self._leave()
+
+    def _leave(self) -> None:
+        with contextlib.suppress(Exception):
+            self.leases.unregister(self.me)
+        self.storage.close()
 
     def _step(self) -> Verdict | None:
         """Claim and run one trial; Verdict when there was none."""
@@ -210,7 +224,7 @@ class _Worker:
         try:
             self._run(claimed)
             _check_memory()
-        except BaseException:
+        except (BloodsearchError, Recycle):
             with contextlib.suppress(Exception):
                 self.leases.release(self.me, claimed.trial_id)
             raise
@@ -262,7 +276,7 @@ class _Worker:
         self.failures += 1
         _log.warning("trial %d failed: %s", number, attrs["stop_reason"])
         if self.failures >= MAX_FAILURES_IN_A_ROW:
-            raise BloodsearchError(
+            raise Retired(
                 f"this worker retires after {self.failures} failures in a row, the last one in "
                 f"trial {number}: {attrs['stop_reason']}; `bloodsearch show {number}` has the traceback"
             )

@@ -21,12 +21,14 @@ from search.errors import BloodsearchError, Interrupted, StorageError
 from search.leases import Leases
 from search.slots import Slot
 from search.storage import retry_outage
-from search.worker import EXIT_RECYCLE
+from search.worker import EXIT_RECYCLE, EXIT_RETIRED
 
 DRAIN_S = 20.0
 """How long children may take to give their trials back before they are killed."""
 TICK_S = 0.25
 MAX_BACKOFF_S = 30.0
+ORDERLY = (0, 2, 3, 4, 5, 130, EXIT_RETIRED)
+"""Exit codes of a worker that another one in its place would end with too."""
 MAX_DEATHS_IN_A_ROW = 6
 """Deaths of one slot, with no trial finished in between, before it stays empty."""
 
@@ -116,13 +118,13 @@ class Supervisor:
         child.process = None
         if code == EXIT_RECYCLE:
             self._start(child)
-        elif code >= 0:
+        elif code in ORDERLY:
             child.retired = code
         else:
-            self._after_death(child, -code)
+            self._after_death(child, f"signal {-code}" if code < 0 else f"exit code {code}")
 
-    def _after_death(self, child: _Child, number: int) -> None:
-        """A signal ended the child: put its trial back at once, restart it later and later."""
+    def _after_death(self, child: _Child, how: str) -> None:
+        """A signal or a bug ended the child: put its trial back, restart it later and later."""
         retry_outage(self.leases.reclaim, give_up=self._asked_to_stop)
         counts = retry_outage(self.leases.counts, give_up=self._asked_to_stop)
         finished = sum(n for state, n in counts.items() if state.is_finished())
@@ -132,14 +134,14 @@ class Supervisor:
             child.retired = 1
             print(
                 f"bloodsearch: the worker on {child.slot.label} died {child.deaths} times "
-                f"in a row (signal {number}); its slot stays empty",
+                f"in a row ({how}); its slot stays empty",
                 file=sys.stderr,
             )
             return
         delay = min(MAX_BACKOFF_S, 0.25 * 2 ** (child.deaths - 1))
         child.restart_at = time.monotonic() + delay
         print(
-            f"bloodsearch: a worker on {child.slot.label} died (signal {number}); "
+            f"bloodsearch: a worker on {child.slot.label} died ({how}); "
             "its trial went back, a new one starts",
             file=sys.stderr,
         )

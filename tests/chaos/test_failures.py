@@ -45,10 +45,12 @@ def assert_exact(leases: Leases, n: int) -> None:
     assert leases.workers() == []
 
 
+@pytest.mark.parametrize("way", ["SIM_POISON", "SIM_CRASH"])
 def test_poisonous_trial_is_failed_and_made_up_for(
-    storage: Storage, log: Path, monkeypatch: pytest.MonkeyPatch
+    storage: Storage, log: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    monkeypatch.setenv("SIM_POISON", "1")
+    """A kill -9 or an uncaught exception: the worker is replaced, the trial tried thrice."""
+    monkeypatch.setenv(way, "1")
     study = make_study(storage)
     assert supervisor(storage, study, 4, 2).run()
     assert_exact(Leases(storage, study), 4)
