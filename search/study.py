@@ -60,7 +60,8 @@ def create_or_resume(
 
     Raises RefusedError when it exists with another space or other data.
     """
-    check_name(name)
+    if kind == "search":  # the replicates' name is made of a search's
+        check_name(name)
     check_points(study_file)
     with storage.lock():
         Leases.create_tables(storage)
@@ -149,10 +150,10 @@ def versions() -> dict[str, str]:
 
 def check_name(name: str) -> None:
     """Raises UsageError unless `name` can be a study's and a folder's."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,119}", name):
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name):
         raise UsageError(
             f"the study name {name[:60]!r} will not do: it takes letters, digits, '.', '_' and '-', "
-            "at most 120, the first a letter or digit"
+            "at most 100, the first a letter or digit"
         )
 
 

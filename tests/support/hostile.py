@@ -184,7 +184,7 @@ OPTIONS = [
     _name("name leads out", "../x", "'../x'", "letters, digits"),
     _name("name is a path", "a/b", "'a/b'", "letters, digits"),
     _name("name is absolute", "/tmp/x", "'/tmp/x'", "letters, digits"),
-    _name("name is long", "x" * 200, "at most 120"),
+    _name("name is long", "x" * 200, "at most 100"),
     _name("name is empty", "", "''", "letters, digits"),
     _name("name is hidden", ".git", "the first a letter"),
     _name("name with a newline", "a\nb", r"'a\nb'"),
