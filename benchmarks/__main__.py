@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("exactness", "kills", "overhead", "epochs")
+NAMES = ("exactness", "kills", "overhead", "epochs", "harness", "startup", "memory", "quality")
 
 
 def main() -> None:
