@@ -14,6 +14,9 @@ from search.errors import UsageError
 MAX_WORKERS = 512
 # oneDNN, OpenMP and BLAS each have a pool of their own; all are told the same number
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+# oneDNN keeps the kernels of its last 1,024 shapes. Every trial brings a hundred new ones, so a
+# worker grew by some 5 MB a trial; this many hold the shapes of one trial.
+KERNEL_CACHE = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "200"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class Slot:
 
     def environment(self) -> dict[str, str]:
         """Variables that must be set before the worker imports torch."""
-        variables = dict.fromkeys(THREAD_VARIABLES, str(self.threads))
+        variables = dict.fromkeys(THREAD_VARIABLES, str(self.threads)) | KERNEL_CACHE
         if self.label.startswith("cuda:"):
             variables["CUDA_VISIBLE_DEVICES"] = _visible(int(self.label.removeprefix("cuda:")))
         return variables

@@ -162,6 +162,8 @@ class _Run:
             confusion, val_loss = self._validate()
             if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
                 raise Diverged(f"loss {train_loss}, validation loss {val_loss} in epoch {epoch}")
+            if not _all_finite(self.model):  # a ReLU may have turned NaN into zeros
+                raise Diverged(f"weights that are no numbers in epoch {epoch}")
             found = scores(confusion)
             result = EpochResult(
                 epoch=epoch,
@@ -296,6 +298,11 @@ class _Run:
             seconds=sum(result.seconds for result in progress.history),
             best_state=self.best_state,
         )
+
+
+def _all_finite(model: torch.nn.Module) -> bool:
+    sums = torch.stack([parameter.detach().sum() for parameter in model.parameters()])
+    return bool(sums.isfinite().all())
 
 
 def _cpu_copy(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -87,3 +87,8 @@ def test_no_container_quota(tmp_path: Path) -> None:
     (tmp_path / "cpu.max").write_text("max 100000")
     assert slots._quota(tmp_path / "cpu.max") > 10_000
     assert slots._quota(tmp_path / "missing") > 10_000
+
+
+def test_a_worker_keeps_few_kernels() -> None:
+    # without a limit a worker grows with every trial's shapes
+    assert int(Slot("cpu", "cpu", 1).environment()["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]) <= 256

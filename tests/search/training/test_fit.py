@@ -278,6 +278,20 @@ def test_a_training_that_diverges_says_so(small: DeviceData, model: MLPConfig | 
         train(config(model=model).model_copy(update={"optimizer": reckless}), small)
 
 
+def test_weights_that_are_no_numbers_do_not_hide_behind_a_relu(
+    small: DeviceData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(config: Any) -> nn.Module:
+        model = build_model(config)
+        with torch.no_grad():
+            model.get_parameter("blocks.0.conv1.weight").fill_(-math.nan)
+        return model
+
+    monkeypatch.setattr(fit_module, "build_model", broken)
+    with pytest.raises(Diverged, match="in epoch 1"):
+        train(config(model=CNNConfig(widths=(8,))), small)
+
+
 def failing(error: BaseException) -> Callable[..., None]:
     def forward(self: nn.Module, images: torch.Tensor) -> None:
         raise error

