@@ -117,6 +117,13 @@ def trial_seed(study_info: StudyInfo, trial: optuna.Trial) -> int:
     return derive_seed(study_info.study_file.search.seed, "train", trial.number)
 
 
+def is_audited(study_info: StudyInfo, number: int) -> bool:
+    """Whether this trial runs to its end whatever the pruner says, to see what the pruner misses."""
+    study_file = study_info.study_file
+    drawn = derive_seed(study_file.search.seed, "audit", number) / 2**31
+    return drawn < study_file.pruner.audit
+
+
 def _parameters(trial: optuna.Trial, study_info: StudyInfo, hooks: Hooks) -> Params:
     point = trial.user_attrs.get("point")
     if point is None:
@@ -149,6 +156,8 @@ class _Run:
         self.reported = dict(stored.intermediate_values)
         self.has_family = "family" in stored.user_attrs
         self.checkpoint_path = checkpoint_path(checkpoints, study_info, trial.number)
+        self.audited = is_audited(study_info, trial.number)
+        self.audit: str | None = None
         self.prunable = study_info.kind == "search" and "baseline" not in trial.user_attrs
         self.start = {
             "family": config.family,
@@ -178,6 +187,8 @@ class _Run:
             self._report_worst()
             return self._pruned(f"out of memory: {error}"[:300])
         attrs = self._attrs(_end_attrs(result))
+        if self.audit is not None:
+            attrs["audit"] = self.audit
         if result.best_state is not None:
             attrs["weights"] = str(self._keep_weights(result))
         self._forget_checkpoint()
@@ -221,8 +232,9 @@ class _Run:
         if self.prunable and result.epoch < self.config.epochs:
             values = {e: value for e, value in self.reported.items() if e <= result.epoch}
             reason = self.pruner.reason_for(self.trial.study, self.config.family, values)
-            if reason is not None:
+            if reason is not None and not self.audited:
                 raise _Pruned(reason)
+            self.audit = self.audit or reason
 
     def _report_worst(self) -> None:
         """Rank a trial that could not be trained last: the sampler then keeps away from it."""

@@ -61,6 +61,8 @@ class Pruner(_Section):
     """Finished trials of the same family needed for a comparison."""
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """A trial whose best epoch so far is below this quantile of its peers' is pruned."""
+    audit: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Share of trials that are trained to their end although the pruner would have stopped them."""
 
 
 class Range(_Section):

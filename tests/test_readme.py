@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import typer
 
+from benchmarks.readme import filled, pages
 from search.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -78,3 +79,9 @@ def test_the_tree_in_the_readme_is_the_tree() -> None:
     assert not missing
     existing = {p.name for p in ROOT.rglob("*") if ".venv" not in p.parts}
     assert {Path(name).name for name in named} <= existing
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_tables_are_those_of_the_committed_results(page: Path) -> None:
+    """`python -m benchmarks readme` writes them; no figure is typed by hand."""
+    assert page.read_text() == filled(page.read_text())

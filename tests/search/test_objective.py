@@ -13,8 +13,9 @@ from search.ask import suggest_at_once
 from search.errors import StorageError
 from search.leases import Claim, Leases
 from search.liveness import own_identity
-from search.objective import run_trial
+from search.objective import is_audited, run_trial
 from search.outcome import Hooks, LostLease, Outcome
+from search.pruning import FamilyPruner
 from search.study import info, make_pruner
 from search.training.device import DeviceData
 from search.training.endings import Drained
@@ -95,3 +96,24 @@ def test_bug_fails_the_trial_with_its_traceback(
     assert (outcome.state, outcome.value) == (TrialState.FAIL, None)
     assert outcome.attrs["stop_reason"] == "ZeroDivisionError: by hand"
     assert "in bug" in outcome.attrs["traceback"]
+
+
+def test_audited_trial_runs_on_and_keeps_the_reason(
+    trial: optuna.Trial, small: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FamilyPruner, "reason_for", lambda *args: "below its peers")
+    monkeypatch.setattr("search.objective.is_audited", lambda *args: False)
+    pruned = run(trial, small, tmp_path, lambda epoch, value: None)
+    assert pruned.state is TrialState.PRUNED
+    assert pruned.attrs["stop_reason"] == "pruned: below its peers"
+    monkeypatch.setattr("search.objective.is_audited", lambda *args: True)
+    audited = run(trial, small, tmp_path, lambda epoch, value: None)
+    assert audited.state is TrialState.COMPLETE
+    assert audited.attrs["audit"] == "below its peers"
+
+
+def test_audited_share_is_what_the_study_file_says(leases: Leases) -> None:
+    study_info = info(leases.study)
+    assert study_info.study_file.pruner.audit == 0.05
+    n_audited = sum(is_audited(study_info, number) for number in range(10_000))
+    assert n_audited == pytest.approx(500, abs=70)  # three standard deviations

@@ -81,6 +81,7 @@ CHANGES: dict[str, object] = {
     "pruner.warmup_epochs": 3,
     "pruner.min_peers": 4,
     "pruner.quantile": 0.5,
+    "pruner.audit": 0.5,
     "space.arch": ["mlp"],
     "space.optimizer": "adamw",
     "space.lr.low": 2e-4,
