@@ -82,6 +82,9 @@ def final_eval(
         output.as_json(result)
     else:
         show_result(result)
+        where = found.study_name
+        where += "" if storage is None else f" --storage {opened.shown}"
+        output.line(f"next: bloodsearch report {where}   bloodsearch export {where}")
 
 
 def _baselines(
