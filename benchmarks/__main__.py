@@ -7,7 +7,7 @@ import sys
 
 NAMES = (
     *("exactness", "kills", "overhead", "efficiency", "survival"),
-    *("epochs", "harness", "startup", "memory", "quality"),
+    *("epochs", "harness", "startup", "memory", "quality", "recipe"),
 )
 
 

@@ -1,9 +1,10 @@
-"""Seconds an epoch takes, ours against the standard loop, epoch by epoch in one process.
+"""Seconds an epoch takes, ours against the standard loop, epoch by epoch in turn.
 
     python -m benchmarks epochs
 
-Each thread count runs in a process of its own, with the variables that a worker gets. An epoch is
-training and validation. The share of the peak is that of the fastest matrix product of the run.
+Each thread count runs in processes of its own, one for each loop, with the variables that a worker
+gets; while one trains, the other waits. An epoch is training and validation. The share of the peak
+is that of the fastest matrix product of the run.
 """
 
 from __future__ import annotations
@@ -40,21 +41,24 @@ def gemm_peak(dtype_name: str) -> float:
 
 def measure(name: str, data: Any, device_data: Any) -> dict[str, Any]:
     """Epochs of one model, ours and the standard loop's in turn; the first of ours warms up."""
+    import torch
+
     from benchmarks.engine_cases import case, flops_per_image
-    from benchmarks.standard_loop import StandardLoop
+    from benchmarks.standard_loop import OtherProcess
     from search.training.fit import EpochResult, fit
 
     config = case(name, epochs=N_EPOCHS + 1)
-    standard = StandardLoop(config, data, seed=0)
+    standard = OtherProcess(name, threads=torch.get_num_threads())
     ours: list[float] = []
     theirs: list[float] = []
 
     def on_epoch(result: EpochResult) -> None:
         if result.epoch > 1:
             ours.append(result.seconds)
-            theirs.append(standard.epoch().seconds)
+            theirs.append(standard.epoch())
 
     fit(config, device_data, seed=0, on_epoch=on_epoch)
+    standard.close()
     forward, step = flops_per_image(config.model)
     n_train, n_val = len(data.train_images), len(data.val_images)
     return {

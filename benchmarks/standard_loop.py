@@ -4,11 +4,15 @@ A `Dataset` that turns an array into a PIL image and that into a normalised tens
 in the training process, the optimizer's default implementation, `loss.item()` each step, and
 scikit-learn's macro-F1 over the validation split after each epoch. The models are the ones that
 `fit` trains; ToTensor and Normalize do what torchvision's do, which need not be installed.
+
+    python -m benchmarks.standard_loop "A CNN" THREADS     # an epoch for each line on standard input
 """
 
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -145,3 +149,41 @@ def _loss(
         return lambda logits, wanted: nn.functional.nll_loss(logits.log_softmax(1), wanted)
     weight = class_weights(labels) if config.loss.name == "weighted_cross_entropy" else None
     return nn.CrossEntropyLoss(weight=weight, label_smoothing=config.loss.label_smoothing)
+
+
+class OtherProcess:
+    """The standard loop in a process of its own, which trains only when asked to.
+
+    `fit` changes how its process allocates memory; the standard loop must not gain by that.
+    """
+
+    def __init__(self, name: str, *, threads: int) -> None:
+        command = [sys.executable, "-m", "benchmarks.standard_loop", name, str(threads)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def epoch(self) -> float:
+        """Seconds of one more epoch."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("epoch\n")
+        self._process.stdin.flush()
+        return float(self._process.stdout.readline())
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+def main(name: str, threads: int) -> None:
+    from benchmarks.engine_cases import case
+    from search.training.data import load_dataset
+
+    torch.set_num_threads(threads)
+    loop = StandardLoop(case(name, epochs=100), load_dataset("bloodmnist"), seed=0)
+    for _ in sys.stdin:
+        print(loop.epoch().seconds, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

@@ -14,8 +14,8 @@ from search.errors import UsageError
 MAX_WORKERS = 512
 # oneDNN, OpenMP and BLAS each have a pool of their own; all are told the same number
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-# oneDNN keeps the kernels of its last 1,024 shapes. Every trial brings a hundred new ones, so a
-# worker grew by some 5 MB a trial; this many hold the shapes of one trial.
+# oneDNN keeps the kernels of its last 1,024 shapes, and trials of mixed shapes made a worker grow by
+# some 5 MB each (docs/engine.md).
 KERNEL_CACHE = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "200"}
 
 

@@ -8,6 +8,7 @@ import typer
 
 from search import __version__
 from search.cli import (
+    compare,
     dashboard,
     data,
     demo,
@@ -56,6 +57,7 @@ def build_app() -> typer.Typer:
     app.command("show")(inspect.show)
     app.command("replay")(replay.replay)
     app.command("final-eval")(final.final_eval)
+    app.command("compare")(compare.compare)
     app.command("report")(report.report)
     app.command("export")(export.export)
     app.command("predict")(predict.predict)

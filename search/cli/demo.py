@@ -54,6 +54,7 @@ def demo(data_root: DataRootOption = None, debug: DebugOption = False) -> None:
     where = f"demo --name {name} --storage {storage}"
     output.line(f"  bloodsearch leaderboard {where}")
     output.line(f"  bloodsearch show {result['trial']} {where}")
+    output.line(f"  bloodsearch report {where}")
     output.line(f"  bloodsearch dashboard --storage {storage}")
     extra = "--dataset synthetic " if dataset == "synthetic" else ""
     extra += f"--data-root {root} " if root is not None and dataset == "bloodmnist" else ""

@@ -18,6 +18,7 @@ from search.cli.options import (
     StorageOption,
     StudyArgument,
     WorkersOption,
+    find_part,
     find_study,
 )
 from studies import DEFAULT_STUDY
@@ -36,6 +37,12 @@ def final_eval(
     replicates: Annotated[
         int, typer.Option("--replicates", min=1, max=100, help="Trainings, each with its own seed.")
     ] = 5,
+    baselines: Annotated[
+        bool,
+        typer.Option(
+            "--baselines", help="Test every baseline's replicates, with one opening for all."
+        ),
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Open the test split again; it is counted.")
     ] = False,
@@ -56,6 +63,9 @@ def final_eval(
 
     An interrupted evaluation goes on with the same command; the split is opened only at the end.
     """
+    if baselines:
+        _baselines(study, storage, name, force=force, out=out, data_root=data_root, json=json)
+        return
     opened, found = find_study(study, storage, name)
     result = evaluate_winner(
         opened,
@@ -72,6 +82,43 @@ def final_eval(
         output.as_json(result)
     else:
         show_result(result)
+        where = found.study_name
+        where += "" if storage is None else f" --storage {opened.shown}"
+        output.line(f"next: bloodsearch report {where}   bloodsearch export {where}")
+
+
+def _baselines(
+    study: str,
+    storage: str | None,
+    name: str | None,
+    *,
+    force: bool,
+    out: Path | None,
+    data_root: Path | None,
+    json: bool,
+) -> None:
+    from search.evaluation.baselines import evaluate_baselines
+
+    opened, found = find_part(study, storage, name, "baselines")
+    folder = out or Path("final") / found.study_name
+    result = evaluate_baselines(opened, found, data_root=data_root, out=folder, force=force)
+    if json:
+        output.as_json(result)
+        return
+    columns = ["configuration", "n#", "test macro-F1#", "sd#", "published#"]
+    rows = [
+        (
+            c["name"], len(c["seeds"]), c["test_macro_f1"]["mean"], c["test_macro_f1"]["std"],
+            c["published"].get("macro_f1"), c["test_weighted_f1"]["mean"],
+            c["test_weighted_f1"]["std"], c["published"].get("weighted_f1"),
+        )
+        for c in result["configurations"]
+    ]  # fmt: skip
+    output.table([*columns, "test weighted F1#", "sd#", "published#"], rows)
+    output.line(
+        f"openings of the test split for {result['study']}: {result['test_openings']}; "
+        f"all of it is in {result['out']}"
+    )
 
 
 def evaluate_winner(
@@ -87,28 +134,18 @@ def evaluate_winner(
     quiet: bool,
 ) -> dict[str, Any]:
     """The whole final evaluation, with progress on standard error; returns the result."""
-    from search.cli.progress import Progress
     from search.evaluation.final import check_writable, evaluate, prepare
-    from search.leases import Leases
-    from search.slots import plan_slots
-    from search.workers import Supervisor
 
-    places = plan_slots(*slots)
     prepared = prepare(storage, study, trial=trial, n_replicates=n_replicates, force=force)
     folder = out or Path("final") / study.study_name
     check_writable(folder)
-    leases = Leases(storage, prepared.study)
-    # every replicate ever asked for, finished or queued: the budget of the replicate study
-    n_trials = sum(n for state, n in leases.counts().items() if state.name != "FAIL")
-    prepared.study.set_user_attr("n_trials", n_trials)
     if not quiet:
         winner = prepared.winner
         output.message(
             f"retraining trial {winner.number} (search value {winner.value:.4f}) "
             f"with {n_replicates} seeds as study {prepared.study.study_name}"
         )
-    with Progress(prepared.study, n_trials, quiet=quiet, noun="replicate") as progress:
-        Supervisor(leases, places, n_trials, data_root=data_root, on_tick=progress.update).run()
+    train_replicates(storage, prepared.study, data_root=data_root, slots=slots, quiet=quiet)
     return evaluate(
         storage,
         study,
@@ -117,6 +154,29 @@ def evaluate_winner(
         out=folder,
         forced=force,
     )
+
+
+def train_replicates(
+    storage: Storage,
+    study: optuna.Study,
+    *,
+    data_root: Path | None,
+    slots: tuple[str, str, int],
+    quiet: bool,
+) -> None:
+    """Train everything that is queued in a study of replicates, with progress on standard error."""
+    from search.cli.progress import Progress
+    from search.leases import Leases
+    from search.slots import plan_slots
+    from search.workers import Supervisor
+
+    places = plan_slots(*slots)
+    leases = Leases(storage, study)
+    # every replicate ever asked for, finished or queued: the budget of the replicate study
+    n_trials = sum(n for state, n in leases.counts().items() if state.name != "FAIL")
+    study.set_user_attr("n_trials", n_trials)
+    with Progress(study, n_trials, quiet=quiet, noun="replicate") as progress:
+        Supervisor(leases, places, n_trials, data_root=data_root, on_tick=progress.update).run()
 
 
 def show_result(result: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +28,7 @@ from search.cli.options import (
     storage_url,
     study_file,
 )
+from search.cli.parts import DEFAULT_REPLICATES, Part, choose_parts, run_parts
 from search.cli.progress import Progress
 from search.errors import Interrupted, UsageError
 from studies import DEFAULT_STUDY
@@ -36,6 +38,10 @@ if TYPE_CHECKING:
 
     from search.storage import Storage
     from studies import StudyFile
+
+
+Sink = Callable[[dict[str, Any]], None] | None
+"""Where a summary goes as JSON; None: it is shown as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,8 @@ class Request:
     timeout_s: float | None = None
     quiet: bool = False
     create_only: bool = False
+    replicates: int | None = None
+    """Train the study's baselines with this many seeds each, instead of searching."""
 
 
 def optimize(
@@ -81,6 +89,19 @@ def optimize(
         float | None, typer.Option("--timeout", min=0, help="Stop after SECONDS; resumable.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="The search's seed.")] = None,
+    only: Annotated[
+        Part | None,
+        typer.Option("--only", help="baselines: the study's named configurations; grid: its grid."),
+    ] = None,
+    replicates: Annotated[
+        int | None,
+        typer.Option(
+            "--replicates",
+            min=1,
+            max=100,
+            help="Seeds of each baseline, the same for all; default 3.",
+        ),
+    ] = None,
     set_: SetOption = None,
     create_only: Annotated[
         bool,
@@ -99,8 +120,9 @@ def optimize(
     overrides += [] if epochs is None else [f"training.epochs={epochs}"]
     overrides += [] if seed is None else [f"search.seed={seed}"]
     file = study_file(study, overrides)
-    n_trials = trials or file.search.trials
-    if n_trials is None:
+    parts = choose_parts(file, only, trials, replicates)
+    n_trials = trials or file.search.trials or 0
+    if not n_trials and not parts:
         raise UsageError(f"--trials is missing; the study file {study} sets no search.trials")
     request = Request(
         study=file,
@@ -116,11 +138,24 @@ def optimize(
         quiet=json,
         create_only=create_only,
     )
-    search(request, as_json=json, command=_command(study, storage, name, dataset))
+    if parts:
+        run_parts(request, parts, replicates or DEFAULT_REPLICATES, as_json=json)
+    else:
+        search(request, as_json=json, command=_command(study, storage, name, dataset))
 
 
-def search(request: Request, *, as_json: bool, command: str) -> tuple[Storage, optuna.Study]:
-    """Do what `request` asks and show the result; `command` is what to type for more."""
+def search(
+    request: Request,
+    *,
+    as_json: bool,
+    command: str,
+    collect: list[dict[str, Any]] | None = None,
+) -> tuple[Storage, optuna.Study]:
+    """Do what `request` asks and show the result; `command` is what to type for more.
+
+    With `as_json` and a list to `collect` in, the summary goes there and not to standard output.
+    """
+    from search.evaluation.baselines import queue_baselines
     from search.leases import Leases
     from search.slots import plan_slots
     from search.storage import open_storage
@@ -129,16 +164,23 @@ def search(request: Request, *, as_json: bool, command: str) -> tuple[Storage, o
     from search.workers import Supervisor
 
     started = time.monotonic()
+    sink = (output.as_json if collect is None else collect.append) if as_json else None
     slots = plan_slots(request.devices, request.workers, request.per_device)
     name = default_name(request.study, request.dataset) if request.name is None else request.name
     check_name(name)  # before a database is made for it
     check_points(request.study)
     fingerprint = load_dataset(request.dataset, request.data_root).fingerprint  # type: ignore[arg-type]
     opened = open_storage(request.storage, create=True)
-    study = create_or_resume(opened, name, request.study, fingerprint)
-    study.set_user_attr("n_trials", request.n_trials)
+    n_trials = request.n_trials
+    if request.replicates is None:
+        study = create_or_resume(opened, name, request.study, fingerprint)
+    else:
+        study, n_trials = queue_baselines(
+            opened, name, request.study, fingerprint, request.replicates
+        )
+    study.set_user_attr("n_trials", n_trials)
     if request.create_only:
-        _show_created(opened, study, time.monotonic() - started, as_json, command)
+        _show_created(opened, study, time.monotonic() - started, sink, command)
         return opened, study
     if not request.quiet:
         output.message(
@@ -147,11 +189,11 @@ def search(request: Request, *, as_json: bool, command: str) -> tuple[Storage, o
             f"storage {opened.shown}"
         )
     leases = Leases(opened, study)
-    with Progress(study, request.n_trials, quiet=request.quiet) as progress:
+    with Progress(study, n_trials, quiet=request.quiet) as progress:
         supervisor = Supervisor(
             leases,
             slots,
-            request.n_trials,
+            n_trials,
             data_root=request.data_root,
             timeout_s=request.timeout_s,
             on_tick=progress.update,
@@ -160,30 +202,30 @@ def search(request: Request, *, as_json: bool, command: str) -> tuple[Storage, o
             supervisor.run()
         except Interrupted:
             progress.update()
-            _show(opened, study, time.monotonic() - started, as_json, command, done=False)
+            _show(opened, study, time.monotonic() - started, sink, command, done=False)
             raise
         progress.update()
-    _show(opened, study, time.monotonic() - started, as_json, command, done=True)
+    _show(opened, study, time.monotonic() - started, sink, command, done=True)
     return opened, study
 
 
 def _summary(
-    storage: Storage, study: optuna.Study, seconds: float, as_json: bool
+    storage: Storage, study: optuna.Study, seconds: float, sink: Sink
 ) -> dict[str, Any] | None:
-    """The study's summary to be shown as text, or None after it was printed as JSON."""
+    """The study's summary to be shown as text, or None after it went to `sink`."""
     from search.summary import summarize
 
     summary = summarize(storage, study)
-    if not as_json:
+    if sink is None:
         return summary
-    output.as_json({**summary, "elapsed_seconds": round(seconds, 2)})
+    sink({**summary, "elapsed_seconds": round(seconds, 2)})
     return None
 
 
 def _show_created(
-    storage: Storage, study: optuna.Study, seconds: float, as_json: bool, command: str
+    storage: Storage, study: optuna.Study, seconds: float, sink: Sink, command: str
 ) -> None:
-    summary = _summary(storage, study, seconds, as_json)
+    summary = _summary(storage, study, seconds, sink)
     if summary is None:
         return
     output.line(
@@ -197,12 +239,12 @@ def _show(
     storage: Storage,
     study: optuna.Study,
     seconds: float,
-    as_json: bool,
+    sink: Sink,
     command: str,
     *,
     done: bool,
 ) -> None:
-    summary = _summary(storage, study, seconds, as_json)
+    summary = _summary(storage, study, seconds, sink)
     if summary is None:
         return
     output.line(
@@ -221,7 +263,7 @@ def _show(
 def _command(study: str, storage: str | None, name: str | None, dataset: DatasetChoice) -> str:
     """The arguments that name this study in the next command."""
     parts: list[Any] = [] if study == DEFAULT_STUDY else [study]
-    parts += [] if storage is None else ["--storage", _shown(storage)]
+    parts += [] if storage is None else ["--storage", shown_url(storage)]
     if name is not None:
         parts += ["--name", name]
     elif dataset is DatasetChoice.synthetic:
@@ -229,7 +271,8 @@ def _command(study: str, storage: str | None, name: str | None, dataset: Dataset
     return "".join(f" {shlex.quote(str(part))}" for part in parts)
 
 
-def _shown(storage: str) -> str:
+def shown_url(storage: str) -> str:
+    """A storage's address as it may be printed."""
     from search.redaction import shown
     from search.storage import parse_url
 

@@ -89,6 +89,40 @@ def study_file(study: str, overrides: list[str] | None = None) -> StudyFile:
     return load_study_file(study, overrides)
 
 
+def part_name(name: str, part: str) -> str:
+    """The stored name of a study's part, "baselines" or "grid"."""
+    return f"{name}-{part}"
+
+
+def find_part(
+    study: str, storage: str | None, name: str | None, part: str
+) -> tuple[Storage, optuna.Study]:
+    """The stored part of the study that STUDY and --name mean, or of its synthetic twin.
+
+    Raises StorageError when there is none, with the command that makes it.
+    """
+    from search.storage import open_storage
+    from search.study import default_name, load
+
+    opened = open_storage(storage_url(storage), create=False)
+    if name is not None:
+        bases = [name]
+    elif study in shipped_names() or study.endswith(".toml"):
+        file = load_study_file(study)
+        bases = [default_name(file, dataset) for dataset in ("bloodmnist", "synthetic")]
+    else:
+        bases = [study]
+    for base in bases:
+        try:
+            return opened, load(opened, part_name(base, part))
+        except StorageError:
+            continue
+    raise StorageError(
+        f"no study {part_name(bases[0], part)!r} in {opened.shown}; "
+        f"`bloodsearch optimize {study} --only {part}` makes it"
+    )
+
+
 def find_study(
     study: str, storage: str | None, name: str | None, dataset: str | None = None
 ) -> tuple[Storage, optuna.Study]:

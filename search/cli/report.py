@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,10 +16,14 @@ from search.cli.options import (
     NameOption,
     StorageOption,
     StudyArgument,
+    find_part,
     find_study,
 )
-from search.errors import UsageError
+from search.errors import StorageError, UsageError
 from studies import DEFAULT_STUDY
+
+if TYPE_CHECKING:
+    from search.report.parts import Report
 
 
 def report(
@@ -26,6 +31,10 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Default: report/STUDY here.")
     ] = None,
+    light: Annotated[
+        bool,
+        typer.Option("--light", help="Markdown, SVG and tables only, to keep in a repository."),
+    ] = False,
     storage: StorageOption = None,
     name: NameOption = None,
     data_root: DataRootOption = None,
@@ -34,25 +43,46 @@ def report(
 ) -> None:
     """Write a study's report: one HTML file, Markdown, figures, tables, a model card.
 
+    report_a and report_b get pages that repeat the two course reports, ours beside theirs.
     Reads the study and the ledger, never the test split. Example: bloodsearch report --out report
     """
     from search.evaluation.final import check_writable
+    from search.report.page import write
 
-    opened, found = find_study(study, storage, name)
-    folder = out or Path("report") / found.study_name
+    title, built = _build(study, storage, name, data_root)
+    folder = out or Path("report") / title
     check_writable(folder)
-    from search.report.build import write_report
-
     try:
-        files = write_report(opened, found, data_root, folder)
+        files = write(built, folder, light=light)
     except OSError as error:
         raise UsageError(
             f"cannot write to {folder} ({error.strerror}); name another --out"
         ) from None
     if json:
-        output.as_json(
-            {"study": found.study_name, "out": str(folder), "files": [str(f) for f in files]}
-        )
+        output.as_json({"study": title, "out": str(folder), "files": [str(f) for f in files]})
         return
-    output.line(f"the report of {found.study_name}: {files[0]}")
-    output.line(f"{len(files)} files in {folder}: report.md, figures/ and tables/ hold the same")
+    output.line(f"the report of {title}: {files[0]}")
+    output.line(f"{len(files)} files in {folder}; figures/ and tables/ hold the same")
+
+
+def _build(
+    study: str, storage: str | None, name: str | None, data_root: Path | None
+) -> tuple[str, Report]:
+    """The folder's name and the report: a course report's own page, or that of any other study."""
+    from search.report.build import build
+    from search.report.course import published
+    from search.report.course_sections import build_course
+
+    if published(study) is None:
+        opened, found = find_study(study, storage, name)
+        return found.study_name, build(opened, found, data_root)
+    try:
+        opened, found = find_part(study, storage, name, "baselines")
+    except StorageError as missing:
+        # searched with a budget, as any study file can be, and not part by part
+        with contextlib.suppress(StorageError):
+            opened, found = find_study(study, storage, name)
+            return found.study_name, build(opened, found, data_root)
+        raise missing
+    base = found.study_name.removesuffix("-baselines")
+    return base, build_course(opened, study, base, data_root)

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.errors import RefusedError, UsageError
 from search.storage import Storage
 from search.study import StudyInfo, create_or_resume, derive_seed, enqueue
+from studies import StudyFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +92,13 @@ def replicate_study(
     study = create_or_resume(
         storage, name, study_info.study_file, study_info.fingerprint, kind="replicates"
     )
-    base = study_info.study_file.search.seed
-    seeds = [derive_seed(base, "replicate", winner.number, i) for i in range(n_replicates)]
+    seeds = replicate_seeds(study_info.study_file, n_replicates)
     point = winner.user_attrs["params"]
     with storage.lock():
         usable = {
             trial.user_attrs.get("seed")
             for trial in study.get_trials(deepcopy=False)
-            if trial.state is not TrialState.FAIL and not _weights_missing(trial)
+            if trial.state is not TrialState.FAIL and not weights_missing(trial)
         }
         for i, seed in enumerate(seeds):
             if seed not in usable:
@@ -109,17 +109,23 @@ def replicate_study(
     return study, seeds
 
 
+def replicate_seeds(study_file: StudyFile, n_replicates: int) -> list[int]:
+    """The seeds of replicates 0, 1, ...: the same for every configuration, so that pairs can be compared."""
+    base = study_file.search.seed
+    return [derive_seed(base, "replicate", i) for i in range(n_replicates)]
+
+
 def replicates(study: optuna.Study, seeds: list[int]) -> list[FrozenTrial]:
     """The complete trials of a replicate study with these seeds, in their order."""
     by_seed = {
         trial.user_attrs.get("seed"): trial
         for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if not _weights_missing(trial)
+        if not weights_missing(trial)
     }
     return [by_seed[seed] for seed in seeds if seed in by_seed]
 
 
-def _weights_missing(trial: FrozenTrial) -> bool:
+def weights_missing(trial: FrozenTrial) -> bool:
     """Complete, but its weights lie on another machine or were deleted."""
     if trial.state is not TrialState.COMPLETE:
         return False

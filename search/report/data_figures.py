@@ -56,7 +56,7 @@ def _mosaic(rows: Sequence[tuple[str, Images]], title: str, n: int) -> Figure:
         for c, image in enumerate(images[:n]):
             y, x = r * (side + gap), c * (side + gap)
             sheet[y : y + side, x : x + side] = image
-    figure, axes = style.one(title, height=0.6 + 0.68 * len(rows))
+    figure, axes = style.one(title, height=0.6 + 0.62 * len(rows))
     axes.imshow(sheet, interpolation="nearest")
     style.bare(axes)
     middles = [r * (side + gap) + side / 2 for r in range(len(rows))]

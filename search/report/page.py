@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import os
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -14,29 +15,33 @@ from search.report import style
 from search.report.parts import Cell, Report, Section, Table
 
 
-def write(report: Report, folder: Path) -> list[Path]:
-    """Write the whole report into `folder`, which exists; returns its files, report.html first.
+def write(report: Report, folder: Path, *, light: bool = False) -> list[Path]:
+    """Write the report into `folder`, which exists; returns its files, the page first.
 
-    Raises OSError.
+    A light one lacks report.html and the PNG pictures: small text files that a repository can
+    keep. Raises OSError.
     """
+    kinds = ("svg",) if light else ("svg", "png")
     figures, tables = folder / "figures", folder / "tables"
     figures.mkdir(exist_ok=True)
     tables.mkdir(exist_ok=True)
     pictures = [p for section in report.sections for p in section.pictures]
     with style.styled():
         for picture in pictures:
-            style.save(picture.draw(), figures, picture.name)
+            style.save(picture.draw(), figures, picture.name, kinds)
     data = [t for section in report.sections for t in section.tables if t.rows]
     for table in data:
         _csv(table, tables / f"{table.name}.csv")
-    images = {p.name: _data_uri(figures / f"{p.name}.svg") for p in pictures}
-    _text(folder / "report.html", _html(report, images))
+    written = [folder / "report.md"]
+    if not light:
+        images = {p.name: _data_uri(figures / f"{p.name}.svg") for p in pictures}
+        _text(folder / "report.html", _html(report, images))
+        written.insert(0, folder / "report.html")
     _text(folder / "report.md", _markdown(report))
-    written = [folder / "report.html", folder / "report.md"]
     if report.card:
         _text(folder / "model-card.md", report.card)
         written.append(folder / "model-card.md")
-    written += [figures / f"{p.name}.{kind}" for p in pictures for kind in ("svg", "png")]
+    written += [figures / f"{p.name}.{kind}" for p in pictures for kind in kinds]
     return written + [tables / f"{t.name}.csv" for t in data]
 
 
@@ -51,7 +56,12 @@ def shown(cell: Cell, digits: int = 4) -> str:
 
 def _numeric(table: Table, column: int) -> bool:
     cells = [row[column] for row in table.rows if row[column] not in (None, "")]
-    return bool(cells) and all(isinstance(cell, int | float) for cell in cells)
+    return bool(cells) and all(_is_number(cell) for cell in cells)
+
+
+def _is_number(cell: Cell) -> bool:
+    """A number, or one that was rounded to text."""
+    return re.fullmatch(r"[+-]?[\d,.]+", str(cell)) is not None if isinstance(cell, str) else True
 
 
 def _html(report: Report, images: dict[str, str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -69,7 +69,7 @@ def several(
 
 
 def headline(figure: Figure, title: str) -> None:
-    wrapped = textwrap.fill(title, round(figure.get_figwidth() * 11.5))
+    wrapped = textwrap.fill(title, round(figure.get_figwidth() * 10.3))
     figure.suptitle(wrapped, x=0.01, ha="left", fontsize=11, fontweight="bold")
 
 
@@ -99,7 +99,8 @@ def bare(axes: Axes) -> None:
         spine.set_visible(False)
 
 
-def save(figure: Figure, folder: Path, name: str) -> None:
-    """Write NAME.svg and NAME.png into `folder`."""
-    figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
-    figure.savefig(folder / f"{name}.png", metadata={"Software": None})
+def save(figure: Figure, folder: Path, name: str, kinds: Sequence[str]) -> None:
+    """Write NAME.svg and NAME.png into `folder`, or one of them."""
+    for kind in kinds:
+        metadata = {"Date": None} if kind == "svg" else {"Software": None}
+        figure.savefig(folder / f"{name}.{kind}", metadata=metadata)

@@ -86,7 +86,14 @@ LAYERS: list[tuple[str, ...]] = [
     ("search.evaluation",),
     ("search.report",),
     # for the commands
-    ("search.summary", "search.replay", "search.checks", "search.dashboard", "search.export"),
+    (
+        "search.summary",
+        "search.replay",
+        "search.checks",
+        "search.dashboard",
+        "search.export",
+        "search.compare",
+    ),
     ("search.cli", "search.__main__"),
 ]
 
@@ -216,7 +223,7 @@ def test_only_the_final_evaluation_opens_the_test_split() -> None:
 
 def test_whoever_wants_the_test_split_goes_through_the_ledger() -> None:
     users = {module for module in TREES if mentions(module, "open_on_the_record")}
-    assert users == {FINAL, "search.export"}
+    assert users == {FINAL, "search.evaluation.baselines", "search.export"}
     opener = next(
         node
         for node in ast.walk(TREES[FINAL])

@@ -1,0 +1,104 @@
+"""`bloodsearch compare`: is one configuration better than another, and can it be told?"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from search.cli import output
+from search.cli.final import train_replicates
+from search.cli.options import (
+    DataRootOption,
+    DebugOption,
+    DevicesOption,
+    JsonOption,
+    NameOption,
+    PerDeviceOption,
+    StorageOption,
+    WorkersOption,
+    storage_url,
+)
+from search.errors import UsageError
+from studies import DEFAULT_STUDY
+
+
+class SplitChoice(StrEnum):
+    val = "val"
+    test = "test"
+
+
+SideArgument = Annotated[
+    str,
+    typer.Argument(help="STUDY (its winner), TRIAL, STUDY:TRIAL, a baseline or STUDY:BASELINE."),
+]
+
+
+def compare(
+    a: SideArgument,
+    b: SideArgument,
+    split: Annotated[
+        SplitChoice,
+        typer.Option("--split", help="test: only what final-eval found; opens nothing."),
+    ] = SplitChoice.val,
+    replicates: Annotated[
+        int,
+        typer.Option("--replicates", min=0, max=100, help="Train up to this many where missing."),
+    ] = 0,
+    storage: StorageOption = None,
+    name: NameOption = None,
+    data_root: DataRootOption = None,
+    workers: WorkersOption = "auto",
+    devices: DevicesOption = "auto",
+    workers_per_device: PerDeviceOption = 1,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """The difference of two configurations' mean macro-F1 over replicates, with an interval.
+
+    Replicates of equal seeds are paired. A trial number alone is one of --name, or the default study.
+    Example: bloodsearch compare A-cnn A-mlp
+    """
+    from search.compare import as_dict, find_side, queue_replicates
+    from search.compare import compare as compare_sides
+    from search.storage import open_storage
+
+    if replicates and split is SplitChoice.test:
+        raise UsageError("--replicates trains and validates; the test split is final-eval's alone")
+    opened = open_storage(storage_url(storage), create=False)
+    default = name or DEFAULT_STUDY
+    sides = [find_side(opened, spec, default, split.value) for spec in (a, b)]
+    if replicates:
+        for side in sides:
+            queued = queue_replicates(opened, side, replicates)
+            if queued is not None:
+                slots = (devices, workers, workers_per_device)
+                train_replicates(opened, queued, data_root=data_root, slots=slots, quiet=json)
+        sides = [find_side(opened, spec, default, split.value) for spec in (a, b)]
+    found = compare_sides(*sides)
+    if json:
+        output.as_json(as_dict(found, split.value))
+        return
+    shown = as_dict(found, split.value)
+    where = "validation" if split is SplitChoice.val else "test"
+    output.table(
+        [f"{where} macro-F1", "mean#", "n#", "values"],
+        [
+            (s["label"], s["mean"], len(s["values"]), " ".join(f"{v:.4f}" for v in s["values"]))
+            for s in (shown["a"], shown["b"])
+        ],
+    )
+    d = found.difference
+    how = "paired on seeds" if d.paired else "not paired: fewer than two common seeds"
+    interval = f"95 % interval {d.low:+.4f} .. {d.high:+.4f}" if d.known else "no interval from one"
+    output.line(f"difference {d.mean:+.4f}, {interval} ({how}): {found.verdict}")
+    if not d.known:
+        output.line("at least two replicates of each are needed: --replicates 3")
+        return
+    needed = d.needed()
+    many = "more than 1000" if needed is None else f"about {needed}"
+    output.line(
+        f"to tell a difference of this size with 80 % probability: {many} replicates of each. "
+        "The interval is over seeds; it does not hold the finite split's own uncertainty."
+    )

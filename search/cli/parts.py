@@ -1,0 +1,72 @@
+"""`bloodsearch optimize --only baselines|grid`: a study's named configurations and its grid, apart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from search.cli import output
+from search.cli.options import part_name, storage_url
+from search.errors import UsageError
+
+if TYPE_CHECKING:
+    from search.cli.optimize import Request
+    from studies import StudyFile
+
+DEFAULT_REPLICATES = 3
+
+
+class Part(StrEnum):
+    baselines = "baselines"
+    grid = "grid"
+
+
+def choose_parts(
+    file: StudyFile, only: Part | None, trials: int | None, replicates: int | None
+) -> list[Part]:
+    """What to run part by part: what --only says, or all of a study without a budget of its own."""
+    if only is Part.grid and replicates is not None:
+        raise UsageError("--replicates belongs to the baselines; each point of a grid runs once")
+    if only is not None:
+        if only is Part.baselines and trials is not None:
+            raise UsageError("--trials does not go with --only baselines; say --replicates")
+        return [only]
+    whole = file.search.sampler in ("grid", "baselines") and trials is None
+    if replicates is not None and not whole:
+        raise UsageError("--replicates goes with --only baselines, or a grid or baselines study")
+    if not whole:
+        return []
+    found = [Part.baselines] if file.baselines else []
+    return found + ([Part.grid] if file.search.sampler == "grid" else [])
+
+
+def run_parts(request: Request, parts: list[Part], replicates: int, *, as_json: bool) -> None:
+    """The parts one after the other, each a study of its own; with JSON, one object for all."""
+    from search.cli.optimize import search, shown_url
+    from search.evaluation.baselines import baselines_part, grid_part
+    from search.space import grid
+    from search.study import default_name
+
+    base = request.name or default_name(request.study, request.dataset)
+    summaries: list[dict[str, Any]] = []
+    for part in parts:
+        name = part_name(base, part.value)
+        if part is Part.baselines:
+            file, n_trials = baselines_part(request.study), 0
+        else:
+            file = grid_part(request.study)
+            n_trials = request.n_trials or len(grid(file))
+        mine = replace(
+            request,
+            study=file,
+            name=name,
+            n_trials=n_trials,
+            replicates=replicates if part is Part.baselines else None,
+        )
+        command = f" {name}"
+        if request.storage != storage_url(None):
+            command += f" --storage {shown_url(request.storage)}"
+        search(mine, as_json=as_json, command=command, collect=summaries)
+    if as_json:
+        output.as_json({**summaries[-1], "parts": summaries})

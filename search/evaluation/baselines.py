@@ -1,0 +1,198 @@
+"""A study's named configurations with replicates, and one opening of the test split for all of them.
+
+`bloodsearch optimize STUDY --only baselines --replicates R` trains each baseline with the same R
+seeds, as trials of the study `NAME-baselines`, so that any two can be compared pair by pair.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from search.errors import BloodsearchError, RefusedError, UsageError
+from search.evaluation import ledger
+from search.evaluation.final import check_writable, open_on_the_record
+from search.evaluation.scoring import confusion_of, predictor, spread
+from search.evaluation.selection import replicate_seeds, weights_missing
+from search.space import baseline_params
+from search.storage import Storage
+from search.study import create_or_resume, enqueue, info
+from search.training.data import CLASS_NAMES, Fingerprint
+from studies import StudyFile, parse_study
+
+ALL = -1
+"""The ledger's trial number for an opening that served every baseline."""
+
+
+def baselines_part(file: StudyFile) -> StudyFile:
+    """The study file that holds the baselines alone. Raises UsageError when there are none."""
+    if not file.baselines:
+        raise UsageError(f"the study {file.name} has no [[baselines]]")
+    data = file.model_dump(mode="json")
+    training = data["training"]
+    # trained as the search would train them: a study that shortens its trials shortens these
+    training |= {"final_epochs": training["epochs"], "final_patience": training["patience"]}
+    data |= {"name": f"{file.name}-baselines", "space": {}}
+    data["search"] |= {"sampler": "baselines", "trials": None}
+    return parse_study(data, file.name)
+
+
+def grid_part(file: StudyFile) -> StudyFile:
+    """The study file that holds the grid alone. Raises UsageError when it is none."""
+    if file.search.sampler != "grid":
+        raise UsageError(f"the study {file.name} is no grid; its sampler is {file.search.sampler}")
+    data = file.model_dump(mode="json") | {"name": f"{file.name}-grid", "baselines": []}
+    data["search"]["trials"] = None
+    return parse_study(data, file.name)
+
+
+def queue_baselines(
+    storage: Storage, name: str, part: StudyFile, fingerprint: Fingerprint, n_replicates: int
+) -> tuple[optuna.Study, int]:
+    """The study of the baselines' replicates, with all of them queued, and its number of trials.
+
+    Replicates that exist are kept; a failed one, or one whose weights are gone, is queued again.
+    """
+    study = create_or_resume(storage, name, part, fingerprint, kind="replicates")
+    seeds = replicate_seeds(part, n_replicates)
+    with storage.lock():
+        usable = {
+            (trial.user_attrs.get("baseline"), trial.user_attrs.get("seed"))
+            for trial in study.get_trials(deepcopy=False)
+            if trial.state is not TrialState.FAIL and not weights_missing(trial)
+        }
+        for i, seed in enumerate(seeds):
+            for baseline in part.baselines:
+                if (baseline.name, seed) not in usable:
+                    point = {
+                        key: value
+                        for key, value in baseline_params(baseline).items()
+                        if key not in ("epochs", "patience")
+                    }
+                    enqueue(study, part, point, baseline=baseline.name, seed=seed, replicate=i)
+    trials = study.get_trials(deepcopy=False)
+    return study, sum(trial.state is not TrialState.FAIL for trial in trials)
+
+
+def by_baseline(study: optuna.Study) -> dict[str, list[FrozenTrial]]:
+    """Complete replicates of each baseline, in the order of the study file and of replicates."""
+    found: dict[str, dict[int, FrozenTrial]] = {
+        b.name: {} for b in info(study).study_file.baselines
+    }
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        name = trial.user_attrs.get("baseline")
+        if name in found:
+            found[name][trial.user_attrs["seed"]] = trial  # a later one had the weights again
+    return {
+        name: sorted(trials.values(), key=lambda t: t.user_attrs["replicate"])
+        for name, trials in found.items()
+    }
+
+
+def evaluate_baselines(
+    storage: Storage, study: optuna.Study, *, data_root: Path | None, out: Path, force: bool
+) -> dict[str, Any]:
+    """Open the test split once for all replicates of all baselines; write `out` and the ledger.
+
+    Raises RefusedError when it was opened for this study before and `force` is not set, or when
+    replicates are missing.
+    """
+    if ledger.openings(storage, study.study_name) and not force:
+        raise RefusedError(
+            f"the test split was already opened for {study.study_name!r}; another look is counted "
+            "in every later result: --force"
+        )
+    trained = {name: _with_weights(trials) for name, trials in by_baseline(study).items()}
+    lacking = [name for name, trials in trained.items() if not trials]
+    if lacking:
+        raise RefusedError(
+            f"no trained replicate of {', '.join(lacking)} in {study.study_name}; run "
+            "`bloodsearch optimize STUDY --only baselines --replicates 3` to its end first"
+        )
+    check_writable(out)
+    predict = {name: [predictor(trial) for trial in trials] for name, trials in trained.items()}
+    stored = info(study)
+    opening, images, labels = open_on_the_record(
+        storage,
+        stored,
+        trial=ALL,
+        n_replicates=sum(len(trials) for trials in trained.values()),
+        data_root=data_root,
+        forced=force,
+    )
+    published = {b.name: b.published for b in stored.study_file.baselines}
+    configurations = []
+    for name, trials in trained.items():
+        matrices = [confusion_of(labels, p(images).argmax(axis=1)) for p in predict[name]]
+        configurations.append(_scored(name, trials, matrices) | {"published": published[name]})
+    result = {
+        "study": stored.name,
+        "dataset": stored.fingerprint.describe(),
+        "data_hash": stored.fingerprint.content_hash,
+        "configurations": configurations,
+        "test_openings": len(ledger.openings(storage, study.study_name)),
+        "ledger_row": opening,
+        "out": str(out),
+    }
+    temporary = out / ".baselines.json.part"
+    temporary.write_text(json.dumps(result, indent=2) + "\n")
+    os.replace(temporary, out / "baselines.json")
+    ledger.record_result(storage, opening, result)
+    return result
+
+
+def latest_result(storage: Storage, study_name: str) -> dict[str, Any] | None:
+    """What the last opening for all baselines of this study found."""
+    results = [o.result for o in ledger.openings(storage, study_name) if o.result]
+    return next((r for r in reversed(results) if "configurations" in r), None)
+
+
+def _with_weights(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    lost = [trial for trial in trials if weights_missing(trial)]
+    if lost:
+        raise BloodsearchError(
+            f"the weights of {len(lost)} replicates are not on this machine, trial {lost[0].number}'s "
+            "among them; evaluate where they were trained, or run the same `bloodsearch optimize` again"
+        )
+    return trials
+
+
+def _scored(name: str, trials: list[FrozenTrial], matrices: list[Any]) -> dict[str, Any]:
+    from search.training.metrics import scores
+
+    found = [scores(matrix) for matrix in matrices]
+    pooled = scores(np.sum(matrices, axis=0))
+    true = np.sum(matrices[0], axis=1)
+    attrs = [trial.user_attrs for trial in trials]
+    return {
+        "name": name,
+        "n_parameters": attrs[0].get("n_parameters"),
+        "params": attrs[0].get("params"),
+        "seeds": [a["seed"] for a in attrs],
+        "test_macro_f1": spread([s.macro_f1 for s in found]),
+        "test_weighted_f1": spread([s.weighted_f1 for s in found]),
+        "test_accuracy": spread([s.accuracy for s in found]),
+        "test_weighted_precision": spread(
+            [float((s.precision * true).sum() / true.sum()) for s in found]
+        ),
+        "val_macro_f1": spread([float(trial.value or 0.0) for trial in trials]),
+        "epochs": [a.get("epochs") for a in attrs],
+        "train_seconds": [a.get("train_seconds") for a in attrs],
+        "per_class": [
+            {
+                "name": label,
+                "precision": float(pooled.precision[i]),
+                "recall": float(pooled.recall[i]),
+                "f1": float(pooled.f1[i]),
+                "n": int(true[i]),
+            }
+            for i, label in enumerate(CLASS_NAMES)
+        ],
+        "confusion_matrix": np.sum(matrices, axis=0).tolist(),
+    }

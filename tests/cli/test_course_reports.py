@@ -1,0 +1,150 @@
+"""A course report from training to page, on the synthetic set."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.xdist_group("course-reports")
+
+MINE = """
+name = "report_b"
+description = "report B with networks that train in a second"
+[search]
+sampler = "grid"
+[training]
+epochs = 1
+final_epochs = 2
+[pruner]
+name = "none"
+[space]
+arch = "mlp"
+optimizer = "adam"
+lr = [1e-3, 1e-2]
+mlp_width = 8
+batch_size = 512
+"""
+BASELINE = """
+[[baselines]]
+name = "B-{family}-{i}"
+params = {{ arch = "{family}", {size}, optimizer = "adam", lr = 1e-2, batch_size = 512, loss = "{loss}" }}
+published = {{ weighted_f1 = 0.9 }}
+"""
+
+
+def bloodsearch(*args: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "search", *args],
+        cwd=cwd, env=dict(os.environ), capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which both parts of a small report B were run."""
+    path = tmp_path_factory.mktemp("course")
+    sizes = {"mlp": "mlp_width = 8", "cnn": "cnn_width = 4, cnn_blocks = 2"}
+    blocks = [
+        BASELINE.format(family=f, i=i, size=sizes[f], loss="nll" if i > 2 else "cross_entropy")
+        for f in ("mlp", "cnn")
+        for i in (1, 3)
+    ]
+    (path / "mine.toml").write_text(MINE + "".join(blocks))
+    done = bloodsearch(
+        "optimize", "mine.toml", "--replicates", "2", "--dataset", "synthetic", "--json", cwd=path
+    )
+    found = json.loads(done.stdout)
+    assert [part["study"] for part in found["parts"]] == [
+        "report_b-synthetic-baselines",
+        "report_b-synthetic-grid",
+    ]
+    assert [part["complete"] for part in found["parts"]] == [8, 2]
+    return path
+
+
+def as_json(*args: str, cwd: Path) -> Any:
+    return json.loads(bloodsearch(*args, "--json", cwd=cwd).stdout)
+
+
+def test_the_same_command_adds_nothing_and_more_replicates_add_theirs(folder: Path) -> None:
+    command = ["optimize", "mine.toml", "--only", "baselines", "--dataset", "synthetic"]
+    assert as_json(*command, "--replicates", "2", cwd=folder)["complete"] == 8
+
+
+def test_nll_is_cross_entropy_to_the_bit(folder: Path) -> None:
+    found = as_json("compare", "B-mlp-1", "B-mlp-3", cwd=folder)
+    assert found["paired"]
+    assert found["a"]["seeds"] == found["b"]["seeds"]
+    assert found["a"]["values"] == found["b"]["values"]
+    assert found["verdict"] == "cannot be told at n = 2 and 2"
+    shown = bloodsearch("compare", "B-cnn-1", "B-mlp-1", cwd=folder).stdout
+    assert "paired on seeds" in shown
+    assert "replicates of each" in shown
+
+
+def test_before_and_after_the_one_opening(folder: Path) -> None:
+    as_json("report", "report_b", "--light", "--out", "before", cwd=folder)
+    text = (folder / "before" / "report.md").read_text()
+    assert "`bloodsearch final-eval report_b --baselines` tests all of them" in text
+    refused = bloodsearch("compare", "B-mlp-1", "B-cnn-1", "--split", "test", cwd=folder, code=5)
+    assert "no replicates to compare" in refused.stderr
+
+    found = as_json("final-eval", "report_b", "--baselines", cwd=folder)
+    assert found["test_openings"] == 1
+    assert [c["name"] for c in found["configurations"]] == [
+        "B-mlp-1",
+        "B-mlp-3",
+        "B-cnn-1",
+        "B-cnn-3",
+    ]
+    assert all(sum(map(sum, c["confusion_matrix"])) == 2 * 3421 for c in found["configurations"])
+    again = bloodsearch("final-eval", "report_b", "--baselines", cwd=folder, code=5)
+    assert "already opened" in again.stderr
+
+    files = as_json("report", "report_b", "--out", "after", cwd=folder)["files"]
+    assert all((folder / f).stat().st_size for f in files)
+    text = (folder / "after" / "report.md").read_text()
+    assert "scores from: the test split" in text
+    assert "test split opened: once for all configurations" in text
+    assert "88.66" in text
+    mean = found["configurations"][0]["test_weighted_f1"]["mean"]
+    assert f"| B-mlp-1 | 2 | {mean:.4f} |" in text
+    tested = as_json("compare", "B-mlp-1", "B-cnn-1", "--split", "test", cwd=folder)
+    assert tested["a"]["values"] == found["configurations"][0]["test_macro_f1"]["values"]
+
+
+def test_trials_get_their_replicates(folder: Path) -> None:
+    sides = ["report_b-synthetic-grid:0", "report_b-synthetic-grid:1"]
+    refused = bloodsearch("compare", *sides, cwd=folder, code=5)
+    assert "--replicates 3" in refused.stderr
+    found = as_json("compare", *sides, "--replicates", "2", cwd=folder)
+    assert found["paired"]
+    assert found["n"] == [2, 2]
+    assert as_json("status", "report_b-synthetic-grid", cwd=folder)["test_openings"] == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["optimize", "report_b", "--only", "grid"], "is no grid"),
+        (["optimize", "bloodmnist", "--replicates", "2"], "--replicates goes with"),
+        (["optimize", "report_a", "--only", "grid", "--replicates", "2"], "runs once"),
+        (["optimize", "report_a", "--only", "baselines", "--trials", "2"], "say --replicates"),
+        (["compare", "B-mlp-1", "nothing"], "no study, trial or baseline"),
+        (["compare", "B-mlp-1", "B-cnn-1", "--split", "test", "--replicates", "2"], "final-eval's"),
+    ],
+)
+def test_wrong_usage(folder: Path, args: list[str], message: str) -> None:
+    done = bloodsearch(
+        *args, *(["--dataset", "synthetic"] * (args[0] == "optimize")), cwd=folder, code=2
+    )
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
