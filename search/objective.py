@@ -21,11 +21,13 @@ from optuna.trial import TrialState
 from search.errors import BloodsearchError, DataError, RefusedError, StorageError
 from search.outcome import Hooks, LostLease, Outcome
 from search.pruning import FamilyPruner
-from search.space import Params, searched, to_config
+from search.resolve import is_audited, parameters, resolve, trial_seed
+from search.space import Params
 from search.storage import is_outage
-from search.study import StudyInfo, derive_seed, versions
+from search.study import StudyInfo, versions
 from search.training import checkpoint
 from search.training.config import TrialConfig
+from search.training.cost import latency_ms, n_parameters
 from search.training.data import load_dataset
 from search.training.device import (
     DeviceData,
@@ -42,6 +44,10 @@ MAX_TRACEBACK = 8_000
 
 
 class _Pruned(Exception):
+    pass
+
+
+class _TooCostly(Exception):
     pass
 
 
@@ -85,7 +91,7 @@ def run_trial(
     Raises Drained or LostLease when the trial is to be left as it is.
     """
     try:
-        params = _parameters(trial, study_info, hooks)
+        params = parameters(trial, study_info, hooks)
         config = resolve(params, study_info, final=study_info.kind == "replicates")
         return _Run(trial, study_info, data, config, params, checkpoints, pruner, hooks).outcome()
     except Drained as drained:
@@ -98,40 +104,6 @@ def run_trial(
         text = traceback.format_exc()[-MAX_TRACEBACK:]
         last = f"{type(error).__name__}: {error}"[:300]
         return Outcome(TrialState.FAIL, None, {"stop_reason": last, "traceback": text})
-
-
-def resolve(params: Params, study_info: StudyInfo, *, final: bool) -> TrialConfig:
-    """The training configuration of a point, for the search or for the final evaluation."""
-    training = study_info.study_file.training
-    if not final:
-        return to_config(params, epochs=training.epochs, patience=training.patience)
-    fixed = {name: value for name, value in params.items() if name not in ("epochs", "patience")}
-    return to_config(fixed, epochs=training.final_epochs, patience=training.final_patience)
-
-
-def trial_seed(study_info: StudyInfo, trial: optuna.Trial) -> int:
-    """The training seed of a trial, whoever runs it."""
-    given = trial.user_attrs.get("seed")
-    if isinstance(given, int):
-        return given
-    return derive_seed(study_info.study_file.search.seed, "train", trial.number)
-
-
-def is_audited(study_info: StudyInfo, number: int) -> bool:
-    """Whether this trial runs to its end whatever the pruner says, to see what the pruner misses."""
-    study_file = study_info.study_file
-    drawn = derive_seed(study_file.search.seed, "audit", number) / 2**31
-    return drawn < study_file.pruner.audit
-
-
-def _parameters(trial: optuna.Trial, study_info: StudyInfo, hooks: Hooks) -> Params:
-    point = trial.user_attrs.get("point")
-    if point is None:
-        return hooks.suggest(trial, study_info.study_file)
-    if searched(point, study_info.study_file):
-        # stores the queued values as the trial's parameters
-        hooks.suggest(trial, study_info.study_file)
-    return dict(point)
 
 
 class _Run:
@@ -158,6 +130,7 @@ class _Run:
         self.checkpoint_path = checkpoint_path(checkpoints, study_info, trial.number)
         self.audited = is_audited(study_info, trial.number)
         self.audit: str | None = None
+        self.latency_ms: float | None = None
         self.prunable = study_info.kind == "search" and "baseline" not in trial.user_attrs
         self.start = {
             "family": config.family,
@@ -177,7 +150,11 @@ class _Run:
             # before the end, because the pruner of other workers reads it; the rest with the end
             self.hooks.persist(lambda: self.trial.set_user_attr("family", self.config.family))
         try:
+            self._check_cost()
             result = self._fit()
+        except _TooCostly as error:
+            self._report_worst()
+            return self._pruned(f"too costly: {error}")
         except _Pruned as reason:
             return self._pruned(f"pruned: {reason}")
         except Diverged as error:
@@ -186,7 +163,9 @@ class _Run:
         except OutOfMemory as error:
             self._report_worst()
             return self._pruned(f"out of memory: {error}"[:300])
-        attrs = self._attrs(_end_attrs(result))
+        if self.latency_ms is None:
+            self.latency_ms = latency_ms(self.config.model)
+        attrs = self._attrs(_end_attrs(result) | {"latency_ms": round(self.latency_ms, 4)})
         if self.audit is not None:
             attrs["audit"] = self.audit
         if result.best_state is not None:
@@ -254,6 +233,22 @@ class _Run:
             checkpoint.save(self.checkpoint_path, payload)
         except OSError as error:  # a full disk costs the resume, not the trial
             self.hooks.warn(f"no checkpoint for trial {self.trial.number}: {error}")
+
+    def _check_cost(self) -> None:
+        """Raises _TooCostly for a sampled model over the study's limits; baselines are wanted as they are."""
+        limits = self.info.study_file.search
+        if not self.prunable:
+            return
+        if limits.max_params is not None:
+            found = n_parameters(self.config.model)
+            if found > limits.max_params:
+                raise _TooCostly(f"{found} parameters, at most {limits.max_params}")
+        if limits.max_latency_ms is not None:
+            self.latency_ms = latency_ms(self.config.model)
+            if self.latency_ms > limits.max_latency_ms:
+                raise _TooCostly(
+                    f"{self.latency_ms:.3g} ms an image, at most {limits.max_latency_ms:g}"
+                )
 
     def _resume(self) -> Checkpoint | None:
         try:

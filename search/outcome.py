@@ -34,8 +34,8 @@ class Hooks:
 
     should_stop: Callable[[], bool]
     """Asked between batches; true ends the training with Drained."""
-    suggest: Callable[[optuna.Trial, StudyFile], Params]
-    """Samples and stores all parameters of the trial."""
+    suggest: Callable[[optuna.Trial, StudyFile, Callable[[Params], bool]], Params]
+    """Samples and stores all parameters of the trial; draws again while the last argument refuses."""
     report: Callable[[int, float], None]
     """Stores an epoch's value; raises LostLease when the trial is another worker's now."""
     persist: Callable[[Callable[[], None]], None]

@@ -107,12 +107,15 @@ def info(study: optuna.Study) -> StudyInfo:
     )
 
 
-def trial_sampler(study_file: StudyFile, trial_number: int) -> optuna.samplers.BaseSampler:
-    """The sampler for one trial, seeded by study and trial number.
+def trial_sampler(
+    study_file: StudyFile, trial_number: int, draw: int = 0
+) -> optuna.samplers.BaseSampler:
+    """The sampler for one trial, seeded by study and trial number; another one for each redraw.
 
     So no two workers or incarnations share a stream, and a search with one worker can be repeated.
     """
-    seed = derive_seed(study_file.search.seed, "sampler", trial_number)
+    again = (draw,) if draw else ()
+    seed = derive_seed(study_file.search.seed, "sampler", trial_number, *again)
     if study_file.search.sampler == "tpe":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

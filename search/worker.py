@@ -247,9 +247,15 @@ class _Worker:
             if not self._persist(lambda: self.leases.report(self.me, trial_id, epoch, value)):
                 raise LostLease
 
+        def redraw(draw: int) -> optuna.Trial:
+            self.study.sampler = trial_sampler(self.info.study_file, number, draw)
+            return optuna.Trial(self.study, trial_id)
+
         hooks = Hooks(
             should_stop=lambda: self.drain() or self.beat.lost.is_set(),
-            suggest=lambda trial, file: suggest_at_once(self.storage.engine, trial, file),
+            suggest=lambda trial, file, accept: suggest_at_once(
+                self.storage.engine, trial, file, redraw=redraw, accept=accept
+            ),
             report=report,
             persist=self._persist,
             warn=_log.warning,

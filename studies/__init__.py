@@ -1,6 +1,6 @@
 """What to search: the study files that ship, and the schema that checks them."""
 
-from studies.files import DEFAULT_STUDY, load_study_file, shipped_names, shipped_text
+from studies.files import DEFAULT_STUDY, load_study_file, only_arch, shipped_names, shipped_text
 from studies.parameters import PARAMETERS, Parameter, Value
 from studies.schema import Baseline, Entry, Range, StudyFile, StudyFileError, parse_study
 
@@ -15,6 +15,7 @@ __all__ = [
     "StudyFileError",
     "Value",
     "load_study_file",
+    "only_arch",
     "parse_study",
     "shipped_names",
     "shipped_text",

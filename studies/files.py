@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from studies.parameters import PARAMETERS, shown
 from studies.schema import StudyFile, StudyFileError, parse_study
 
 DEFAULT_STUDY = "bloodmnist"
@@ -49,6 +50,26 @@ def load_study_file(name_or_path: str, overrides: list[str] | None = None) -> St
     for override in overrides or []:
         _apply(data, override)
     return parse_study(data, source)
+
+
+def only_arch(file: StudyFile, arch: str) -> StudyFile:
+    """`file` restricted to one family: its parameters, its baselines; called NAME-ARCH.
+
+    Raises StudyFileError when the file does not search that family.
+    """
+    data = file.model_dump(mode="json")
+    entry = data["space"].get("arch")
+    found = entry if isinstance(entry, list) else [entry]
+    if arch not in found:
+        raise StudyFileError(f"study {file.name}: space.arch has no {shown(arch)}, only {found}")
+    data["space"] = {
+        key: value
+        for key, value in data["space"].items()
+        if arch in PARAMETERS[key].when.get("arch", (arch,))
+    } | {"arch": arch}
+    data["baselines"] = [b for b in data["baselines"] if b["params"].get("arch") == arch]
+    data["name"] = f"{file.name}-{arch}"
+    return parse_study(data, f"study {file.name} with --arch {arch}")
 
 
 def _read(path: Path) -> str:

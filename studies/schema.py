@@ -43,6 +43,10 @@ class Search(_Section):
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     trials: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """Finished trials to reach when --trials is not given; not part of the study's identity."""
+    max_params: Annotated[int, Field(ge=1)] | None = None
+    """Larger models are not searched."""
+    max_latency_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Models that take longer for one image, on one core of the worker's CPU, are not trained."""
 
 
 class Training(_Section):

@@ -6,6 +6,7 @@ import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,13 +32,20 @@ from search.cli.options import (
 from search.cli.parts import DEFAULT_REPLICATES, Part, choose_parts, run_parts
 from search.cli.progress import Progress
 from search.errors import Interrupted, UsageError
-from studies import DEFAULT_STUDY
+from studies import DEFAULT_STUDY, only_arch
 
 if TYPE_CHECKING:
     import optuna
 
     from search.storage import Storage
     from studies import StudyFile
+
+
+class Arch(StrEnum):
+    """The families that --arch knows."""
+
+    mlp = "mlp"
+    cnn = "cnn"
 
 
 Sink = Callable[[dict[str, Any]], None] | None
@@ -60,6 +68,8 @@ class Request:
     timeout_s: float | None = None
     quiet: bool = False
     create_only: bool = False
+    from_study: str | None = None
+    """A stored study whose best points are tried first."""
     replicates: int | None = None
     """Train the study's baselines with this many seeds each, instead of searching."""
 
@@ -102,6 +112,20 @@ def optimize(
             help="Seeds of each baseline, the same for all; default 3.",
         ),
     ] = None,
+    arch: Annotated[
+        Arch | None, typer.Option("--arch", help="Search one family alone; the study is NAME-ARCH.")
+    ] = None,
+    max_params: Annotated[
+        int | None, typer.Option("--max-params", min=1, help="No larger models.")
+    ] = None,
+    max_latency: Annotated[
+        float | None,
+        typer.Option("--max-latency", min=0.0, help="No models over MS an image on one core."),
+    ] = None,
+    from_study: Annotated[
+        str | None,
+        typer.Option("--from-study", help="Try the best points of this stored study first."),
+    ] = None,
     set_: SetOption = None,
     create_only: Annotated[
         bool,
@@ -119,7 +143,12 @@ def optimize(
     overrides = list(set_ or [])
     overrides += [] if epochs is None else [f"training.epochs={epochs}"]
     overrides += [] if seed is None else [f"search.seed={seed}"]
+    overrides += [] if max_params is None else [f"search.max_params={max_params}"]
+    overrides += [] if max_latency is None else [f"search.max_latency_ms={max_latency}"]
     file = study_file(study, overrides)
+    if arch is not None:
+        file = only_arch(file, arch.value)
+        name = name or file.name + "-synthetic" * (dataset is DatasetChoice.synthetic)
     parts = choose_parts(file, only, trials, replicates)
     n_trials = trials or file.search.trials or 0
     if not n_trials and not parts:
@@ -137,6 +166,7 @@ def optimize(
         timeout_s=timeout,
         quiet=json,
         create_only=create_only,
+        from_study=from_study,
     )
     if parts:
         run_parts(request, parts, replicates or DEFAULT_REPLICATES, as_json=json)
@@ -161,6 +191,7 @@ def search(
     from search.storage import open_storage
     from search.study import check_name, check_points, create_or_resume, default_name
     from search.training.data import load_dataset
+    from search.warm import warm_start
     from search.workers import Supervisor
 
     started = time.monotonic()
@@ -178,6 +209,10 @@ def search(
         study, n_trials = queue_baselines(
             opened, name, request.study, fingerprint, request.replicates
         )
+    if request.from_study is not None:
+        n_queued = warm_start(opened, study, request.from_study)
+        if n_queued and not request.quiet:
+            output.message(f"{n_queued} points of {request.from_study} come first")
     study.set_user_attr("n_trials", n_trials)
     if request.create_only:
         _show_created(opened, study, time.monotonic() - started, sink, command)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import TrialState
+from tests_support import FINGERPRINT, tiny_study
 
 from search.ask import suggest_at_once
 from search.errors import StorageError
 from search.leases import Claim, Leases
 from search.liveness import own_identity
-from search.objective import is_audited, run_trial
+from search.objective import run_trial
 from search.outcome import Hooks, LostLease, Outcome
 from search.pruning import FamilyPruner
-from search.study import info, make_pruner
+from search.resolve import is_audited
+from search.space import Params
+from search.storage import Storage
+from search.study import create_or_resume, info, make_pruner
 from search.training.device import DeviceData
 from search.training.endings import Drained
 
@@ -41,7 +46,7 @@ def run(
     study_info = info(trial.study)
     hooks = Hooks(
         should_stop=should_stop,
-        suggest=lambda t, file: suggest_at_once(t.storage._backend.engine, t, file),
+        suggest=lambda t, file, accept: suggest_at_once(t.storage._backend.engine, t, file),
         report=report,
         persist=lambda write: write(),
         warn=pytest.fail,
@@ -117,3 +122,54 @@ def test_audited_share_is_what_the_study_file_says(leases: Leases) -> None:
     assert study_info.study_file.pruner.audit == 0.05
     n_audited = sum(is_audited(study_info, number) for number in range(10_000))
     assert n_audited == pytest.approx(500, abs=70)  # three standard deviations
+
+
+def drawn(leases: Leases, number: int, accept: Callable[[Params], bool]) -> Params:
+    """The parameters of a new trial whose first draws all come from the same seed."""
+    me = dataclasses.replace(own_identity("cpu"), worker_id=f"w{number}")
+    claim = leases.claim(me, 100, may_create=True)
+    assert isinstance(claim, Claim)
+
+    def view(draw: int) -> optuna.Trial:
+        leases.study.sampler = optuna.samplers.RandomSampler(seed=draw)
+        return optuna.Trial(leases.study, claim.trial_id)
+
+    study_file = info(leases.study).study_file
+    engine = leases.storage.engine
+    return suggest_at_once(engine, view(0), study_file, redraw=view, accept=accept)
+
+
+def test_refused_point_is_drawn_again_and_never_stored(leases: Leases) -> None:
+    wanted = drawn(leases, 1, lambda params: params["arch"] == "mlp")
+    other = drawn(leases, 2, lambda params: params["arch"] == "cnn")
+    assert (wanted["arch"], other["arch"]) == ("mlp", "cnn")
+    for params, trial in zip((wanted, other), leases.study.trials, strict=True):
+        assert trial.params.items() <= params.items()
+        assert trial.user_attrs["family"] == params["arch"]
+    never = drawn(leases, 3, lambda params: False)  # after MAX_DRAWS the last one is taken
+    assert leases.study.trials[2].params.items() <= never.items()
+
+
+def test_repeated_point_of_a_discrete_space_is_drawn_again(storage: Storage) -> None:
+    space = {"arch": "mlp", "optimizer": "adam", "lr": [1e-3, 1e-2], "mlp_width": [8, 16, 32]}
+    study = create_or_resume(storage, "tiny", tiny_study(space=space), FINGERPRINT)
+    leases = Leases(storage, study)
+    points = [repr(drawn(leases, i, lambda params: True)) for i in range(6)]
+    assert len(set(points)) == 6  # the whole space
+    assert repr(drawn(leases, 6, lambda params: True)) in points  # then it must repeat
+
+
+def test_costly_model_is_not_trained(
+    leases: Leases, small: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tiny_study(search={"max_latency_ms": 1.0})
+    study = create_or_resume(leases.storage, "quick", file, FINGERPRINT)
+    claim = Leases(leases.storage, study).claim(own_identity("cpu"), 1, may_create=True)
+    assert isinstance(claim, Claim)
+    trial = optuna.Trial(study, claim.trial_id)
+    monkeypatch.setattr("search.objective.latency_ms", lambda config: 2.5)
+    reports: dict[int, float] = {}
+    outcome = run(trial, small, tmp_path, lambda epoch, value: reports.update({epoch: value}))
+    assert outcome.state is TrialState.PRUNED
+    assert outcome.attrs["stop_reason"] == "too costly: 2.5 ms an image, at most 1"
+    assert reports == {1: 0.0}  # ranked last
