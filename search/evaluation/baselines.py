@@ -31,13 +31,23 @@ ALL = -1
 
 
 def baselines_part(file: StudyFile) -> StudyFile:
-    """The study file that holds the baselines alone. Raises UsageError when there are none."""
+    """The study file that holds the baselines alone.
+
+    Raises UsageError when there are none, or when they differ in their number of epochs.
+    """
     if not file.baselines:
         raise UsageError(f"the study {file.name} has no [[baselines]]")
     data = file.model_dump(mode="json")
     training = data["training"]
-    # trained as the search would train them: a study that shortens its trials shortens these
-    training |= {"final_epochs": training["epochs"], "final_patience": training["patience"]}
+    # trained as the search would train them: by their own epochs, else the study's
+    for key in ("epochs", "patience"):
+        own = {baseline.params.get(key, training[key]) for baseline in file.baselines}
+        if len(own) > 1:
+            raise UsageError(
+                f"the baselines of {file.name} differ in {key} ({', '.join(map(str, sorted(own)))}); "
+                "replicates of one study share it: split them into two study files"
+            )
+        training[f"final_{key}"] = own.pop()
     data |= {"name": f"{file.name}-baselines", "space": {}}
     data["search"] |= {"sampler": "baselines", "trials": None}
     return parse_study(data, file.name)

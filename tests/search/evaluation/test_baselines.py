@@ -1,0 +1,75 @@
+"""The parts of a study: its baselines, queued with common seeds, and its grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests_support import FINGERPRINT, tiny_study
+
+from search.errors import RefusedError, UsageError
+from search.evaluation.baselines import (
+    baselines_part,
+    by_baseline,
+    evaluate_baselines,
+    grid_part,
+    queue_baselines,
+)
+from search.space import grid
+from search.storage import Storage
+from studies import StudyFile, load_study_file
+
+MLP = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3}
+
+
+def with_baselines(*params: dict[str, object]) -> StudyFile:
+    return tiny_study(
+        baselines=[{"name": f"b{i}", "params": MLP | own} for i, own in enumerate(params)]
+    )
+
+
+def test_report_a_in_two_parts() -> None:
+    file = load_study_file("report_a", ["training.epochs=7"])
+    part = baselines_part(file)
+    assert (part.training.final_epochs, part.training.final_patience) == (7, 5)
+    assert part.baselines == file.baselines
+    points = grid(grid_part(file))
+    assert points == grid(file)
+    assert grid_part(file).baselines == ()
+
+
+def test_baselines_keep_their_own_epochs() -> None:
+    part = baselines_part(load_study_file("bloodmnist"))
+    assert (part.training.final_epochs, part.training.final_patience) == (40, 5)
+    with pytest.raises(UsageError, match="differ in epochs"):
+        baselines_part(with_baselines({"epochs": 4}, {}))
+    with pytest.raises(UsageError, match="has no"):
+        baselines_part(tiny_study())
+    with pytest.raises(UsageError, match="is no grid"):
+        grid_part(tiny_study())
+
+
+def test_all_baselines_get_the_same_seeds(storage: Storage) -> None:
+    part = baselines_part(with_baselines({"mlp_width": 8}, {"mlp_width": 16}))
+    study, n = queue_baselines(storage, "tiny-baselines", part, FINGERPRINT, 2)
+    assert n == 4
+    again, n = queue_baselines(storage, "tiny-baselines", part, FINGERPRINT, 3)
+    assert n == 6  # the first two are kept
+    trials = again.get_trials(deepcopy=False)
+    seeds = {
+        name: [t.user_attrs["seed"] for t in trials if t.user_attrs["baseline"] == name]
+        for name in ("b0", "b1")
+    }
+    assert seeds["b0"] == seeds["b1"]
+    assert len(set(seeds["b0"])) == 3
+    # one replicate of each before the second of any: an early look finds all configurations
+    assert [t.user_attrs["replicate"] for t in trials] == [0, 0, 1, 1, 2, 2]
+    assert by_baseline(study) == {"b0": [], "b1": []}
+
+
+def test_nothing_is_opened_before_all_are_trained(storage: Storage) -> None:
+    part = baselines_part(with_baselines({}))
+    study, _ = queue_baselines(storage, "tiny-baselines", part, FINGERPRINT, 1)
+    with pytest.raises(RefusedError, match="no trained replicate of b0"):
+        evaluate_baselines(storage, study, data_root=None, out=Path("out"), force=False)
+    assert not Path("out").exists()
