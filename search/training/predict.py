@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-EVALUATION_BATCH = 256  # what fits the cache: 1024 takes up to 1.6 times as long on a CPU
+EVALUATION_BATCH = 256  # larger ones cost page faults: up to 1.6 times as long (docs/engine.md)
 
 
 def scale(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
