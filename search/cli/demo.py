@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 
 from search.cli import output
-from search.cli.final import evaluate_winner, show_result
+from search.cli.final import Choice, evaluate_winner
 from search.cli.optimize import Request, search
 from search.cli.options import DataRootOption, DebugOption, study_file
+from search.cli.results import show_result
 from search.errors import DataError
 
 N_TRIALS = 12
@@ -45,6 +46,7 @@ def demo(data_root: DataRootOption = None, debug: DebugOption = False) -> None:
         data_root=root,
         slots=("auto", "auto", 1),
         quiet=False,
+        choice=Choice(finalists=1),  # two minutes leave no time for a second stage
     )
     show_result(result)
     output.line()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,12 +23,30 @@ from search.cli.options import (
     find_part,
     find_study,
 )
+from search.cli.results import show_race, show_result
 from studies import DEFAULT_STUDY
 
 if TYPE_CHECKING:
     import optuna
 
     from search.storage import Storage
+
+
+class Preference(StrEnum):
+    best = "best"
+    small = "small"
+    fast = "fast"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How the winner is chosen."""
+
+    finalists: int = 8
+    rounds: int = 5
+    prefer: Preference = Preference.best
+    max_params: int | None = None
+    max_latency_ms: float | None = None
 
 
 def final_eval(
@@ -43,6 +63,29 @@ def final_eval(
             "--baselines", help="Test every baseline's replicates, with one opening for all."
         ),
     ] = False,
+    finalists: Annotated[
+        int,
+        typer.Option(
+            "--finalists",
+            min=1,
+            max=100,
+            help="Trials that are trained again with fresh seeds before one is chosen; 1: none.",
+        ),
+    ] = 8,
+    rounds: Annotated[
+        int, typer.Option("--rounds", min=1, max=100, help="Fresh seeds at most for a finalist.")
+    ] = 5,
+    prefer: Annotated[
+        Preference,
+        typer.Option("--prefer", help="Among those within a standard error of the best mean."),
+    ] = Preference.best,
+    max_params: Annotated[
+        int | None, typer.Option("--max-params", min=1, help="Choose among smaller models.")
+    ] = None,
+    max_latency: Annotated[
+        float | None,
+        typer.Option("--max-latency", min=0.0, help="Choose among faster ones: MS an image."),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Open the test split again; it is counted.")
     ] = False,
@@ -77,6 +120,7 @@ def final_eval(
         data_root=data_root,
         slots=(devices, workers, workers_per_device),
         quiet=json,
+        choice=Choice(finalists, rounds, prefer, max_params, max_latency),
     )
     if json:
         output.as_json(result)
@@ -132,13 +176,17 @@ def evaluate_winner(
     data_root: Path | None,
     slots: tuple[str, str, int],
     quiet: bool,
+    choice: Choice,
 ) -> dict[str, Any]:
     """The whole final evaluation, with progress on standard error; returns the result."""
-    from search.evaluation.final import check_writable, evaluate, prepare
+    from search.evaluation.final import check_opening, check_writable, evaluate, prepare
 
-    prepared = prepare(storage, study, trial=trial, n_replicates=n_replicates, force=force)
     folder = out or Path("final") / study.study_name
+    check_opening(storage, study, force=force)
     check_writable(folder)
+    if trial is None and choice.finalists > 1:
+        trial = second_stage(storage, study, choice, data_root, slots, quiet=quiet)
+    prepared = prepare(storage, study, trial=trial, n_replicates=n_replicates)
     if not quiet:
         winner = prepared.winner
         output.message(
@@ -156,6 +204,40 @@ def evaluate_winner(
     )
 
 
+def second_stage(
+    storage: Storage,
+    study: optuna.Study,
+    choice: Choice,
+    data_root: Path | None,
+    slots: tuple[str, str, int],
+    *,
+    quiet: bool,
+) -> int:
+    """The winner among the search's best, each trained with fresh seeds."""
+    from search.evaluation.race import candidates, race
+
+    found = candidates(
+        study, choice.finalists, max_params=choice.max_params, max_latency_ms=choice.max_latency_ms
+    )
+    if len(found) == 1:
+        return found[0].number
+    if not quiet:
+        output.message(f"{len(found)} finalists are trained again with fresh seeds")
+    raced = race(
+        storage,
+        study,
+        found,
+        rounds=choice.rounds,
+        prefer=choice.prefer.value,
+        train=lambda arena: train_replicates(
+            storage, arena, data_root=data_root, slots=slots, quiet=quiet, noun="finalist"
+        ),
+    )
+    if not quiet:
+        show_race(raced.as_dict())
+    return raced.winner
+
+
 def train_replicates(
     storage: Storage,
     study: optuna.Study,
@@ -163,6 +245,7 @@ def train_replicates(
     data_root: Path | None,
     slots: tuple[str, str, int],
     quiet: bool,
+    noun: str = "replicate",
 ) -> None:
     """Train everything that is queued in a study of replicates, with progress on standard error."""
     from search.cli.progress import Progress
@@ -175,59 +258,5 @@ def train_replicates(
     # every replicate ever asked for, finished or queued: the budget of the replicate study
     n_trials = sum(n for state, n in leases.counts().items() if state.name != "FAIL")
     study.set_user_attr("n_trials", n_trials)
-    with Progress(study, n_trials, quiet=quiet, noun="replicate") as progress:
+    with Progress(study, n_trials, quiet=quiet, noun=noun) as progress:
         Supervisor(leases, places, n_trials, data_root=data_root, on_tick=progress.update).run()
-
-
-def show_result(result: dict[str, Any]) -> None:
-    """The final evaluation as tables."""
-    n = result["replicates"]
-    output.line(
-        f"final evaluation of trial {result['trial']}, {n} replicates, on {result['dataset']}"
-    )
-    rows = [_row(label, result[key]) for label, key in _METRICS]
-    output.table(["", "mean#", "sd over seeds#", "n#", "values"], rows)
-    low, high = result["test_macro_f1"]["interval_95"]
-    output.line(f"test macro-F1, 95 % bootstrap interval over test images: {low:.4f} .. {high:.4f}")
-    output.line(
-        f"search value {result['search_value']:.4f}, minus the replicates' mean on validation: "
-        f"{result['search_value_minus_replicates']:+.4f}"
-    )
-    output.table(
-        ["class", "precision#", "recall#", "F1#", "n#"],
-        [(c["name"], c["precision"], c["recall"], c["f1"], c["n"]) for c in result["per_class"]],
-    )
-    names = [c["name"] for c in result["per_class"]]
-    output.table(
-        [f"true class, predicted as (sum of {n})", *(f"{name[:6]}#" for name in names)],
-        [(name, *row) for name, row in zip(names, result["confusion_matrix"], strict=True)],
-    )
-    if "BloodMNIST" in result["dataset"]:
-        output.table(
-            ["28x28, test split", "accuracy#", "AUC#"],
-            [
-                ("this evaluation", result["test_accuracy"]["mean"], result["test_auc"]["mean"]),
-                *(
-                    (f"{name} (MedMNIST v2)", found["accuracy"], found["auc"])
-                    for name, found in result["published_28x28"].items()
-                ),
-            ],
-        )
-    times = "once" if result["test_openings"] == 1 else f"{result['test_openings']} times"
-    output.line(
-        f"the test split was opened {times} for this study; all of it is in {result['out']}"
-    )
-
-
-_METRICS = (
-    ("test macro-F1", "test_macro_f1"),
-    ("test weighted F1", "test_weighted_f1"),
-    ("test accuracy", "test_accuracy"),
-    ("test AUC", "test_auc"),
-    ("validation macro-F1", "val_macro_f1"),
-)
-
-
-def _row(label: str, found: dict[str, Any]) -> tuple[object, ...]:
-    values = " ".join(f"{value:.4f}" for value in found["values"])
-    return label, found["mean"], found["std"], found["n"], values

@@ -38,7 +38,13 @@ def as_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    title: str = "",
+    *,
+    to: Console = stdout,
+) -> None:
     """Columns whose name ends in "#" are numbers, aligned right."""
     found = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
     for column in columns:
@@ -50,7 +56,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
     for row in rows:
         found.add_row(*(_cell(value) for value in row))
     # a pipe has no width of its own: never fold columns there
-    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(found, markup=False)
+    width = None if to.file.isatty() else 160
+    Console(file=to.file, highlight=False, width=width).print(found, markup=False)
 
 
 def _cell(value: object) -> str:

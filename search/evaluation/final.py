@@ -45,21 +45,10 @@ class Prepared:
     study: optuna.Study
     """The replicate study."""
     seeds: list[int]
-    earlier_openings: int
 
 
-def prepare(
-    storage: Storage,
-    study: optuna.Study,
-    *,
-    trial: int | None,
-    n_replicates: int,
-    force: bool,
-) -> Prepared:
-    """Choose the winner and queue its replicates.
-
-    Raises RefusedError when the test split was opened for this study before and `force` is not set.
-    """
+def check_opening(storage: Storage, study: optuna.Study, *, force: bool) -> None:
+    """Raises RefusedError when the test split was opened for this study before and `force` is not set."""
     earlier = ledger.openings(storage, study.study_name)
     if earlier and not force:
         last = earlier[-1]
@@ -68,9 +57,15 @@ def prepare(
             f"{last.opened_at}, by {last.opened_by}); another look is counted in every later "
             "result: --force"
         )
+
+
+def prepare(
+    storage: Storage, study: optuna.Study, *, trial: int | None, n_replicates: int
+) -> Prepared:
+    """Take the winner, the search's best trial without a number, and queue its replicates."""
     winner = choose_winner(study, trial)
     found, seeds = replicate_study(storage, info(study), winner, n_replicates)
-    return Prepared(winner, found, seeds, len(earlier))
+    return Prepared(winner, found, seeds)
 
 
 def evaluate(
@@ -107,6 +102,7 @@ def evaluate(
     result = _result(study_info, prepared, trained, probabilities, labels)
     result |= {
         "storage": storage.shown,
+        "selection": study.user_attrs.get("selection"),
         "test_openings": len(ledger.openings(storage, study.study_name)),
         "test_openings_in_storage": len(ledger.openings(storage)),
         "ledger_row": opening,

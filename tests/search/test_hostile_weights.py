@@ -263,7 +263,7 @@ def test_the_test_split_is_not_opened_for_unusable_weights(
     winner = study.ask()
     winner.set_user_attr("params", POINT)
     study.tell(winner, 0.5)
-    prepared = final.prepare(storage, study, trial=None, n_replicates=1, force=False)
+    prepared = final.prepare(storage, study, trial=None, n_replicates=1)
     replicate = prepared.study.ask()
     weights = tmp_path / "w.pt"
     config = to_config(POINT, epochs=EPOCHS, patience=0)

@@ -1,0 +1,137 @@
+"""The second stage, with trainings that are looked up in a table."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from tests_support import FINGERPRINT, tiny_study
+
+from search.errors import RefusedError
+from search.evaluation.race import Finalist, Prefer, Raced, candidates, pooled_sd, race
+from search.leases import Claim, Leases
+from search.liveness import own_identity
+from search.storage import Storage
+from search.study import create_or_resume
+
+NOISE = (0.002, -0.002, 0.001, -0.001, 0.0)
+"""What the fresh seeds of rounds 1, 2, ... add to a configuration's true value."""
+
+
+@pytest.fixture
+def study(storage: Storage) -> optuna.Study:
+    """Five complete trials; the larger the network the slower, and each searched value is lucky."""
+    made = create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
+    for i, value in enumerate((0.95, 0.97, 0.90, 0.969, 0.96)):
+        made.add_trial(
+            create_trial(
+                state=TrialState.COMPLETE,
+                value=value,
+                user_attrs={
+                    "params": {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_width": 8 + i},
+                    "n_parameters": 100 * (i + 1),
+                    "latency_ms": 5.0 - i,
+                },
+            )
+        )
+    return made
+
+
+class Table:
+    """Trains by looking up `true` values, and remembers who was trained in which round."""
+
+    def __init__(self, storage: Storage, true: dict[int, float]) -> None:
+        self.storage, self.true = storage, true
+        self.rounds: list[list[int]] = []
+
+    def __call__(self, arena: optuna.Study) -> None:
+        leases, me = Leases(self.storage, arena), own_identity("cpu")
+        trained = []
+        seeds: list[int] = []
+        while isinstance(claim := leases.claim(me, 10**6, may_create=False), Claim):
+            trial = arena.trials[claim.number]
+            trained.append(trial.user_attrs["replicate_of"])
+            seeds.append(trial.user_attrs["seed"])
+            value = self.true[trained[-1]] + NOISE[len(self.rounds)]
+            leases.finish(me, claim.trial_id, TrialState.COMPLETE, value)
+        assert len(set(seeds)) <= 1  # the same seed for all: their differences are paired
+        self.rounds.append(sorted(trained))
+
+
+def raced(
+    storage: Storage, study: optuna.Study, table: Table, prefer: Prefer = "best", rounds: int = 5
+) -> Raced:
+    found = candidates(study, 4, max_params=None, max_latency_ms=None)
+    return race(storage, study, found, rounds=rounds, prefer=prefer, train=table)
+
+
+def test_clear_losers_leave_and_the_best_mean_wins(storage: Storage, study: optuna.Study) -> None:
+    table = Table(storage, {0: 0.940, 1: 0.955, 3: 0.960, 4: 0.959})
+    result = raced(storage, study, table)
+    assert table.rounds[0] == [0, 1, 3, 4]  # trial 2 was not among the best four
+    assert table.rounds[1] == [1, 3, 4]  # 0.02 is clear with one seed, 0.005 is not
+    assert table.rounds[-1] == [3, 4]
+    assert result.winner == 3
+    assert result.optimism == pytest.approx(0.0086, abs=0.002)  # (.010 + .015 + .009 + .001) / 4
+    assert study.user_attrs["selection"]["winner"] == 3
+
+
+def test_small_or_fast_wins_within_one_standard_error(
+    storage: Storage, study: optuna.Study
+) -> None:
+    true = {0: 0.9595, 1: 0.9600, 3: 0.9590, 4: 0.9500}
+    expected: dict[Prefer, int] = {"best": 1, "small": 0, "fast": 3}
+    table = Table(storage, true)
+    assert {p: raced(storage, study, table, p, rounds=2).winner for p in expected} == expected
+
+
+def test_interrupted_race_trains_only_what_is_missing(
+    storage: Storage, study: optuna.Study
+) -> None:
+    table = Table(storage, dict.fromkeys(range(5), 0.95))
+    first = raced(storage, study, table, rounds=2)
+    again = Table(storage, {})
+    assert raced(storage, study, again, rounds=2) == first
+    assert list(itertools.chain(*again.rounds)) == []
+
+
+def test_candidates_keep_to_the_limits(study: optuna.Study) -> None:
+    def numbers(**limits: float | None) -> list[int]:
+        given = {"max_params": None, "max_latency_ms": None} | limits
+        return [t.number for t in candidates(study, 8, **given)]  # type: ignore[arg-type]
+
+    assert numbers() == [1, 3, 4, 0, 2]
+    assert numbers(max_params=300) == [1, 0, 2]
+    assert numbers(max_latency_ms=2.0) == [3, 4]
+    with pytest.raises(RefusedError, match="none of the 5 complete trials"):
+        numbers(max_params=50)
+
+
+def test_study_without_complete_trials_is_refused(storage: Storage) -> None:
+    empty = create_or_resume(storage, "empty", tiny_study(), FINGERPRINT)
+    with pytest.raises(RefusedError, match="no complete trial yet"):
+        candidates(empty, 8, max_params=None, max_latency_ms=None)
+
+
+def test_spread_is_pooled_and_never_believed_to_be_zero() -> None:
+    base = Finalist(0, 0.9, [0.95, 0.95], 1, None)
+    assert pooled_sd([base]) == 0.003
+    other = dataclasses.replace(base, values=[0.90, 0.96])
+    # two values each: (0 + 2 * 0.03 ** 2) / 2
+    assert pooled_sd([base, other]) == pytest.approx(0.03)
+
+
+def test_finalist_that_never_ended_is_left_out(storage: Storage, study: optuna.Study) -> None:
+    def train_but_one(arena: optuna.Study) -> None:
+        leases, me = Leases(storage, arena), own_identity("cpu")
+        while isinstance(claim := leases.claim(me, 10**6, may_create=False), Claim):
+            of = arena.trials[claim.number].user_attrs["replicate_of"]
+            state = TrialState.FAIL if of == 1 else TrialState.COMPLETE
+            leases.finish(me, claim.trial_id, state, None if of == 1 else 0.9)
+
+    found: list[FrozenTrial] = candidates(study, 4, max_params=None, max_latency_ms=None)
+    result = race(storage, study, found, rounds=1, prefer="best", train=train_but_one)
+    assert {f.trial for f in result.finalists} == {0, 3, 4}
