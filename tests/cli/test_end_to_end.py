@@ -126,7 +126,8 @@ def test_plain_optuna_reads_it(folder: Path) -> None:
 def test_final_evaluation_opens_the_test_split_once(folder: Path) -> None:
     # a module's tests run in file order: nothing was opened before
     assert as_json("status", "demo-synthetic", cwd=folder)["test_openings"] == 0
-    found = as_json("final-eval", "demo-synthetic", "--replicates", "2", cwd=folder)
+    command = ["final-eval", "demo-synthetic", "--replicates", "2", "--finalists", "2"]
+    found = as_json(*command, "--rounds", "1", cwd=folder)
     promised = (
         "study trial params replicates test_macro_f1 test_accuracy test_weighted_f1 per_class "
         "confusion_matrix val_macro_f1 search_value test_openings out"
@@ -139,6 +140,9 @@ def test_final_evaluation_opens_the_test_split_once(folder: Path) -> None:
     low, high = found["test_macro_f1"]["interval_95"]
     assert low < found["test_macro_f1"]["mean"] < high
     assert found["test_openings"] == 1
+    raced = found["selection"]
+    assert found["trial"] == raced["winner"] == raced["finalists"][0]["trial"]
+    assert [len(f["values"]) for f in raced["finalists"]] == [1, 1]
     out = folder / found["out"]
     assert json.loads((out / "result.json").read_text())["test_openings"] == 1
     assert sorted(p.name for p in out.iterdir()) == [
@@ -151,7 +155,7 @@ def test_final_evaluation_opens_the_test_split_once(folder: Path) -> None:
     refused = bloodsearch("final-eval", "demo-synthetic", cwd=folder, code=5)
     assert "already opened" in refused.stderr
     assert refused.stderr.count("\n") == 1
-    again = as_json("final-eval", "demo-synthetic", "--replicates", "2", "--force", cwd=folder)
+    again = as_json(*command, "--rounds", "1", "--force", cwd=folder)
     assert again["test_openings"] == 2
     assert again["confusion_matrix"] == found["confusion_matrix"]  # the same replicates, kept
     with sqlite3.connect(folder / "bloodsearch.db") as db:
@@ -165,7 +169,8 @@ def test_search_and_final_evaluation_on_postgres(tmp_path: Path, postgres_url: s
     found = as_json("optimize", "demo", "--trials", "3", *SMALL, cwd=tmp_path, **env)
     assert found["complete"] + found["pruned"] == 3
     assert found["storage"].startswith("postgresql+psycopg://")
-    result = as_json("final-eval", "demo-synthetic", "--replicates", "1", cwd=tmp_path, **env)
+    command = ["final-eval", "demo-synthetic", "--replicates", "1", "--finalists", "1"]
+    result = as_json(*command, cwd=tmp_path, **env)
     assert result["test_openings"] == 1
     bloodsearch("final-eval", "demo-synthetic", cwd=tmp_path, code=5, **env)
     assert not (tmp_path / "bloodsearch.db").exists()
