@@ -31,6 +31,7 @@ def build(storage: Storage, study: optuna.Study, data_root: Path | None) -> Repo
         sections=[
             classes.final(found),
             classes.confusions(found, predictions, why),
+            sections.choice(found),
             sections.search(found),
             sections.learning(found),
             sections.families(found),

@@ -70,6 +70,8 @@ class Gathered:
     """None where the data cannot be had; `no_data` then says why."""
     no_data: str
     versions: dict[str, str]
+    selection: dict[str, Any] | None = None
+    """What the second stage found (search/evaluation/race.py), once it was run."""
 
     @property
     def complete(self) -> list[TrialRecord]:
@@ -84,11 +86,16 @@ class Gathered:
 
     @property
     def winner(self) -> TrialRecord | None:
-        """The trial of the final evaluation, else the best complete one."""
+        """The trial of the final evaluation, else the second stage's, else the best complete one."""
         if self.final is not None:
-            for trial in self.complete:
-                if trial.number == self.final["trial"]:
-                    return trial
+            number = self.final["trial"]
+        elif self.selection is not None:
+            number = self.selection["winner"]
+        else:
+            number = None
+        for trial in self.complete:
+            if trial.number == number:
+                return trial
         return next(iter(self.complete), None)
 
     @property
@@ -114,6 +121,7 @@ def gather(storage: Storage, study: optuna.Study, data_root: Path | None) -> Gat
         dataset=dataset,
         no_data=why,
         versions=study.user_attrs.get("versions", {}),
+        selection=study.user_attrs.get("selection"),
     )
 
 

@@ -12,6 +12,7 @@ from optuna.distributions import CategoricalDistribution
 
 from search.report.gather import Gathered, TrialRecord
 from search.report.importance import Importance, position
+from search.summary import TOP, audited
 from search.training.data import N_IMAGES
 
 EDGE = 0.05
@@ -42,6 +43,7 @@ def checks(study: Gathered, found: Sequence[Importance]) -> list[Check]:
         _rising(study),
         _ties(study),
         _endings(study),
+        _audit(study),
         _duplicates(study),
         _families(study),
         _baselines(study),
@@ -145,6 +147,22 @@ def _endings(study: Gathered) -> Check:
     if len(bad) > 0.1 * n:
         return Check("endings", "look", text, "lower the upper ends of the learning rates")
     return Check("endings", "good", text)
+
+
+def _audit(study: Gathered) -> Check:
+    """Trials that ran to their end although the pruner would have stopped them."""
+    name = "pruner's audit"
+    found = audited([trial.raw for trial in study.complete])
+    if not found["n"]:
+        return Check(name, "too few trials", "the pruner would have stopped no audited trial yet")
+    text = (
+        f"{found['n']} trials ran on although the pruner would have stopped them; "
+        f"{found['mattered']} of them are among the best {TOP}"
+    )
+    if found["mattered"]:
+        advice = "let the pruner wait: raise pruner.warmup_epochs or lower pruner.quantile"
+        return Check(name, "look", text, advice)
+    return Check(name, "good", text)
 
 
 def _duplicates(study: Gathered) -> Check:

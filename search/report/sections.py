@@ -98,6 +98,34 @@ def search(study: Gathered) -> Section:
     return Section("The search", [f"{len(study.trials)} trials: {text}."], pictures, [table])
 
 
+def choice(study: Gathered) -> Section:
+    """The second stage: how the winner was chosen, and how lucky the search values were."""
+    title, raced = "The choice of the winner", study.selection
+    if raced is None:
+        return Section(
+            title,
+            [
+                "No second stage yet: `bloodsearch final-eval` trains the best again with fresh seeds."
+            ],
+        )
+    rows = [
+        (
+            f["trial"], f["search_value"], f["mean"], len(f["values"]), f["n_parameters"],
+            f["latency_ms"], "winner" if f["trial"] == raced["winner"] else "",
+        )
+        for f in raced["finalists"]
+    ]  # fmt: skip
+    columns = ["trial", "search value", "mean of fresh seeds", "n", "weights", "ms an image", ""]
+    text = (
+        f"The best {len(rows)} trials were trained again with fresh seeds, the same for all; those "
+        f"clearly worse left early. The standard deviation over seeds is {raced['sd_over_seeds']:.4f}, "
+        f"and the search values were {raced['optimism']:+.4f} from the fresh means on average: that "
+        "is the optimism of having picked the best of many noisy values."
+    )
+    table = Table("finalists", f"Finalists, chosen by: {raced['prefer']}", columns, rows)
+    return Section(title, [text], tables=[table])
+
+
 def _history(study: Gathered) -> Picture | None:
     if not study.finished:
         return None

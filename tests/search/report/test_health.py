@@ -64,6 +64,20 @@ def test_divergence_and_failures(storage: Storage, make_study: MakeStudy) -> Non
     assert "learning rates" in found(gather(storage, study, None))["endings"].advice
 
 
+def test_pruner_that_nearly_cost_one_of_the_best(storage: Storage, make_study: MakeStudy) -> None:
+    study = make_study([0.5, 0.6])
+    assert found(gather(storage, study, None))["pruner's audit"].status == "too few trials"
+    for number in range(2, 12):
+        fake_trial(study, number, 0.9)
+    fake_trial(study, 12, 0.4, audit="below its peers")
+    check = found(gather(storage, study, None))["pruner's audit"]
+    assert (check.status, check.found[:8]) == ("good", "1 trials")
+    fake_trial(study, 13, 0.95, audit="below its peers")
+    check = found(gather(storage, study, None))["pruner's audit"]
+    assert check.status == "look"
+    assert "1 of them are among the best 8" in check.found
+
+
 def test_importance_finds_what_matters(storage: Storage, make_study: MakeStudy) -> None:
     # the families alternate, and only the family decides
     values: list[float | None] = [0.5 if n % 2 == 0 else 0.9 for n in range(20)]

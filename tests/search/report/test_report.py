@@ -11,6 +11,7 @@ import pytest
 from report_support import MakeStudy
 
 from search.evaluation import final, ledger
+from search.evaluation.race import Finalist, Raced
 from search.report.build import build, write_report
 from search.report.gather import gather
 from search.storage import Storage
@@ -82,6 +83,24 @@ def test_the_winner_is_the_final_evaluations(storage: Storage, make_study: MakeS
     assert getattr(gather(storage, study, None).winner, "number", None) == 1
     with_result(storage)
     assert getattr(gather(storage, study, None).winner, "number", None) == 7
+
+
+def test_the_second_stage_is_shown_and_its_winner_is_the_winner(
+    storage: Storage, make_study: MakeStudy
+) -> None:
+    study = make_study([0.90, 0.92, 0.91])
+    raced = Raced(
+        [Finalist(2, 0.91, [0.905, 0.903], 1002, 1.5), Finalist(1, 0.92, [0.89], 1001, None)],
+        sd=0.003,
+        winner=2,
+        prefer="best",
+    )
+    study.set_user_attr("selection", raced.as_dict())
+    report = build(storage, study, None)
+    (section,) = [s for s in report.sections if s.title == "The choice of the winner"]
+    assert "+0.0180 from the fresh means" in section.text[0]  # (.006 + .030) / 2
+    assert [row[0] for row in section.tables[0].rows] == [2, 1]
+    assert ("winner", "trial 2, mlp") in report.facts
 
 
 @pytest.mark.parametrize("values", [[], [None], [0.5]], ids=["empty", "pruned", "one"])
