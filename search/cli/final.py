@@ -86,6 +86,14 @@ def final_eval(
         float | None,
         typer.Option("--max-latency", min=0.0, help="Choose among faster ones: MS an image."),
     ] = None,
+    tta: Annotated[
+        bool,
+        typer.Option("--tta", help="Also score averages over the eight orientations; shown apart."),
+    ] = False,
+    ensemble: Annotated[
+        bool,
+        typer.Option("--ensemble", help="Also score the average of all replicates; shown apart."),
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Open the test split again; it is counted.")
     ] = False,
@@ -121,6 +129,7 @@ def final_eval(
         slots=(devices, workers, workers_per_device),
         quiet=json,
         choice=Choice(finalists, rounds, prefer, max_params, max_latency),
+        averaging=(tta, ensemble),
     )
     if json:
         output.as_json(result)
@@ -177,8 +186,10 @@ def evaluate_winner(
     slots: tuple[str, str, int],
     quiet: bool,
     choice: Choice,
+    averaging: tuple[bool, bool] = (False, False),
 ) -> dict[str, Any]:
     """The whole final evaluation, with progress on standard error; returns the result."""
+    from search.evaluation.averaging import Averaging
     from search.evaluation.final import check_opening, check_writable, evaluate, prepare
 
     folder = out or Path("final") / study.study_name
@@ -201,6 +212,7 @@ def evaluate_winner(
         data_root=data_root,
         out=folder,
         forced=force,
+        averaging=Averaging(*averaging),
     )
 
 

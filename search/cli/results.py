@@ -47,6 +47,18 @@ def show_result(result: dict[str, Any]) -> None:
         [f"true class, predicted as (sum of {n})", *(f"{name[:6]}#" for name in names)],
         [(name, *row) for name, row in zip(names, result["confusion_matrix"], strict=True)],
     )
+    if result["declared_options"]:
+        rows = [
+            (o["option"], o["test_macro_f1"]["mean"], o["test_accuracy"]["mean"], o["test_macro_f1"]["n"])
+            for o in result["declared_options"]
+        ]  # fmt: skip
+        columns = [
+            "declared option, not the plain figure",
+            "test macro-F1#",
+            "test accuracy#",
+            "n#",
+        ]
+        output.table(columns, rows)
     if "BloodMNIST" in result["dataset"]:
         output.table(
             ["28x28, test split", "accuracy#", "AUC#"],

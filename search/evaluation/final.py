@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial
 
 from search.errors import BloodsearchError, RefusedError, StorageError, UsageError
 from search.evaluation import ledger
+from search.evaluation.averaging import PLAIN, Averaging, averaged
 from search.evaluation.scoring import bootstrap_interval, confusion_of, predictor, spread
 from search.evaluation.selection import choose_winner, replicate_study, replicates
 from search.storage import Storage
@@ -76,6 +77,7 @@ def evaluate(
     data_root: Path | None,
     out: Path,
     forced: bool,
+    averaging: Averaging = PLAIN,
 ) -> dict[str, Any]:
     """Open the test split, score the trained replicates, write `out` and the ledger.
 
@@ -102,6 +104,7 @@ def evaluate(
     result = _result(study_info, prepared, trained, probabilities, labels)
     result |= {
         "storage": storage.shown,
+        "declared_options": averaged(averaging, predict, images, labels),
         "selection": study.user_attrs.get("selection"),
         "test_openings": len(ledger.openings(storage, study.study_name)),
         "test_openings_in_storage": len(ledger.openings(storage)),

@@ -1,0 +1,75 @@
+"""Averaged predictions: over eight orientations, over replicates. Declared, never the plain figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.evaluation.scoring import confusion_of, spread
+
+Images = NDArray[np.uint8]
+Probabilities = NDArray[np.float64]
+Predict = Callable[[Images], Probabilities]
+
+
+@dataclass(frozen=True, slots=True)
+class Averaging:
+    """What is reported beside the plain figure."""
+
+    orientations: bool = False
+    """Average each replicate's probabilities over the eight rotations and reflections."""
+    replicates: bool = False
+    """Average the probabilities of all replicates: one ensemble."""
+
+
+PLAIN = Averaging()
+
+
+def over_orientations(predict: Predict, images: Images) -> Probabilities:
+    """Mean probabilities (n, 8) over the eight orientations of images (n, 28, 28, 3)."""
+    import torch
+
+    from search.training.augment import N_ORIENTATIONS, orient
+
+    tensor = torch.from_numpy(images)
+    n = N_ORIENTATIONS["dihedral"]
+    turned = (orient(tensor, i).contiguous().numpy() for i in range(n))
+    return np.asarray(sum(predict(batch) for batch in turned)) / n
+
+
+def averaged(
+    wanted: Averaging, predict: Sequence[Predict], images: Images, labels: NDArray[np.uint8]
+) -> list[dict[str, Any]]:
+    """Scores of each wanted option: what it is, macro-F1 and accuracy over its models."""
+    plain = [p(images) for p in predict] if wanted.replicates else []
+    found = []
+    if wanted.orientations:
+        turned = [over_orientations(p, images) for p in predict]
+        found.append(_scored("each replicate averaged over eight orientations", turned, labels))
+    if wanted.replicates:
+        found.append(_scored(f"ensemble of {len(plain)} replicates", [_mean(plain)], labels))
+    if wanted.orientations and wanted.replicates:
+        what = f"ensemble of {len(plain)} replicates, over eight orientations"
+        found.append(_scored(what, [_mean(turned)], labels))
+    return found
+
+
+def _mean(probabilities: Sequence[Probabilities]) -> Probabilities:
+    return np.asarray(np.mean(probabilities, axis=0))
+
+
+def _scored(
+    what: str, probabilities: Sequence[Probabilities], labels: NDArray[np.uint8]
+) -> dict[str, Any]:
+    from search.training.metrics import scores
+
+    rows = [scores(confusion_of(labels, p.argmax(axis=1))) for p in probabilities]
+    return {
+        "option": what,
+        "test_macro_f1": spread([row.macro_f1 for row in rows]),
+        "test_accuracy": spread([row.accuracy for row in rows]),
+    }
