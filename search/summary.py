@@ -5,24 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
+from search.evaluation.selection import audited
 from search.leases import Leases
 from search.storage import Storage
 from search.study import info
-
-TOP = 8
-"""Trials that go into the choice of a winner: an audited trial among them was nearly missed."""
-
-
-def audited(trials: list[FrozenTrial]) -> dict[str, int]:
-    """How many complete trials the pruner would have stopped, and how many of the best `TOP` are such."""
-    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    best = sorted(complete, key=lambda trial: -(trial.value or 0.0))[:TOP]
-    return {
-        "n": sum("audit" in trial.user_attrs for trial in complete),
-        "mattered": sum("audit" in trial.user_attrs for trial in best),
-    }
 
 
 def summarize(storage: Storage, study: optuna.Study) -> dict[str, Any]:

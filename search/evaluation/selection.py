@@ -14,6 +14,9 @@ from search.storage import Storage
 from search.study import StudyInfo, create_or_resume, derive_seed, enqueue
 from studies import StudyFile
 
+TOP = 8
+"""Trials that go into the choice of a winner: an audited trial among them was nearly missed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -58,6 +61,16 @@ def leaderboard(study: optuna.Study, top: int | None = None) -> list[Standing]:
         key=lambda t: (t.state is not TrialState.COMPLETE, -(t.value or 0.0), t.number),
     )
     return [standing(trial) for trial in order[:top]]
+
+
+def audited(trials: list[FrozenTrial]) -> dict[str, int]:
+    """How many complete trials the pruner would have stopped, and how many of the best `TOP` are such."""
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    best = sorted(complete, key=lambda trial: -(trial.value or 0.0))[:TOP]
+    return {
+        "n": sum("audit" in trial.user_attrs for trial in complete),
+        "mattered": sum("audit" in trial.user_attrs for trial in best),
+    }
 
 
 def choose_winner(study: optuna.Study, number: int | None) -> FrozenTrial:

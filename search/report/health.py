@@ -10,9 +10,9 @@ from typing import Literal
 
 from optuna.distributions import CategoricalDistribution
 
+from search.evaluation.selection import TOP, audited
 from search.report.gather import Gathered, TrialRecord
 from search.report.importance import Importance, position
-from search.summary import TOP, audited
 from search.training.data import N_IMAGES
 
 EDGE = 0.05
