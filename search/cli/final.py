@@ -28,6 +28,7 @@ from studies import DEFAULT_STUDY
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial
 
     from search.storage import Storage
 
@@ -47,6 +48,14 @@ class Choice:
     prefer: Preference = Preference.best
     max_params: int | None = None
     max_latency_ms: float | None = None
+
+    def candidates(self, study: optuna.Study) -> list[FrozenTrial]:
+        """The trials to choose among, best first. Raises RefusedError when there are none."""
+        from search.evaluation.race import candidates
+
+        return candidates(
+            study, self.finalists, max_params=self.max_params, max_latency_ms=self.max_latency_ms
+        )
 
 
 def final_eval(
@@ -191,12 +200,15 @@ def evaluate_winner(
     """The whole final evaluation, with progress on standard error; returns the result."""
     from search.evaluation.averaging import Averaging
     from search.evaluation.final import check_opening, check_writable, evaluate, prepare
+    from search.evaluation.selection import choose_winner
 
     folder = out or Path("final") / study.study_name
     check_opening(storage, study, force=force)
+    found = [choose_winner(study, trial)] if trial is not None else choice.candidates(study)
     check_writable(folder)
-    if trial is None and choice.finalists > 1:
-        trial = second_stage(storage, study, choice, data_root, slots, quiet=quiet)
+    trial = found[0].number
+    if len(found) > 1:
+        trial = second_stage(storage, study, found, choice, data_root, slots, quiet=quiet)
     prepared = prepare(storage, study, trial=trial, n_replicates=n_replicates)
     if not quiet:
         winner = prepared.winner
@@ -219,6 +231,7 @@ def evaluate_winner(
 def second_stage(
     storage: Storage,
     study: optuna.Study,
+    found: list[FrozenTrial],
     choice: Choice,
     data_root: Path | None,
     slots: tuple[str, str, int],
@@ -226,13 +239,8 @@ def second_stage(
     quiet: bool,
 ) -> int:
     """The winner among the search's best, each trained with fresh seeds."""
-    from search.evaluation.race import candidates, race
+    from search.evaluation.race import race
 
-    found = candidates(
-        study, choice.finalists, max_params=choice.max_params, max_latency_ms=choice.max_latency_ms
-    )
-    if len(found) == 1:
-        return found[0].number
     if not quiet:
         output.message(f"{len(found)} finalists are trained again with fresh seeds")
     raced = race(

@@ -63,7 +63,7 @@ def check_opening(storage: Storage, study: optuna.Study, *, force: bool) -> None
 def prepare(
     storage: Storage, study: optuna.Study, *, trial: int | None, n_replicates: int
 ) -> Prepared:
-    """Take the winner, the search's best trial without a number, and queue its replicates."""
+    """Queue the replicates of trial `trial`; None: of the search's best."""
     winner = choose_winner(study, trial)
     found, seeds = replicate_study(storage, info(study), winner, n_replicates)
     return Prepared(winner, found, seeds)
