@@ -75,7 +75,7 @@ class Trials:
 
         hooks = Hooks(
             should_stop=lambda: n_reported >= until,
-            suggest=suggest,
+            suggest=lambda trial, file, accept: suggest(trial, file),
             report=report,
             persist=lambda write: write(),
             warn=self.warnings.append,

@@ -73,6 +73,8 @@ CHANGES: dict[str, object] = {
     "search.sampler": "random",
     "search.startup_trials": 5,
     "search.seed": 2,
+    "search.max_params": 1000,
+    "search.max_latency_ms": 1.5,
     "training.epochs": 4,
     "training.final_epochs": 6,
     "training.patience": 0,
