@@ -15,6 +15,7 @@ import hostile
 import pytest
 import sqlalchemy as sa
 from hostile import CANARY, CASES, FORBIDDEN, GOOD, Case
+from postgres_roles import role_with_password
 from tests_support import supervisor
 
 from search.cli import main
@@ -150,8 +151,8 @@ def test_no_permission(case: Case, tmp_path: Path, good_database: Path) -> None:
 @pytest.fixture
 def guarded_url(postgres_url: str) -> Iterator[str]:
     """A PostgreSQL database that asks for CANARY."""
-    with hostile.role_with_password(postgres_url, CANARY) as url:
-        yield url
+    with role_with_password(postgres_url, CANARY) as url:
+        yield url.set(password=CANARY).render_as_string(hide_password=False)
 
 
 @pytest.mark.usefixtures("small_data")

@@ -6,7 +6,6 @@ differ: the database's address, the secret's file, the folder of checkpoints and
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -24,6 +23,7 @@ from typing import Any
 import psycopg
 import pytest
 import sqlalchemy as sa
+from postgres_roles import conninfo, role_with_password
 
 from tests.containers.compose import command_line, load
 
@@ -97,43 +97,8 @@ def deployment(postgres_url: str, tmp_path: Path) -> Iterator[Deployment]:
         "DATASET": "synthetic",
         "TRIALS": "2",
     }
-    with _role_with_password(postgres_url) as url:
-        yield Deployment(url, tmp_path, variables)
-
-
-@contextlib.contextmanager
-def _role_with_password(postgres_url: str) -> Iterator[str]:
-    """A role that owns the database and must show PASSWORD; the test server trusts all others."""
-    role = f"bloodsearch_{os.getpid()}"
-    admin = sa.make_url(postgres_url)
-    url = admin.set(username=role, password=None)
-    with psycopg.connect(_conninfo(admin), autocommit=True) as db:
-        db.execute(f"""CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD.replace("'", "''")}'""")
-        db.execute(f"ALTER DATABASE {admin.database} OWNER TO {role}")
-        rules = Path(db.execute("SHOW hba_file").fetchone()[0])
-        before = rules.read_text()
-        rules.write_text(f"local all {role} scram-sha-256\n{before}")
-        db.execute("SELECT pg_reload_conf()")
-        try:
-            _wait(lambda: not _connects(url), 10, "the server does not ask for the password")
-            yield url.render_as_string(hide_password=False)
-        finally:
-            rules.write_text(before)
-            db.execute("SELECT pg_reload_conf()")
-            db.execute(f"REASSIGN OWNED BY {role} TO postgres")
-            db.execute(f"DROP ROLE {role}")
-
-
-def _conninfo(url: sa.URL) -> str:
-    return url.set(drivername="postgresql").render_as_string(hide_password=False)
-
-
-def _connects(url: sa.URL) -> bool:
-    try:
-        psycopg.connect(_conninfo(url)).close()
-    except psycopg.OperationalError:
-        return False
-    return True
+    with role_with_password(postgres_url, PASSWORD) as url:
+        yield Deployment(url.render_as_string(hide_password=False), tmp_path, variables)
 
 
 def _wait(condition: Any, seconds: float, otherwise: str) -> None:
@@ -204,7 +169,7 @@ def test_the_dashboards_sessions_cannot_write(
         environment.setenv("PGPASSWORD", PASSWORD)
         environment.setenv("PGOPTIONS", options)
         with (
-            psycopg.connect(_conninfo(url)) as db,
+            psycopg.connect(conninfo(url)) as db,
             pytest.raises(psycopg.errors.ReadOnlySqlTransaction),
         ):
             db.execute("CREATE TABLE t (i int)")

@@ -7,14 +7,12 @@ import io
 import os
 import shutil
 import sqlite3
-import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import psycopg
 import sqlalchemy as sa
 from numpy.lib import format as npy_format
 from tests_support import FINGERPRINT, tiny_study
@@ -544,46 +542,3 @@ FORBIDDEN = [
     Case("way to the database", "status --storage sqlite:///closed/x.db", 4,
          ("Permission denied", "--storage"), _closed("closed", 0, _FOLDER)),
 ]  # fmt: skip
-
-# --- a role with a password ---
-
-
-@contextlib.contextmanager
-def role_with_password(postgres_url: str, password: str) -> Iterator[str]:
-    """A role that owns the database and must show `password`; the test server trusts all others."""
-    role = f"canary_{os.getpid()}"
-    admin = sa.make_url(postgres_url)
-    url = admin.set(username=role, password=password)
-    without = admin.set(username=role)
-    with psycopg.connect(_conninfo(admin), autocommit=True) as db:
-        db.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
-        db.execute(f"ALTER DATABASE {admin.database} OWNER TO {role}")
-        found = db.execute("SHOW hba_file").fetchone()
-        assert found is not None
-        rules = Path(found[0])
-        before = rules.read_text()
-        rules.write_text(f"local all {role} scram-sha-256\n{before}")
-        db.execute("SELECT pg_reload_conf()")
-        try:
-            deadline = time.monotonic() + 10
-            while _connects(without):
-                assert time.monotonic() < deadline, "the server does not ask for the password"
-                time.sleep(0.05)
-            yield url.render_as_string(hide_password=False)
-        finally:
-            rules.write_text(before)
-            db.execute("SELECT pg_reload_conf()")
-            db.execute(f"REASSIGN OWNED BY {role} TO postgres")
-            db.execute(f"DROP ROLE {role}")
-
-
-def _conninfo(url: sa.URL) -> str:
-    return url.set(drivername="postgresql").render_as_string(hide_password=False)
-
-
-def _connects(url: sa.URL) -> bool:
-    try:
-        psycopg.connect(_conninfo(url)).close()
-    except psycopg.OperationalError:
-        return False
-    return True
