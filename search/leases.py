@@ -109,7 +109,7 @@ class Leases(Registry):
 
     def holds(self, worker: Identity, trial_id: int) -> bool:
         """Whether the trial is still this worker's."""
-        key = (leases_table.c.trial_id == trial_id) & (leases_table.c.worker_id == worker.worker_id)
+        key = _held_by(trial_id, worker.worker_id)
         with self.storage.engine.connect() as db:
             return db.execute(sa.select(leases_table.c.trial_id).where(key)).first() is not None
 
@@ -137,7 +137,7 @@ class Leases(Registry):
         `attrs` become its user attributes. A pruned trial's value is its last reported one, as in
         Optuna. Safe to repeat after an outage.
         """
-        key = (leases_table.c.trial_id == trial_id) & (leases_table.c.worker_id == worker.worker_id)
+        key = _held_by(trial_id, worker.worker_id)
         with self.storage.engine.begin() as db:
             if not db.execute(sa.delete(leases_table).where(key)).rowcount:
                 return False
@@ -186,7 +186,7 @@ class Leases(Registry):
 
     def _take_away(self, db: sa.Connection, trial_id: int, worker_id: str) -> bool:
         """End the worker's lease but remember its deaths; False if the lease is not the worker's."""
-        key = (leases_table.c.trial_id == trial_id) & (leases_table.c.worker_id == worker_id)
+        key = _held_by(trial_id, worker_id)
         values: dict[str, None] = {"worker_id": None}
         return bool(db.execute(sa.update(leases_table).where(key).values(**values)).rowcount)
 
@@ -238,3 +238,8 @@ class Leases(Registry):
                 self._take_away(db, trial_id, worker_id)
             back_to_waiting(db, trial_id)
         return len(orphans)
+
+
+def _held_by(trial_id: int, worker_id: str) -> sa.ColumnElement[bool]:
+    lease = leases_table.c
+    return (lease.trial_id == trial_id) & (lease.worker_id == worker_id)

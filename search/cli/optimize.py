@@ -147,8 +147,10 @@ def optimize(
     overrides += [] if max_latency is None else [f"search.max_latency_ms={max_latency}"]
     file = study_file(study, overrides)
     if arch is not None:
+        from search.study import default_name
+
         file = only_arch(file, arch.value)
-        name = name or file.name + "-synthetic" * (dataset is DatasetChoice.synthetic)
+        name = name or default_name(file, dataset.value)
     parts = choose_parts(file, only, trials, replicates)
     n_trials = trials or file.search.trials or 0
     if not n_trials and not parts:

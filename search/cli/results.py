@@ -9,15 +9,10 @@ from search.cli import output
 
 def show_race(raced: dict[str, Any]) -> None:
     """The second stage as a table on standard error: the result follows on standard output."""
-    rows = [
-        (
-            f["trial"], f["search_value"], f["mean"], len(f["values"]), f["n_parameters"],
-            f["latency_ms"], "winner" if f["trial"] == raced["winner"] else "",
-        )
-        for f in raced["finalists"]
-    ]  # fmt: skip
+    from search.evaluation.race import finalist_rows
+
     columns = ["finalist#", "search value#", "mean of fresh seeds#", "n#", "parameters#"]
-    output.table([*columns, "ms an image#", ""], rows, to=output.stderr)
+    output.table([*columns, "ms an image#", ""], finalist_rows(raced), to=output.stderr)
     output.message(
         f"standard deviation over seeds {raced['sd_over_seeds']:.4f}; the search values were too "
         f"high by {raced['optimism']:+.4f} on average"

@@ -18,6 +18,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search.errors import RefusedError
+from search.evaluation.selection import complete_trials
 from search.storage import Storage
 from search.study import create_or_resume, derive_seed, enqueue, info
 
@@ -79,6 +80,17 @@ class Raced:
         }
 
 
+def finalist_rows(raced: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """A stored race as a table: trial, search value, fresh mean, n, parameters, ms an image, mark."""
+    return [
+        (
+            f["trial"], f["search_value"], f["mean"], len(f["values"]), f["n_parameters"],
+            f["latency_ms"], "winner" if f["trial"] == raced["winner"] else "",
+        )
+        for f in raced["finalists"]
+    ]  # fmt: skip
+
+
 def candidates(
     study: optuna.Study, k: int, *, max_params: int | None, max_latency_ms: float | None
 ) -> list[FrozenTrial]:
@@ -86,11 +98,7 @@ def candidates(
 
     Raises RefusedError when there are none.
     """
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if not complete:
-        raise RefusedError(
-            f"the study {study.study_name!r} has no complete trial yet; run `bloodsearch optimize`"
-        )
+    complete = complete_trials(study)
     within = [
         trial
         for trial in complete

@@ -73,16 +73,22 @@ def audited(trials: list[FrozenTrial]) -> dict[str, int]:
     }
 
 
-def choose_winner(study: optuna.Study, number: int | None) -> FrozenTrial:
-    """The complete trial with the best validation macro-F1, or the one asked for.
-
-    Raises RefusedError when no trial is complete, UsageError when `number` names none.
-    """
+def complete_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """The study's complete trials. Raises RefusedError when there are none."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not complete:
         raise RefusedError(
             f"the study {study.study_name!r} has no complete trial yet; run `bloodsearch optimize`"
         )
+    return complete
+
+
+def choose_winner(study: optuna.Study, number: int | None) -> FrozenTrial:
+    """The complete trial with the best validation macro-F1, or the one asked for.
+
+    Raises RefusedError when no trial is complete, UsageError when `number` names none.
+    """
+    complete = complete_trials(study)
     if number is None:
         return max(complete, key=lambda trial: (trial.value or 0.0, -trial.number))
     for trial in complete:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from optuna.distributions import CategoricalDistribution
 
+from search.evaluation.race import finalist_rows
 from search.report import data_figures, progress_figures, space_figures, style
 from search.report.gather import Gathered, TrialRecord
 from search.report.health import Check
@@ -108,13 +109,7 @@ def choice(study: Gathered) -> Section:
                 "No second stage yet: `bloodsearch final-eval` trains the best again with fresh seeds."
             ],
         )
-    rows = [
-        (
-            f["trial"], f["search_value"], f["mean"], len(f["values"]), f["n_parameters"],
-            f["latency_ms"], "winner" if f["trial"] == raced["winner"] else "",
-        )
-        for f in raced["finalists"]
-    ]  # fmt: skip
+    rows = finalist_rows(raced)
     columns = ["trial", "search value", "mean of fresh seeds", "n", "weights", "ms an image", ""]
     text = (
         f"The best {len(rows)} trials were trained again with fresh seeds, the same for all; those "
