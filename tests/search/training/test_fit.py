@@ -14,22 +14,15 @@ import torch
 from torch import nn
 
 from models import CNNConfig, MLPConfig, build_model
-from search.training import checkpoint
-from search.training import fit as fit_module
+from search.training import checkpoint, loop
 from search.training import predict as predict_module
+from search.training import step as step_module
 from search.training.config import LossConfig, OptimizerConfig, TrialConfig
 from search.training.device import DeviceData
-from search.training.fit import (
-    Diverged,
-    Drained,
-    EpochResult,
-    FitResult,
-    OutOfMemory,
-    fit,
-    predict_logits,
-    scale,
-)
+from search.training.endings import Diverged, Drained, OutOfMemory
+from search.training.fit import EpochResult, FitResult, fit
 from search.training.metrics import confusion_on_device, scores
+from search.training.predict import predict_logits, scale
 
 MLP = MLPConfig(widths=(32,), dropout=0.3)
 CNN = CNNConfig(widths=(8, 8), norm=True, head="mean", dropout=0.2)
@@ -174,7 +167,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
     """Make the epochs' validation macro-F1 be `values`."""
     left = iter(values)
     monkeypatch.setattr(
-        fit_module, "scores", lambda confusion: replace(scores(confusion), macro_f1=next(left))
+        loop, "scores", lambda confusion: replace(scores(confusion), macro_f1=next(left))
     )
 
 
@@ -287,7 +280,7 @@ def test_weights_that_are_no_numbers_do_not_hide_behind_a_relu(
             model.get_parameter("blocks.0.conv1.weight").fill_(-math.nan)
         return model
 
-    monkeypatch.setattr(fit_module, "build_model", broken)
+    monkeypatch.setattr(loop, "build_model", broken)
     with pytest.raises(Diverged, match="in epoch 1"):
         train(config(model=CNNConfig(widths=(8,))), small)
 
@@ -319,7 +312,7 @@ def test_lack_of_memory_is_one_exception(
 
 def test_a_real_lack_of_memory(small: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
     # a layer of a petabyte, so that torch's own allocator refuses
-    monkeypatch.setattr(fit_module, "build_model", lambda config: nn.Linear(1 << 25, 1 << 23))
+    monkeypatch.setattr(loop, "build_model", lambda config: nn.Linear(1 << 25, 1 << 23))
     with pytest.raises(OutOfMemory):
         train(config(), small)
 
@@ -383,13 +376,13 @@ def test_without_augmentation_no_image_is_copied(
     small: DeviceData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[dict[str, Any]] = []
-    original = fit_module.augment_epoch
+    original = loop.augment_epoch
 
     def count(*args: Any, **options: Any) -> torch.Tensor:
         calls.append(options)
         return original(*args, **options)
 
-    monkeypatch.setattr(fit_module, "augment_epoch", count)
+    monkeypatch.setattr(loop, "augment_epoch", count)
     train(config(epochs=2), small)
     assert calls == []
     train(config(epochs=2, shift=1), small)
@@ -400,13 +393,13 @@ def test_every_image_is_trained_on_once_an_epoch(
     small: DeviceData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[torch.Tensor] = []
-    original = fit_module.scale
+    original = step_module.scale
 
     def record(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         seen.append(images)
         return original(images, dtype)
 
-    monkeypatch.setattr(fit_module, "scale", record)
+    monkeypatch.setattr(step_module, "scale", record)
     monkeypatch.setattr(predict_module, "scale", record)
     train(config(epochs=1), small)
     assert [len(batch) for batch in seen] == [48, 48, 48, 48, 48, 16, 128]  # then validation
@@ -437,7 +430,7 @@ def test_the_learning_rate_follows_the_schedule_over_all_steps(
         asked.append(progress)
         return 0.5
 
-    monkeypatch.setattr(fit_module, "lr_factor", record)
+    monkeypatch.setattr(loop, "lr_factor", record)
     train(config(epochs=3, schedule="one_cycle"), small)
     assert asked[0] == 0
     assert asked[-1] == 1

@@ -1,0 +1,219 @@
+"""The training loop itself: one `Training` is a model on its way through its epochs."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from models import build_model
+from search.training.augment import augment_epoch
+from search.training.config import TrialConfig
+from search.training.device import DeviceData, Precision
+from search.training.endings import Diverged, Drained, OtherTraining
+from search.training.history import EpochResult, FitResult, Progress
+from search.training.losses import make_loss
+from search.training.metrics import Confusion, confusion_on_device, scores
+from search.training.optimizers import lr_factor, make_optimizer
+from search.training.predict import predict_logits
+from search.training.step import make_step
+
+Checkpoint = dict[str, Any]
+
+
+class Training:
+    """One training: model, optimizer, generators and progress."""
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        data: DeviceData,
+        seed: int,
+        keep_best: bool,
+        precision: Precision,
+    ) -> None:
+        self.config, self.data, self.keep_best = config, data, keep_best
+        # what a checkpoint must agree on to be this training's
+        content_hash = data.fingerprint.content_hash
+        self.identity = f"{config.digest()} seed {seed} data {content_hash} {precision}"
+        self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        torch.manual_seed(seed)  # weights and dropout
+        self.generator = torch.Generator().manual_seed(seed)  # order and augmentation
+        model = build_model(config.model).to(data.device)
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = make_optimizer(config.optimizer, self.model)
+        self.step = make_step(
+            self.model,
+            self.optimizer,
+            make_loss(config.loss, data.train_labels),
+            self.dtype,
+            batch_size=config.batch_size,
+            device=data.device,
+        )
+        self.n_images = len(data.train_images)
+        if self.n_images % config.batch_size == 1:
+            self.n_images -= 1  # BatchNorm has no variance in a last batch of one image
+        self.n_batches = math.ceil(self.n_images / config.batch_size)
+        self.progress = Progress()
+        self.best_state: dict[str, torch.Tensor] | None = None
+
+    def train(
+        self,
+        on_epoch: Callable[[EpochResult], None],
+        should_stop: Callable[[], bool],
+        save_checkpoint: Callable[[Checkpoint], None] | None,
+    ) -> FitResult:
+        progress, config = self.progress, self.config
+        if progress.history:
+            on_epoch(progress.history[-1])
+        for epoch in range(len(progress.history) + 1, config.epochs + 1):
+            if self._out_of_patience():
+                break
+            started = time.perf_counter()
+            train_loss = self._train_epoch(epoch, should_stop)
+            confusion, val_loss = self._validate()
+            if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
+                raise Diverged(f"loss {train_loss}, validation loss {val_loss} in epoch {epoch}")
+            if not _all_finite(self.model):  # a ReLU may have turned NaN into zeros
+                raise Diverged(f"weights that are no numbers in epoch {epoch}")
+            found = scores(confusion)
+            result = EpochResult(
+                epoch=epoch,
+                train_loss=train_loss,
+                val_loss=val_loss,
+                val_macro_f1=found.macro_f1,
+                val_accuracy=found.accuracy,
+                seconds=time.perf_counter() - started,
+            )
+            if progress.add(result, confusion) and self.keep_best:
+                self.best_state = _cpu_copy(self.model.state_dict())
+            try:
+                on_epoch(result)
+            except Drained:
+                if save_checkpoint is not None:
+                    save_checkpoint(self.checkpoint())
+                raise
+            if save_checkpoint is not None and epoch < config.epochs:
+                save_checkpoint(self.checkpoint())
+        return self._result()
+
+    def _train_epoch(self, epoch: int, should_stop: Callable[[], bool]) -> float:
+        """One pass over the training split; the mean training loss."""
+        self.model.train()
+        total = torch.zeros((), device=self.data.device)
+        for i, (images, labels) in enumerate(self._batches(epoch)):
+            if should_stop():
+                raise Drained
+            self.step.set_lr(self._lr((epoch - 1) * self.n_batches + i))
+            total += self.step(images, labels) * len(labels)
+        return float(total) / self.n_images
+
+    def _batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Shuffled, augmented batches: uint8 images (b, 28, 28, 3), labels (b,)."""
+        data, config = self.data, self.config
+        order = torch.randperm(len(data.train_images), generator=self.generator)[: self.n_images]
+        order = order.to(data.device)
+        labels = data.train_labels.index_select(0, order)
+        augmented = self._augmented(order, epoch)
+        for start in range(0, len(order), config.batch_size):
+            stop = start + config.batch_size
+            if augmented is None:
+                batch = data.train_images.index_select(0, order[start:stop])
+            else:
+                batch = augmented[start:stop]
+            yield batch, labels[start:stop]
+
+    def _augmented(self, order: torch.Tensor, epoch: int) -> torch.Tensor | None:
+        """All images of an epoch in their order, or None where they are taken as they are."""
+        config = self.config
+        if config.augment == "none" and not config.shift:
+            return None
+        return augment_epoch(
+            self.data.train_images,
+            order,
+            augment=config.augment,
+            shift=config.shift,
+            generator=self.generator,
+        )
+
+    def _lr(self, step: int) -> float:
+        progress = step / max(1, self.config.epochs * self.n_batches - 1)
+        return self.config.optimizer.lr * lr_factor(self.config.schedule, progress)
+
+    def _validate(self) -> tuple[Confusion, float]:
+        logits = predict_logits(self.model, self.data.val_images, self.dtype)
+        labels = self.data.val_labels
+        loss = F.cross_entropy(logits, labels)
+        confusion = confusion_on_device(labels, logits.argmax(dim=1))
+        return confusion.cpu().numpy(), float(loss)
+
+    def _out_of_patience(self) -> bool:
+        patience, progress = self.config.patience, self.progress
+        return bool(patience) and len(progress.history) - progress.best_epoch >= patience
+
+    def checkpoint(self) -> Checkpoint:
+        """All that `restore` needs, as tensors and plain values."""
+        progress = self.progress
+        return {
+            "identity": self.identity,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "torch_generator": torch.get_rng_state(),
+            "cuda_generator": (
+                torch.cuda.get_rng_state(self.data.device)
+                if self.data.device.type == "cuda"
+                else None
+            ),
+            "history": [asdict(result) for result in progress.history],
+            "best_epoch": progress.best_epoch,
+            "best_value": progress.best_value,
+            "best_confusion": progress.best_confusion,
+            "best_state": self.best_state,
+        }
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Continue from `checkpoint`. Raises OtherTraining when it belongs to another training."""
+        if checkpoint.get("identity") != self.identity:
+            raise OtherTraining("the checkpoint belongs to another configuration, seed or data set")
+        self.model.load_state_dict(checkpoint["model"])
+        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        self.generator.set_state(checkpoint["generator"])
+        torch.set_rng_state(checkpoint["torch_generator"])
+        if checkpoint["cuda_generator"] is not None:
+            torch.cuda.set_rng_state(checkpoint["cuda_generator"], self.data.device)
+        self.progress = Progress(
+            history=[EpochResult(**result) for result in checkpoint["history"]],
+            best_epoch=checkpoint["best_epoch"],
+            best_value=checkpoint["best_value"],
+            best_confusion=checkpoint["best_confusion"],
+        )
+        self.best_state = checkpoint["best_state"]
+
+    def _result(self) -> FitResult:
+        progress = self.progress
+        return FitResult(
+            history=progress.history,
+            best_epoch=progress.best_epoch,
+            best_value=progress.best_value,
+            best_confusion=np.asarray(progress.best_confusion),
+            reason="patience" if self._out_of_patience() else "epochs",
+            n_parameters=sum(p.numel() for p in self.model.parameters()),
+            seconds=sum(result.seconds for result in progress.history),
+            best_state=self.best_state,
+        )
+
+
+def _all_finite(model: torch.nn.Module) -> bool:
+    sums = torch.stack([parameter.detach().sum() for parameter in model.parameters()])
+    return bool(sums.isfinite().all())
+
+
+def _cpu_copy(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}

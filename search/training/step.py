@@ -1,0 +1,180 @@
+"""One training step: from a batch of bytes to changed weights.
+
+On a CUDA device the step is captured once as a graph and then replayed: a small network's step is some
+hundred kernels of a few microseconds, and launching them one by one takes longer than running them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import torch
+
+from search.training.losses import Loss
+from search.training.predict import scale
+
+_log = logging.getLogger(__name__)
+
+
+class Step:
+    """Forward, backward and the optimizer's step, operation by operation."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        loss: Loss,
+        dtype: torch.dtype,
+    ) -> None:
+        self.model, self.optimizer, self.loss, self.dtype = model, optimizer, loss, dtype
+
+    def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Train on uint8 images (b, 28, 28, 3) and labels (b,); the batch's mean loss, detached."""
+        with torch.autocast(
+            images.device.type,
+            dtype=torch.bfloat16,
+            enabled=self.dtype == torch.bfloat16,
+            # within a graph's capture a cached cast would outlive the memory that it lies in
+            cache_enabled=images.device.type != "cuda",
+        ):
+            logits = self.model(scale(images, self.dtype))
+        loss = self.loss(logits, labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss.detach()
+
+    def set_lr(self, lr: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+
+
+class Graphs(Protocol):
+    """What captures work on a device; a test has one for the CPU."""
+
+    def aside(self) -> contextlib.AbstractContextManager[object]:
+        """Where the steps before a capture run."""
+
+    def capture(self, work: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, Callable[[], None]]:
+        """Record `work` without running it: the tensor that it returns, and what fills it anew."""
+
+
+class CudaGraphs:
+    """Capture with torch.cuda.CUDAGraph."""
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        # a capture needs what was allocated before it to come from another stream than its own
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            yield
+        torch.cuda.current_stream().wait_stream(stream)
+
+    def capture(self, work: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, Callable[[], None]]:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            out = work()
+        return out, graph.replay
+
+
+class CapturedStep(Step):
+    """A step that is captured once for full batches and replayed; other batches run as in `Step`.
+
+    The first WARM_UP full batches run operation by operation too: the optimizer makes its moments
+    and libraries choose their kernels then. Where a capture fails, training goes on without.
+    """
+
+    WARM_UP = 3
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        loss: Loss,
+        dtype: torch.dtype,
+        *,
+        batch_size: int,
+        graphs: Graphs,
+    ) -> None:
+        super().__init__(model, optimizer, loss, dtype)
+        self.batch_size, self.graphs = batch_size, graphs
+        self.n_warm = 0
+        self.replay: Callable[[], None] | None = None
+        self.failed = False
+        self.images = self.labels = self.out = torch.empty(0)
+
+    def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        if len(images) != self.batch_size or self.failed:
+            return super().__call__(images, labels)
+        if self.n_warm < self.WARM_UP:
+            self.n_warm += 1
+            with self.graphs.aside():
+                return super().__call__(images, labels)
+        if self.replay is None and not self._capture(images, labels):
+            return super().__call__(images, labels)
+        assert self.replay is not None
+        self.images.copy_(images)
+        self.labels.copy_(labels)
+        self.replay()
+        return self.out.clone()  # the next replay writes over it
+
+    def set_lr(self, lr: float) -> None:
+        # a number would be part of the graph; a tensor on the device can be changed between replays
+        for group in self.optimizer.param_groups:
+            known = group["lr"]
+            if isinstance(known, torch.Tensor) and known.device == self._device():
+                known.fill_(lr)
+            else:
+                group["lr"] = torch.tensor(lr, device=self._device())
+
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def _capture(self, images: torch.Tensor, labels: torch.Tensor) -> bool:
+        self.images, self.labels = torch.empty_like(images), torch.empty_like(labels)
+        work = super().__call__
+        self.optimizer.zero_grad(set_to_none=True)  # gradients then lie in the graph's memory
+        with self._capturable():
+            try:
+                self.out, self.replay = self.graphs.capture(lambda: work(self.images, self.labels))
+            except RuntimeError as error:
+                self.failed = True
+                _log.warning("no captured graph (%s): training goes on without", _first(error))
+        return not self.failed
+
+    @contextlib.contextmanager
+    def _capturable(self) -> Iterator[None]:
+        """Adam refuses to be captured without this flag, and warns outside a capture with it."""
+        groups = [group for group in self.optimizer.param_groups if "capturable" in group]
+        for group in groups:
+            group["capturable"] = True
+        try:
+            yield
+        finally:
+            for group in groups:
+                group["capturable"] = False
+
+
+def make_step(
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss: Loss,
+    dtype: torch.dtype,
+    *,
+    batch_size: int,
+    device: torch.device,
+) -> Step:
+    """The fastest step that the device has."""
+    if device.type == "cuda":
+        return CapturedStep(
+            model, optimizer, loss, dtype, batch_size=batch_size, graphs=CudaGraphs()
+        )
+    return Step(model, optimizer, loss, dtype)
+
+
+def _first(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0][:200]
