@@ -15,7 +15,12 @@ def resolve(params: Params, study_info: StudyInfo, *, final: bool) -> TrialConfi
     """The training configuration of a point, for the search or for the final evaluation."""
     training = study_info.study_file.training
     if not final:
-        return to_config(params, epochs=training.epochs, patience=training.patience)
+        return to_config(
+            params,
+            epochs=training.epochs,
+            patience=training.patience,
+            min_epochs=training.min_epochs,
+        )
     fixed = {name: value for name, value in params.items() if name not in ("epochs", "patience")}
     return to_config(fixed, epochs=training.final_epochs, patience=training.final_patience)
 

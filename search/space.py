@@ -116,7 +116,7 @@ def baseline_params(baseline: Baseline) -> Params:
     return {name: _cast(name, value) for name, value in baseline.params.items()}
 
 
-def to_config(params: Params, *, epochs: int, patience: int) -> TrialConfig:
+def to_config(params: Params, *, epochs: int, patience: int, min_epochs: int = 0) -> TrialConfig:
     """The training configuration of `params`; `epochs` and `patience` unless they are searched.
 
     Raises UsageError when the parameters do not make a configuration.
@@ -141,6 +141,7 @@ def to_config(params: Params, *, epochs: int, patience: int) -> TrialConfig:
             batch_size=get("batch_size"),
             epochs=params.get("epochs", epochs),
             patience=params.get("patience", patience),
+            min_epochs=min_epochs,
         )
     except ValidationError as error:
         problem = error.errors()[0]

@@ -55,6 +55,8 @@ class Training(_Section):
     """Epochs of the final evaluation's trainings."""
     patience: Annotated[int, Field(ge=0, le=10_000)] = 0
     final_patience: Annotated[int, Field(ge=0, le=10_000)] = 0
+    min_epochs: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Patience ends no training of the search before this epoch; final trainings know none."""
 
 
 class Pruner(_Section):
@@ -148,6 +150,8 @@ class StudyFile(_Section):
         """All that makes two studies comparable: everything but the description and the budget."""
         data = self.model_dump(mode="json", exclude={"description", "name"})
         data["search"].pop("trials")
+        if not self.training.min_epochs:  # the hash of a file that does without stays what it was
+            data["training"].pop("min_epochs")
         return data
 
     def space_hash(self) -> str:

@@ -48,6 +48,7 @@ def baselines_part(file: StudyFile) -> StudyFile:
                 "replicates of one study share it: split them into two study files"
             )
         training[f"final_{key}"] = own.pop()
+    training["min_epochs"] = 0
     data |= {"name": f"{file.name}-baselines", "space": {}}
     data["search"] |= {"sampler": "baselines", "trials": None}
     return parse_study(data, file.name)

@@ -62,6 +62,8 @@ class TrialConfig(_Config):
     epochs: Annotated[int, Field(ge=1, le=10_000)]
     patience: Annotated[int, Field(ge=0, le=10_000)] = 0
     """Epochs without a better validation macro-F1 before training ends; 0 = never."""
+    min_epochs: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Patience does not end a training before this epoch."""
 
     @property
     def family(self) -> str:
@@ -70,5 +72,8 @@ class TrialConfig(_Config):
 
     def digest(self) -> str:
         """Sixteen hexadecimal digits that two configurations share only if they are equal."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        data = self.model_dump(mode="json")
+        if not self.min_epochs:  # a checkpoint from before there was one goes on
+            data.pop("min_epochs")
+        canonical = json.dumps(data, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -154,8 +154,11 @@ class Training:
         return confusion.cpu().numpy(), float(loss)
 
     def _out_of_patience(self) -> bool:
-        patience, progress = self.config.patience, self.progress
-        return bool(patience) and len(progress.history) - progress.best_epoch >= patience
+        config, progress = self.config, self.progress
+        n_epochs = len(progress.history)
+        if not config.patience or n_epochs < config.min_epochs:
+            return False
+        return n_epochs - progress.best_epoch >= config.patience
 
     def checkpoint(self) -> Checkpoint:
         """All that `restore` needs, as tensors and plain values."""

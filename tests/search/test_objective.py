@@ -18,7 +18,7 @@ from search.liveness import own_identity
 from search.objective import run_trial
 from search.outcome import Hooks, LostLease, Outcome
 from search.pruning import FamilyPruner
-from search.resolve import is_audited
+from search.resolve import is_audited, resolve
 from search.space import Params
 from search.storage import Storage
 from search.study import create_or_resume, info, make_pruner
@@ -115,6 +115,14 @@ def test_audited_trial_runs_on_and_keeps_the_reason(
     audited = run(trial, small, tmp_path, lambda epoch, value: None)
     assert audited.state is TrialState.COMPLETE
     assert audited.attrs["audit"] == "below its peers"
+
+
+def test_min_epochs_are_the_searchs_not_the_final_trainings(leases: Leases) -> None:
+    file = tiny_study(training={"epochs": 3, "final_epochs": 3, "patience": 1, "min_epochs": 2})
+    study_info = dataclasses.replace(info(leases.study), study_file=file)
+    point: Params = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3}
+    assert resolve(point, study_info, final=False).min_epochs == 2
+    assert resolve(point, study_info, final=True).min_epochs == 0
 
 
 def test_audited_share_is_what_the_study_file_says(leases: Leases) -> None:

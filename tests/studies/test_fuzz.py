@@ -166,6 +166,7 @@ def valid_studies(draw: st.DrawFn) -> dict[str, Any]:
             "epochs": draw(epochs),
             "final_epochs": draw(epochs),
             "patience": draw(st.integers(0, 10_000)),
+            "min_epochs": draw(st.integers(0, 10_000)),
         },
         "pruner": {
             "name": draw(st.sampled_from(["family", "none"])),

@@ -79,6 +79,7 @@ CHANGES: dict[str, object] = {
     "training.final_epochs": 6,
     "training.patience": 0,
     "training.final_patience": 0,
+    "training.min_epochs": 3,
     "pruner.name": "none",
     "pruner.warmup_epochs": 3,
     "pruner.min_peers": 4,

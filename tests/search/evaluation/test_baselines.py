@@ -33,6 +33,9 @@ def test_report_a_in_two_parts() -> None:
     part = baselines_part(file)
     assert (part.training.final_epochs, part.training.final_patience) == (7, 5)
     assert part.baselines == file.baselines
+    # the grid's least number of epochs is not that of early stopping
+    assert (file.training.min_epochs, part.training.min_epochs) == (15, 0)
+    assert grid_part(file).training.min_epochs == 15
     points = grid(grid_part(file))
     assert points == grid(file)
     assert grid_part(file).baselines == ()

@@ -198,6 +198,31 @@ def test_patience_ends_a_training_with_its_best_value(
     assert result.reason == reason
 
 
+@pytest.mark.parametrize(
+    ("min_epochs", "n_epochs", "best", "reason"),
+    [
+        (0, 3, 1, "patience"),
+        (3, 3, 1, "patience"),
+        (4, 6, 4, "patience"),
+        (5, 6, 4, "patience"),
+        (9, 6, 4, "epochs"),
+    ],
+)
+def test_patience_waits_for_min_epochs(
+    small: DeviceData,
+    monkeypatch: pytest.MonkeyPatch,
+    min_epochs: int,
+    n_epochs: int,
+    best: int,
+    reason: str,
+) -> None:
+    scripted(monkeypatch, [0.5, 0.4, 0.4, 0.6, 0.5, 0.5])
+    impatient = config(epochs=6, patience=2, min_epochs=min_epochs, batch_size=256)
+    result = train(impatient, small)
+    assert (len(result.history), result.best_epoch) == (n_epochs, best)
+    assert result.reason == reason
+
+
 def test_a_training_out_of_patience_ends_at_once_when_it_is_resumed(
     small: DeviceData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
