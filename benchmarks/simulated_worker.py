@@ -19,6 +19,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
+from search.drain import Drain
 from search.errors import BloodsearchError
 from search.outcome import Hooks, Outcome
 from search.pruning import FamilyPruner
@@ -26,7 +27,6 @@ from search.study import StudyInfo
 from search.training.endings import Drained
 from search.worker import (
     EXIT_RECYCLE,
-    Drain,
     Recycle,
     WorkerSettings,
     configure_logging,

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,20 +21,20 @@ from optuna.trial import TrialState
 
 from search import env
 from search.ask import suggest_at_once
+from search.beat import Beat
+from search.drain import Drain
 from search.errors import BloodsearchError, Interrupted
 from search.leases import Claim, Leases, Verdict
-from search.liveness import Identity, own_identity
+from search.liveness import own_identity
 from search.outcome import Hooks, LostLease, Trainer
 from search.peers import TablePeers
 from search.redaction import RedactingFilter, redact
-from search.registry import BEAT_S
-from search.storage import Storage, is_outage, open_storage, parse_url, retry_outage
+from search.storage import Storage, open_storage, parse_url, retry_outage
 from search.study import StudyInfo, info, load, make_pruner, trial_sampler
 from search.training.endings import Drained
 
 MAX_FAILURES_IN_A_ROW = 3
 POLL_S = 0.25
-EXIT_DRAINED = 130
 EXIT_RECYCLE = 75
 """Asks the supervisor for a fresh process in this one's place."""
 EXIT_RETIRED = 76
@@ -69,80 +66,6 @@ class Retired(BloodsearchError):
     """Too many trials in a row failed here."""
 
     exit_code = EXIT_RETIRED
-
-
-class Drain:
-    """Set once, by a signal, by `bloodsearch stop` or by the supervisor's death."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-
-    def __call__(self) -> bool:
-        return self._event.is_set()
-
-    def request(self) -> None:
-        self._event.set()
-
-    def wait(self, seconds: float) -> None:
-        self._event.wait(seconds)
-
-    def on_signals(self) -> None:
-        """SIGINT and SIGTERM ask for a drain; a second one ends the process at once."""
-
-        def handle(number: int, frame: object) -> None:
-            if self():
-                os._exit(EXIT_DRAINED)
-            self.request()
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, handle)
-
-    def on_closed_stdin(self) -> None:
-        """Drain when standard input closes: the supervisor holds its other end and has died."""
-
-        def watch() -> None:
-            with contextlib.suppress(OSError, ValueError):
-                while os.read(0, 1024):
-                    pass
-            self.request()
-
-        threading.Thread(target=watch, daemon=True).start()
-
-
-class Beat:
-    """Tells the storage every few seconds that this worker lives, from a thread of its own.
-
-    An outage does not end it: it goes on trying. `lost` is set when the storage no longer knows
-    the worker, because others took it for dead.
-    """
-
-    def __init__(self, leases: Leases, worker: Identity, drain: Drain) -> None:
-        self._leases, self._worker, self._drain = leases, worker, drain
-        self._done = threading.Event()
-        self.lost = threading.Event()
-
-    def run(self) -> None:
-        while not self._done.wait(BEAT_S):
-            try:
-                known, drain = self._leases.beat(self._worker)
-            except Exception as error:
-                if not is_outage(error):
-                    _log.warning("beat: %s", type(error).__name__)
-                continue
-            if not known:
-                self.lost.set()
-            if drain:
-                self._drain.request()
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        thread = threading.Thread(target=self.run, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._done.set()
-            thread.join(timeout=1)
 
 
 MakeTrainer = Callable[[StudyInfo, WorkerSettings], Trainer]

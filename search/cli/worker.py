@@ -79,9 +79,9 @@ def worker_process(
     data_root: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
     """One worker; started by the supervisor, which holds the other end of its standard input."""
+    from search.drain import Drain
     from search.worker import (
         EXIT_RECYCLE,
-        Drain,
         Recycle,
         WorkerSettings,
         configure_logging,
