@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -31,6 +29,7 @@ from search.cli.options import (
 )
 from search.cli.parts import DEFAULT_REPLICATES, Part, choose_parts, run_parts
 from search.cli.progress import Progress
+from search.cli.summary import next_arguments, show, show_created
 from search.errors import Interrupted, UsageError
 from studies import DEFAULT_STUDY, only_arch
 
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     import optuna
 
     from search.storage import Storage
+    from search.training.data import Fingerprint
     from studies import StudyFile
 
 
@@ -46,10 +46,6 @@ class Arch(StrEnum):
 
     mlp = "mlp"
     cnn = "cnn"
-
-
-Sink = Callable[[dict[str, Any]], None] | None
-"""Where a summary goes as JSON; None: it is shown as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +169,7 @@ def optimize(
     if parts:
         run_parts(request, parts, replicates or DEFAULT_REPLICATES, as_json=json)
     else:
-        search(request, as_json=json, command=_command(study, storage, name, dataset))
+        search(request, as_json=json, command=next_arguments(study, storage, name, dataset))
 
 
 def search(
@@ -187,13 +183,11 @@ def search(
 
     With `as_json` and a list to `collect` in, the summary goes there and not to standard output.
     """
-    from search.evaluation.baselines import queue_baselines
     from search.leases import Leases
     from search.slots import plan_slots
     from search.storage import open_storage
-    from search.study import check_name, check_points, create_or_resume, default_name
+    from search.study import check_name, check_points, default_name
     from search.training.data import load_dataset
-    from search.warm import warm_start
     from search.workers import Supervisor
 
     started = time.monotonic()
@@ -204,20 +198,9 @@ def search(
     check_points(request.study)
     fingerprint = load_dataset(request.dataset, request.data_root).fingerprint  # type: ignore[arg-type]
     opened = open_storage(request.storage, create=True)
-    n_trials = request.n_trials
-    if request.replicates is None:
-        study = create_or_resume(opened, name, request.study, fingerprint)
-    else:
-        study, n_trials = queue_baselines(
-            opened, name, request.study, fingerprint, request.replicates
-        )
-    if request.from_study is not None:
-        n_queued = warm_start(opened, study, request.from_study)
-        if n_queued and not request.quiet:
-            output.message(f"{n_queued} points of {request.from_study} come first")
-    study.set_user_attr("n_trials", n_trials)
+    study, n_trials = _make_study(opened, name, request, fingerprint)
     if request.create_only:
-        _show_created(opened, study, time.monotonic() - started, sink, command)
+        show_created(opened, study, time.monotonic() - started, sink, command)
         return opened, study
     if not request.quiet:
         output.message(
@@ -239,79 +222,31 @@ def search(
             supervisor.run()
         except Interrupted:
             progress.update()
-            _show(opened, study, time.monotonic() - started, sink, command, done=False)
+            show(opened, study, time.monotonic() - started, sink, command, done=False)
             raise
         progress.update()
-    _show(opened, study, time.monotonic() - started, sink, command, done=True)
+    show(opened, study, time.monotonic() - started, sink, command, done=True)
     return opened, study
 
 
-def _summary(
-    storage: Storage, study: optuna.Study, seconds: float, sink: Sink
-) -> dict[str, Any] | None:
-    """The study's summary to be shown as text, or None after it went to `sink`."""
-    from search.summary import summarize
+def _make_study(
+    opened: Storage, name: str, request: Request, fingerprint: Fingerprint
+) -> tuple[optuna.Study, int]:
+    """The study, made or resumed, with its queue filled and its budget written down."""
+    from search.evaluation.baselines import queue_baselines
+    from search.study import create_or_resume
+    from search.warm import warm_start
 
-    summary = summarize(storage, study)
-    if sink is None:
-        return summary
-    sink({**summary, "elapsed_seconds": round(seconds, 2)})
-    return None
-
-
-def _show_created(
-    storage: Storage, study: optuna.Study, seconds: float, sink: Sink, command: str
-) -> None:
-    summary = _summary(storage, study, seconds, sink)
-    if summary is None:
-        return
-    output.line(
-        f"study {study.study_name} in {storage.shown} is ready: "
-        f"{summary['complete'] + summary['pruned']} of {summary['n_trials']} trials finished"
-    )
-    output.line(f"next: bloodsearch worker{command}   bloodsearch status{command}")
-
-
-def _show(
-    storage: Storage,
-    study: optuna.Study,
-    seconds: float,
-    sink: Sink,
-    command: str,
-    *,
-    done: bool,
-) -> None:
-    summary = _summary(storage, study, seconds, sink)
-    if summary is None:
-        return
-    output.line(
-        f"{summary['complete']} complete, {summary['pruned']} pruned, {summary['failed']} failed "
-        f"in {output.duration(seconds)}"
-    )
-    if summary["best_value"] is not None:
-        output.line(
-            f"best validation macro-F1 {summary['best_value']:.4f} (trial {summary['best_trial']}): "
-            f"{output.short_params(summary['best_params'])}"
+    n_trials = request.n_trials
+    if request.replicates is None:
+        study = create_or_resume(opened, name, request.study, fingerprint)
+    else:
+        study, n_trials = queue_baselines(
+            opened, name, request.study, fingerprint, request.replicates
         )
-    if done:
-        output.line(f"next: bloodsearch leaderboard{command}   bloodsearch final-eval{command}")
-
-
-def _command(study: str, storage: str | None, name: str | None, dataset: DatasetChoice) -> str:
-    """The arguments that name this study in the next command."""
-    parts: list[Any] = [] if study == DEFAULT_STUDY else [study]
-    parts += [] if storage is None else ["--storage", shown_url(storage)]
-    if name is not None:
-        parts += ["--name", name]
-    elif dataset is DatasetChoice.synthetic:
-        parts += ["--name", f"{study_file(study).name}-synthetic"]
-    return "".join(f" {shlex.quote(str(part))}" for part in parts)
-
-
-def shown_url(storage: str) -> str:
-    """A storage's address as it may be printed."""
-    from search.redaction import shown
-    from search.storage import parse_url
-
-    url = parse_url(storage)
-    return storage if url.get_backend_name() == "sqlite" else shown(url)
+    if request.from_study is not None:
+        n_queued = warm_start(opened, study, request.from_study)
+        if n_queued and not request.quiet:
+            output.message(f"{n_queued} points of {request.from_study} come first")
+    study.set_user_attr("n_trials", n_trials)
+    return study, n_trials

@@ -43,7 +43,8 @@ def choose_parts(
 
 def run_parts(request: Request, parts: list[Part], replicates: int, *, as_json: bool) -> None:
     """The parts one after the other, each a study of its own; with JSON, one object for all."""
-    from search.cli.optimize import search, shown_url
+    from search.cli.optimize import search
+    from search.cli.summary import shown_url
     from search.evaluation.baselines import baselines_part, grid_part
     from search.space import grid
     from search.study import default_name
