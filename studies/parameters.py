@@ -68,19 +68,23 @@ _SGD: dict[str, tuple[Value, ...]] = {"optimizer": ("sgd",)}
 
 PARAMETERS: dict[str, Parameter] = {
     "arch": Parameter(str, "model family", choices=("mlp", "cnn")),
-    "optimizer": Parameter(str, "optimizer", choices=("adam", "adamw", "sgd")),
+    "optimizer": Parameter(str, "optimizer", choices=("adam", "adamw", "muon", "sgd")),
     "lr": Parameter(
         float,
-        "peak learning rate of adam and adamw",
+        "peak learning rate of adam, adamw and muon (whose filters move ten times as fast)",
         low=1e-7,
         high=10,
-        when={"optimizer": ("adam", "adamw")},
+        when={"optimizer": ("adam", "adamw", "muon")},
     ),
     "sgd_lr": Parameter(float, "peak learning rate of sgd", low=1e-7, high=100, when=_SGD),
     "sgd_momentum": Parameter(float, "momentum", default=0.9, low=0, high=0.999, when=_SGD),
     "sgd_nesterov": Parameter(bool, "Nesterov's form of momentum", default=False, when=_SGD),
     "weight_decay": Parameter(
-        float, "L2 penalty (adam, sgd) or decoupled decay (adamw)", default=0.0, low=0, high=10
+        float,
+        "L2 penalty (adam, sgd) or decoupled decay (adamw, muon)",
+        default=0.0,
+        low=0,
+        high=10,
     ),
     "batch_size": Parameter(int, "images a step", default=128, low=2, high=8192),
     "loss": Parameter(

@@ -140,7 +140,7 @@ class StudyFile(_Section):
         optimizers = _values(self.space.get("optimizer", ()))
         if "sgd" in optimizers:
             needed.add("sgd_lr")
-        if {"adam", "adamw"} & set(optimizers):
+        if {"adam", "adamw", "muon"} & set(optimizers):
             needed.add("lr")
         for name in sorted(needed):
             if name not in self.space:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.config import ModelConfig
 
-OptimizerName = Literal["adam", "adamw", "sgd"]
+OptimizerName = Literal["adam", "adamw", "muon", "sgd"]
 LossName = Literal["cross_entropy", "weighted_cross_entropy", "nll", "focal"]
 ScheduleName = Literal["constant", "one_cycle", "cosine"]
 AugmentName = Literal["none", "flips", "dihedral"]

@@ -7,6 +7,7 @@ import math
 import torch
 
 from search.training.config import OptimizerConfig, ScheduleName
+from search.training.muon import Muon
 
 WARMUP_SHARE = 0.3
 """Share of a one-cycle schedule in which the learning rate rises (Smith & Topin 2017; torch's default)."""
@@ -16,6 +17,8 @@ START_SHARE, END_SHARE = 1 / 25, 1e-5
 
 def make_optimizer(config: OptimizerConfig, model: torch.nn.Module) -> torch.optim.Optimizer:
     """The optimizer that `config` names, in torch's fused form (one pass over the weights a step)."""
+    if config.name == "muon":
+        return Muon(model, lr=config.lr, weight_decay=config.weight_decay)
     parameters = list(model.parameters())
     if config.name == "sgd":
         return torch.optim.SGD(

@@ -28,6 +28,7 @@ MLP = MLPConfig(widths=(32,), dropout=0.3)
 CNN = CNNConfig(widths=(8, 8), norm=True, head="mean", dropout=0.2)
 ADAM = OptimizerConfig(name="adam", lr=3e-3)
 ADAMW = OptimizerConfig(name="adamw", lr=3e-3, weight_decay=0.05)
+MUON = OptimizerConfig(name="muon", lr=3e-3, weight_decay=0.05)
 SGD = OptimizerConfig(name="sgd", lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3)
 CE = LossConfig(name="cross_entropy")
 BASE = TrialConfig(model=MLP, optimizer=ADAM, loss=CE, batch_size=48, epochs=4)
@@ -61,6 +62,7 @@ CONFIGS = {
         loss=LossConfig(name="weighted_cross_entropy", label_smoothing=0.1),
         augment="flips",
     ),
+    "cnn-muon-one-cycle": config(model=CNN, optimizer=MUON, schedule="one_cycle"),
     "mlp-focal-shift-patience": config(
         loss=LossConfig(name="focal", gamma=1.5), shift=1, patience=3
     ),

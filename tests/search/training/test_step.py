@@ -21,6 +21,7 @@ OPTIMIZERS = [
     OptimizerConfig(name="adam", lr=1e-2),
     OptimizerConfig(name="adamw", lr=1e-2, weight_decay=0.1),
     OptimizerConfig(name="sgd", lr=0.1, momentum=0.9, nesterov=True),
+    OptimizerConfig(name="muon", lr=0.01, weight_decay=0.1),
 ]
 
 

@@ -1,0 +1,113 @@
+"""Muon: orthogonalised steps for filters, AdamW's for everything else."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from models import CNNConfig, build_model
+from search.training.muon import COEFFICIENTS, FILTER_SHARE, N_STEPS, Muon, orthogonalised
+
+
+def matrix(rows: int, columns: int) -> torch.Tensor:
+    """Rows whose sizes differ by two orders of magnitude, as a gradient's do."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = torch.logspace(0, -2, rows)[:, None]
+    return torch.randn(rows, columns, generator=generator) * sizes
+
+
+@pytest.mark.parametrize("shape", [(16, 144), (32, 27), (24, 24), (40, 8)], ids=str)
+def test_singular_values_come_near_one_and_vectors_stay(shape: tuple[int, int]) -> None:
+    before, after = matrix(*shape), orthogonalised(matrix(*shape))
+    values = torch.linalg.svdvals(after)
+    assert values.max() < 1.3
+    assert values.median() > 0.5
+    assert values[-1] / values[0] > 3 * torch.linalg.svdvals(before)[-1] / before.norm()
+    u, _, v = torch.linalg.svd(before, full_matrices=False)
+    inner = u.T @ after @ v.T  # diagonal if the singular vectors are the same
+    torch.testing.assert_close(inner, inner.diagonal().diag(), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(16, 144), (40, 8)], ids=str)
+def test_it_is_the_published_iteration(shape: tuple[int, int]) -> None:
+    a, b, c = COEFFICIENTS
+    x = matrix(*shape)
+    x = x / x.norm()
+    for _ in range(N_STEPS):
+        square = x @ x.T
+        x = a * x + (b * square + c * square @ square) @ x
+    torch.testing.assert_close(orthogonalised(matrix(*shape)), x, atol=1e-4, rtol=1e-3)
+
+
+def steps(make_optimizer: object, *, loss_scale: float = 1.0) -> nn.Module:
+    torch.manual_seed(0)
+    model = build_model(CNNConfig(widths=(4, 6), norm=True, head="mean"))
+    optimizer = make_optimizer(model)  # type: ignore[operator]
+    for _ in range(3):
+        optimizer.zero_grad()
+        (loss_scale * (model(torch.randn(5, 3, 28, 28)) ** 2).sum()).backward()
+        optimizer.step()
+    return model
+
+
+def test_all_but_filters_move_as_with_adamw() -> None:
+    """For one step: later ones see gradients that the filters' steps have changed."""
+    models = []
+    for muon in (True, False):
+        torch.manual_seed(0)
+        model = build_model(CNNConfig(widths=(4,), norm=True, head="mean"))
+        optimizer = (
+            Muon(model, lr=1e-2, weight_decay=0.1)
+            if muon
+            else torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.1, fused=True)
+        )
+        (model(torch.randn(5, 3, 28, 28)) ** 2).sum().backward()
+        optimizer.step()
+        models.append(model)
+    ours, plain = (dict(model.named_parameters()) for model in models)
+    for name, value in ours.items():
+        if value.ndim != 4:
+            torch.testing.assert_close(value, plain[name], msg=name)
+        else:
+            assert not torch.allclose(value, plain[name])
+
+
+def test_a_model_without_filters_is_trained_by_adamw() -> None:
+    found = []
+    for make in (Muon, None):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+        optimizer = (
+            make(model, lr=1e-2, weight_decay=0.1)
+            if make
+            else torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.1)
+        )
+        for _ in range(4):
+            optimizer.zero_grad()
+            (model(torch.randn(7, 6)) ** 2).sum().backward()
+            optimizer.step()
+        found.append(list(model.parameters()))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-6)
+
+
+def test_a_filters_step_does_not_depend_on_the_size_of_the_gradient() -> None:
+    def make(model: nn.Module) -> Muon:
+        return Muon(model, lr=1e-3, weight_decay=0.0)
+
+    one, thousand = steps(make), steps(make, loss_scale=1000.0)
+    for a, b in zip(one.parameters(), thousand.parameters(), strict=True):
+        if a.ndim == 4:
+            torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-2)
+
+
+def test_a_filters_first_step_is_as_long_as_said() -> None:
+    torch.manual_seed(0)
+    model = build_model(CNNConfig(widths=(4,), head="mean"))
+    conv = next(m for m in model.modules() if isinstance(m, nn.Conv2d))
+    before = conv.weight.detach().clone()
+    optimizer = Muon(model, lr=1e-3, weight_decay=0.0)
+    (model(torch.randn(5, 3, 28, 28)) ** 2).sum().backward()
+    optimizer.step()
+    largest = torch.linalg.svdvals((conv.weight.detach() - before).flatten(1))[0]
+    assert 0.7 < float(largest) / (1e-3 * FILTER_SHARE) < 1.3
