@@ -66,6 +66,14 @@ def scores_of(counts: Counts) -> list[dict[str, float]]:
     ]
 
 
+def averaged(counts: Counts, key: str) -> float:
+    """ "macro_f1": the plain mean over classes; "weighted_precision": that weighted by their images."""
+    how, _, name = key.partition("_")
+    rows = scores_of(counts)
+    weights = [row["n"] if how == "weighted" else 1 for row in rows]
+    return float(np.average([row[name] for row in rows], weights=weights))
+
+
 def confused_pairs(counts: Counts, n: int = 6) -> list[tuple[int, int, int]]:
     """The largest errors: (true class, predicted class, images), most first."""
     off = counts - np.diag(np.diag(counts))

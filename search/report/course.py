@@ -39,6 +39,11 @@ class Configuration:
     def family(self) -> str:
         return str(self.params.get("arch", ""))
 
+    @property
+    def validation(self) -> list[float]:
+        """The replicates' macro-F1 on validation, whatever the page's split."""
+        return [t.value or 0.0 for t in self.trials]
+
 
 @dataclass(frozen=True, slots=True)
 class Course:
@@ -65,12 +70,26 @@ class Course:
         found: dict[int, float] = getattr(self.configurations[name], metric or self.metric)
         return found
 
+    def misprints(self, section: str) -> list[str]:
+        """What is wrong in the report and matters in this section of the page."""
+        return [f"Misprint: {text}" for text in self.published["misprints"].get(section, ())]
+
+    @property
+    def metric_name(self) -> str:
+        return "macro-F1" if self.metric == "macro_f1" else "weighted F1"
+
+    def printed(self, name: str) -> float | None:
+        """The published figure. One serves the three learning rates of SGD: it is the best one's."""
+        if "-sgd-" in name and name not in self.best_sgd().values():
+            return None
+        return self.configurations[name].published.get(self.metric)
+
     def best_sgd(self) -> dict[str, str]:
         """By family, report A's SGD configuration with the best mean on validation."""
         best = {}
         for family in ("mlp", "cnn"):
             known = {
-                name: float(np.mean([t.value or 0.0 for t in c.trials]))
+                name: float(np.mean(c.validation))
                 for name, c in self.configurations.items()
                 if name.startswith(f"A-{family}-sgd") and c.trials
             }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 
 from search.report import style
 from search.report.claims import MARGIN, Claim
-from search.report.class_figures import SHORT
+from search.report.class_figures import SHORT, averaged
 from search.report.course import Configuration, Course
+from search.report.grid import Effect, levels
 from search.training.data import CLASS_NAMES
 
 
@@ -21,21 +23,49 @@ def beside_published(course: Course, title: str) -> Figure:
     """Each replicate as a dot, their mean as a line, the published figure as a diamond."""
     names = list(course.configurations)
     figure, axes = style.one(title, height=1.4 + 0.3 * len(names))
+    printed = {name: course.printed(name) for name in names}
+    _dots(axes, course, course.metric, printed)
+    axes.set_xlabel(f"{course.metric_name} ({course.split})")
+    figure.legend(handles=_dot_handles(), loc="outside lower right", ncols=4)
+    return figure
+
+
+def precision(course: Course, title: str) -> Figure:
+    """Precision and F1 of each configuration, two panels; published: from the report's matrices."""
+    figure, panels = style.several(title, 1, 2, 1.6 + 0.3 * len(course.configurations))
+    matrices = course.published["confusion"]
+    for axes, key in zip(panels, ("weighted_precision", "weighted_f1"), strict=True):
+        printed = {
+            name: averaged(np.asarray(matrices[name]), key) if name in matrices else None
+            for name in course.configurations
+        }
+        _dots(axes, course, key, printed)
+        axes.set_xlabel(f"{key.replace('_', ' ').replace('f1', 'F1')} ({course.split})")
+    panels[1].sharex(panels[0])
+    panels[1].tick_params(labelleft=False)
+    figure.legend(handles=_dot_handles(), loc="outside lower right", ncols=4)
+    return figure
+
+
+def _dots(axes: Axes, course: Course, key: str, printed: Mapping[str, float | None]) -> None:
+    """A row for each configuration: its replicates, their mean, the published figure."""
+    names = list(course.configurations)
     for row, name in enumerate(names):
-        found = course.configurations[name]
-        values = list(course.scores(name).values())
-        colour = style.FAMILY.get(found.family, style.GREY)
+        values = list(course.scores(name, key).values())
+        colour = style.FAMILY.get(course.configurations[name].family, style.GREY)
         axes.scatter(values, [row] * len(values), s=26, color=colour, alpha=0.75, zorder=3)
         axes.vlines(np.mean(values), row - 0.28, row + 0.28, color="black", linewidth=2, zorder=4)
-        printed = found.published.get(course.metric)
-        if printed is not None:
+        theirs = printed[name]
+        if theirs is not None:
             axes.scatter(
-                printed, row, s=44, marker="D", facecolors="none", edgecolors=style.RED, zorder=5
+                theirs, row, s=44, marker="D", facecolors="none", edgecolors=style.RED, zorder=5
             )
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.set_xlabel(f"{course.metric.replace('_', ' ').replace('f1', 'F1')} ({course.split})")
-    handles = [
+
+
+def _dot_handles() -> list[Line2D]:
+    return [
         Line2D([], [], marker="o", linestyle="", color=style.BLUE, label="CNN replicate"),
         Line2D([], [], marker="o", linestyle="", color=style.ORANGE, label="MLP replicate"),
         Line2D(
@@ -48,18 +78,8 @@ def beside_published(course: Course, title: str) -> Figure:
             color="black",
             label="mean",
         ),
-        Line2D(
-            [],
-            [],
-            marker="D",
-            linestyle="",
-            markerfacecolor="none",
-            color=style.RED,
-            label="published (test)",
-        ),
+        _published("published (test)"),
     ]
-    figure.legend(handles=handles, loc="outside lower right", ncols=4)
-    return figure
 
 
 def forest(claims: Sequence[Claim], title: str) -> Figure:
@@ -84,15 +104,7 @@ def forest(claims: Sequence[Claim], title: str) -> Figure:
     axes.set_xlabel("difference (0.01 = one point), 95 % interval over replicates")
     handles = [
         *(Line2D([], [], color=colours[v], marker=markers[v], label=v) for v in colours),
-        Line2D(
-            [],
-            [],
-            marker="D",
-            linestyle="",
-            markerfacecolor="none",
-            color=style.RED,
-            label="published",
-        ),
+        _published("published"),
     ]
     figure.legend(handles=handles, loc="outside lower right", ncols=4)
     return figure
@@ -133,31 +145,27 @@ def losses(configurations: Sequence[Configuration], title: str) -> Figure:
     return figure
 
 
-def capacity(course: Course, names: Sequence[str], title: str) -> Figure:
-    """Macro-F1 against the MLP's number of weights: named sizes, and the grid's MLPs in grey."""
+def capacity(found: Sequence[Configuration], title: str) -> Figure:
+    """Validation macro-F1 against the MLP's number of weights; the line joins one hidden layer's."""
     figure, axes = style.one(title)
-    if course.grid is not None:
-        mine = [t for t in course.grid.complete if t.family == "mlp" and t.n_parameters]
-        axes.scatter(
-            [t.n_parameters or 0 for t in mine], [t.value or 0.0 for t in mine],
-            s=10, color=style.LIGHT, label="points of the grid (validation)",
+    line: list[tuple[int, float]] = []
+    for one in found:
+        size, values = one.trials[0].n_parameters or 0, one.validation
+        label = "replicates" if one is found[0] else None
+        axes.scatter([size] * len(values), values, s=28, color=style.ORANGE, zorder=3, label=label)
+        mean, deep = float(np.mean(values)), one.params.get("mlp_depth", 1) > 1
+        axes.plot(size, mean, "_", color="black", markersize=16, markeredgewidth=2, zorder=4)
+        axes.annotate(
+            levels(one.params)["size"], (size, min(values) if deep else max(values)),
+            xytext=(0, -16 if deep else 8), textcoords="offset points", ha="center", fontsize=9,
         )  # fmt: skip
-    sizes, means = [], []
-    for name in names:
-        found = course.configurations[name]
-        size = found.trials[0].n_parameters or 0
-        values = list(course.scores(name).values())
-        axes.scatter([size] * len(values), values, s=28, color=style.ORANGE, zorder=3,
-                     label=f"replicates ({course.split})" if name == names[0] else None)  # fmt: skip
-        axes.annotate(name, (size, max(values)), xytext=(0, 7), textcoords="offset points",
-                      ha="center", fontsize=8)  # fmt: skip
-        sizes.append(size)
-        means.append(float(np.mean(values)))
-    order = np.argsort(sizes)
-    axes.plot(np.asarray(sizes)[order], np.asarray(means)[order], color="black", label="mean")
+        if not deep:
+            line.append((size, mean))
+    axes.plot(*zip(*sorted(line), strict=True), color=style.GREY, linewidth=1,
+              label="means of one hidden layer")  # fmt: skip
     style.log_axis(axes, "trainable weights")
     axes.margins(x=0.12, y=0.15)
-    axes.set_ylabel("macro-F1")
+    axes.set_ylabel("macro-F1 (validation)")
     style.legend(figure, axes)
     return figure
 
@@ -203,6 +211,39 @@ def counts_beside(ours: Sequence[int], theirs: Sequence[int], title: str) -> Fig
     axes.set_xlabel("number of images, all splits")
     style.legend(figure, axes)
     return figure
+
+
+def grid(effects: Sequence[Effect], title: str) -> Figure:
+    """The values of all points of a grid, once for each of their choices; a panel for each family."""
+    families = list(dict.fromkeys(e.family for e in effects))
+    n_rows = max(_rows([e for e in effects if e.family == f])[-1] for f in families)
+    figure, panels = style.several(title, 1, len(families), 1.0 + 0.24 * n_rows)
+    for axes, family in zip(panels, families, strict=True):
+        mine = [e for e in effects if e.family == family]
+        rows = _rows(mine)
+        colour = style.FAMILY.get(family, style.GREY)
+        for row, effect in zip(rows, mine, strict=True):
+            axes.scatter(effect.values, [row] * len(effect.values), s=12, color=colour, alpha=0.5)
+            axes.vlines(np.mean(effect.values), row - 0.4, row + 0.4, color="black", linewidth=2)
+        axes.set_yticks(rows, [e.level for e in mine], fontsize=9)
+        axes.set_ylim(n_rows + 0.7, -1.4)
+        axes.grid(axis="y", visible=False)
+        low = axes.get_xlim()[0]
+        for choice in dict.fromkeys(e.choice for e in mine):
+            first = min(r for r, e in zip(rows, mine, strict=True) if e.choice == choice)
+            axes.text(low, first - 0.62, choice, fontsize=9, fontweight="bold", va="center")
+        axes.set_title(style.FAMILY_NAME.get(family, family), fontsize=10)
+        axes.set_xlabel("validation macro-F1")
+    return figure
+
+
+def _rows(effects: Sequence[Effect]) -> list[float]:
+    """A place for each level, with room for the choice's name above its first."""
+    places: list[float] = []
+    for i, effect in enumerate(effects):
+        new = i == 0 or effect.choice != effects[i - 1].choice
+        places.append((places[-1] if places else -1.0) + (2.0 if new and places else 1.0))
+    return places
 
 
 def _published(label: str) -> Line2D:

@@ -22,6 +22,13 @@ def samples(data: Dataset, title: str, n: int = 8) -> Figure:
     return _mosaic(rows, title, n)
 
 
+def one_class(data: Dataset, name: str, title: str, n: int = 32, columns: int = 8) -> Figure:
+    """The first `n` training images of one class."""
+    found = data.train_images[data.train_labels == CLASS_NAMES.index(name)][:n]
+    rows = [("", found[i : i + columns]) for i in range(0, len(found), columns)]
+    return _mosaic(rows, title, columns)
+
+
 def distribution(counts: dict[str, Sequence[int]], title: str) -> Figure:
     """Images of each class, by split. `counts` maps a split's name to eight numbers."""
     figure, axes = style.one(title, height=3.9)

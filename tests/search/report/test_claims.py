@@ -85,7 +85,10 @@ def test_the_published_matrices_give_the_printed_scores() -> None:
         # one is misprinted, and the page says so
         expected = 0.8866 if name == "B-mlp-1" else printed[name]
         assert weighted == pytest.approx(expected, abs=6e-5), name
-    assert any("88.66" in text for text in facts["misprints"])
+    assert any("88.66" in text for text in facts["misprints"]["scores"])
+    platelets = {name: matrix[7][7] for name, matrix in facts["confusion"].items()}
+    assert {name for name, n in platelets.items() if n != 470} == {"B-cnn-3"}
+    assert platelets["B-cnn-3"] == 469
 
 
 def test_report_as_misprints_are_true() -> None:
