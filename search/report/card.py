@@ -81,6 +81,8 @@ def _protocol(study: Gathered) -> list[str]:
     ]
     for o in study.openings:
         forced = ", forced" if o.forced else ""
+        if o.result and "check" in o.result:
+            forced = f", {o.result['check']}"
         whose = f"trial {o.trial}" if o.trial >= 0 else "all baselines"
         lines.append(
             f"  - opening {o.opening}, {o.opened_at}, for {whose}, {o.n_replicates} replicates{forced}"

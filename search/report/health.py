@@ -19,6 +19,8 @@ EDGE = 0.05
 NEVER_MATTERED = 0.02
 MIN_FOR_IMPORTANCE = 20
 N_TOP = 5
+MIN_FAMILIES = 6
+"""Finished trials before anything is said of the families."""
 
 Status = Literal["good", "look", "too few trials"]
 
@@ -184,6 +186,9 @@ def _families(study: Gathered) -> Check:
     counts = Counter(t.family for t in study.finished)
     if len(counts) < 2:
         return Check("families", "good", f"one family: {', '.join(counts)}")
+    if len(study.finished) < MIN_FAMILIES:
+        text = f"{len(study.finished)} finished trials, {MIN_FAMILIES} are needed to say"
+        return Check("families", "too few trials", text)
     parts = [
         f"{family}: {counts[family]} trials, best {_value(best.get(family))}" for family in counts
     ]

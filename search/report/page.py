@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup, escape
 
 from search.report import style
 from search.report.parts import Cell, Report, Section, Table
@@ -67,9 +68,15 @@ def _is_number(cell: Cell) -> bool:
 def _html(report: Report, images: dict[str, str]) -> str:
     text = resources.files("search.report").joinpath("page.html.jinja").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters["code"] = _code
     return environment.from_string(text).render(
         report=report, images=images, numeric=_numeric, shown=shown
     )
+
+
+def _code(text: str) -> Markup:
+    """What stands between backticks as code, all else escaped."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _data_uri(path: Path) -> str:

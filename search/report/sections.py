@@ -106,7 +106,8 @@ def choice(study: Gathered) -> Section:
         return Section(
             title,
             [
-                "No second stage yet: `bloodsearch final-eval` trains the best again with fresh seeds."
+                "There was no second stage, in which `bloodsearch final-eval` trains the best trials again "
+                "with fresh seeds: the winner is the one with the best search value, or the one named."
             ],
         )
     rows = finalist_rows(raced)

@@ -50,6 +50,11 @@ def test_ties_and_families(storage: Storage, make_study: MakeStudy) -> None:
     assert "50% of the trials went to mlp" in checks["families"].advice
 
 
+def test_five_trials_say_nothing_of_the_families(storage: Storage, make_study: MakeStudy) -> None:
+    checks = found(gather(storage, make_study([0.60, 0.900, 0.61, 0.899, 0.62]), None))
+    assert checks["families"].status == "too few trials"
+
+
 def test_an_idle_parameter(storage: Storage, make_study: MakeStudy) -> None:
     seen = gather(storage, make_study([0.5]), None)
     few = Importance("all trials", 8, {"lr": 0.99, "shift": 0.01}, {"lr": 0.0, "shift": 0.0})

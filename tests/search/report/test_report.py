@@ -14,6 +14,8 @@ from search.evaluation import final, ledger
 from search.evaluation.race import Finalist, Raced
 from search.report.build import build, write_report
 from search.report.gather import gather
+from search.report.page import write
+from search.report.parts import Report, Section, Table
 from search.storage import Storage
 from search.training import data as data_module
 
@@ -112,6 +114,32 @@ def test_few_trials_and_no_final_evaluation(
     assert "`bloodsearch final-eval` retrains the winner" in text
     assert ("`bloodsearch optimize`" in text) == (values != [0.5])
     assert (tmp_path / "model-card.md" in files) == (values == [0.5])
+
+
+def test_commands_are_code_and_all_else_is_text(tmp_path: Path) -> None:
+    section = Section("s", ["run `bloodsearch optimize <N>`, if a < b"], warnings=["`x`"])
+    table = Table("t", "t", ["a"], [["`y`"], ["<script>"]])
+    write(Report("t", [], [section, Section("u", tables=[table])]), tmp_path)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "run <code>bloodsearch optimize &lt;N&gt;</code>, if a &lt; b" in html
+    assert "<code>x</code>" in html
+    assert "<code>y</code>" in html
+    assert "<script>" not in html
+
+
+def test_the_model_card_says_what_each_opening_was_for(
+    storage: Storage, make_study: MakeStudy
+) -> None:
+    study = make_study([0.5, 0.9, 0.4, 0.8, 0.3, 0.2, 0.1, 0.7])
+    with_result(storage)
+    opening = ledger.record_opening(
+        storage, "tiny", trial=7, n_replicates=2, data_hash="x", forced=True
+    )
+    ledger.record_result(storage, opening, {"check": "exported files against the final evaluation"})
+    card = build(storage, study, None).card
+    assert "opened 2 times" in card
+    assert re.search(r"opening 1, .*, 2 replicates\n", card)
+    assert "2 replicates, exported files against the final evaluation\n" in card
 
 
 def test_other_data_cost_their_pictures_only(
