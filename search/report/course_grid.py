@@ -122,7 +122,8 @@ def _worth(found: Sequence[Effect]) -> Table:
         [*columns, "difference from the report's", "sd of the pairs"],
         rows,
         "Differences are of pairs of points that differ in this choice alone; their spread is mostly "
-        "that between other settings. No difference: the report's own choice.",
+        "that between other settings. No difference: the report's own choice, "
+        "or its choice is not in the grid.",
     )
 
 
