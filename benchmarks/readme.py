@@ -2,11 +2,13 @@
 
     python -m benchmarks readme
 
-A page names a result between `<!-- bench NAME -->` and `<!-- /bench -->`; what stands between is replaced.
+A page names a result between `<!-- bench NAME -->` and `<!-- /bench -->`, a course report's page in docs/
+between `<!-- course NAME -->` and `<!-- /course -->`; what stands between is replaced.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 from benchmarks.common import RESULTS
 
 ROOT = Path(__file__).parents[1]
-_BLOCK = re.compile(r"(<!-- bench (\w+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- (bench|course) (\w+) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
 
 def pages() -> list[Path]:
@@ -24,7 +26,8 @@ def pages() -> list[Path]:
 
 def filled(text: str) -> str:
     """`text` with each block's tables as its result has them."""
-    return _BLOCK.sub(lambda found: found[1] + rendered(found[2]) + found[3], text)
+    writers = {"bench": rendered, "course": course}
+    return _BLOCK.sub(lambda found: found[1] + writers[found[2]](found[3]) + found[4], text)
 
 
 def rendered(name: str) -> str:
@@ -36,10 +39,33 @@ def rendered(name: str) -> str:
     return "\n".join(_table(found) for found in kept["tables"]) + f"\n{source}\n\n"
 
 
+def course(name: str, docs: Path = ROOT / "docs") -> str:
+    """A course report in short: ours beside the published figures, the claims with their verdicts."""
+    own = [row for row in _rows(docs / name / "tables" / "configurations.csv") if row["published"]]
+    columns = list(own[0])[: list(own[0]).index("difference") + 1]
+    scores = [[_rounded(row[column]) for column in columns] for row in own]
+    claims = _rows(docs / name / "tables" / "claims.csv")
+    short = ["claim", "estimate", "95 % interval", "n", "published", "verdict"]
+    verdicts = [[row[column] for column in short] for row in claims]
+    return f"{_pipes(columns, scores)}{_pipes(short, verdicts)}\n"
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _rounded(cell: str) -> str:
+    return f"{float(cell):.4f}" if "." in cell else cell
+
+
+def _pipes(columns: list[str], rows: list[list[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n" + "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+
+
 def _table(found: dict[str, Any]) -> str:
-    lines = [found["columns"], ["---"] * len(found["columns"]), *found["rows"]]
-    body = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-    return f"\n{found['title']}:\n\n{body}\n"
+    return f"\n{found['title']}:\n{_pipes(found['columns'], found['rows'])}"
 
 
 def run() -> None:

@@ -46,6 +46,8 @@ class Comparison:
     def verdict(self) -> str:
         """In words, at 95 %."""
         found, n = self.difference, f"n = {self.difference.n_a} and {self.difference.n_b}"
+        if found.paired and found.low == found.high == 0:
+            return "the same on every seed"
         if found.known and found.low > 0:
             return f"{self.a.label} is better"
         if found.known and found.high < 0:

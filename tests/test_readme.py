@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer
 
-from benchmarks.readme import filled, pages
+from benchmarks.readme import course, filled, pages
 from search.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -79,6 +79,27 @@ def test_the_tree_in_the_readme_is_the_tree() -> None:
     assert not missing
     existing = {p.name for p in ROOT.rglob("*") if ".venv" not in p.parts}
     assert {Path(name).name for name in named} <= existing
+
+
+def test_a_course_report_in_short(tmp_path: Path) -> None:
+    tables = tmp_path / "docs" / "mine" / "tables"
+    tables.mkdir(parents=True)
+    (tables / "configurations.csv").write_text(
+        'configuration,n,"test F1, mean",sd,published,difference,"best epoch, mean"\n'
+        "A-mlp,3,0.91239,0.01,0.9,0.01239,4.0\nA-mlp-64,3,0.8,0.01,,,5.0\n"
+    )
+    (tables / "claims.csv").write_text(
+        "claim,in,compared,estimate,95 % interval,n,published,verdict,replicates to tell\n"
+        "up,4,a minus b,+0.1,0 .. 1,3,,holds,\n"
+    )
+    assert course("mine", tmp_path / "docs") == (
+        "\n| configuration | n | test F1, mean | sd | published | difference |\n"
+        "| --- | --- | --- | --- | --- | --- |\n"
+        "| A-mlp | 3 | 0.9124 | 0.0100 | 0.9000 | 0.0124 |\n"
+        "\n| claim | estimate | 95 % interval | n | published | verdict |\n"
+        "| --- | --- | --- | --- | --- | --- |\n"
+        "| up | +0.1 | 0 .. 1 | 3 |  | holds |\n\n"
+    )
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)

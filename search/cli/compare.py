@@ -90,11 +90,15 @@ def compare(
         ],
     )
     d = found.difference
-    how = "paired on seeds" if d.paired else "not paired: fewer than two common seeds"
+    how = "not paired: fewer than two common seeds"
+    if d.paired:
+        how = f"paired on {d.n_a} common seed{'s' * (d.n_a > 1)}"
     interval = f"95 % interval {d.low:+.4f} .. {d.high:+.4f}" if d.known else "no interval from one"
     output.line(f"difference {d.mean:+.4f}, {interval} ({how}): {found.verdict}")
     if not d.known:
         output.line("at least two replicates of each are needed: --replicates 3")
+        return
+    if d.sd == 0 == d.mean:
         return
     needed = d.needed()
     many = "more than 1000" if needed is None else f"about {needed}"

@@ -33,9 +33,10 @@ class Claim:
 
     def spoken(self) -> str:
         """The verdict as the report shows it."""
-        return (
-            f"cannot be told at n = {self.n}" if self.verdict == "cannot be told" else self.verdict
-        )
+        if self.verdict == "cannot be told":
+            return f"cannot be told at n = {self.n}"
+        same = self.found.low == self.found.high == 0
+        return f"{self.verdict}: the same on every seed" if same else self.verdict
 
 
 Judge = Callable[[Difference], Verdict]

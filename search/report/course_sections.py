@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -67,7 +68,8 @@ def _overview(course: Course) -> Section:
             "Ours are validation scores, the published ones test scores: they are not comparable. "
             f"`bloodsearch final-eval {course.report} --baselines` tests all of them with one opening."
         )
-    columns = ["configuration", "n", f"{metric}, mean", "sd", "published", "difference"]
+    columns = ["configuration", "n", f"{course.split} {metric}, mean", "sd", "published"]
+    columns += ["difference"]
     return Section(
         "All configurations beside the report",
         [
@@ -92,8 +94,10 @@ def _claims(course: Course) -> Section:
     found = claims(course.report, values, course.best_sgd())
     if not found:
         return Section("The claims", warnings=["No claim's configurations were all trained."])
-    told = sum(c.verdict != "cannot be told" for c in found)
-    title = f"{told} of {len(found)} claims can be told; {sum(c.verdict == 'holds' for c in found)} hold"
+    counts = Counter(c.verdict for c in found)
+    title = f"The verdicts on {len(found)} claims: " + ", ".join(
+        f"{verdict} {counts[verdict]}" for verdict in ("holds", "does not hold", "cannot be told")
+    )
     rows: list[list[Cell]] = []
     for c in found:
         known = c.found.known
