@@ -63,19 +63,10 @@ VARIANTS: dict[str, tuple[dict[str, Value], dict[str, Any]]] = {
     "averaged weights (0.98 a step)": ({}, {"ema": 0.98}),
     "BatchNorm momentum 0.4": ({}, {"momentum_bn": 0.4}),
     "sizes 20, 24, 28, 28": ({}, {"sizes": (20, 24, 28, 28)}),
-    "sizes 24, 24, 28, 28": ({}, {"sizes": (24, 24, 28, 28)}),
-    "batch 64": ({"batch_size": 64}, {}),
     "batch 256": ({"batch_size": 256}, {}),
     "batch 512, lr x 2": ({"batch_size": 512, "lr": 1e-2}, {}),
-    "lr / 2": ({"lr": 2.5e-3}, {}),
-    "lr x 2": ({"lr": 1e-2}, {}),
-    "mean head": ({"cnn_head": "mean"}, {}),
-    "no residual": ({"cnn_residual": False}, {}),
-    "no label smoothing": ({"label_smoothing": 0.0}, {}),
-    "cosine": ({"schedule": "cosine"}, {}),
     "no augmentation": ({"augment": "none", "shift": 0}, {}),
     "flips": ({"augment": "flips"}, {}),
-    "no shift": ({"shift": 0}, {}),
 }
 
 

@@ -67,9 +67,11 @@ def _check_devices() -> Check:
     from search.slots import plan_slots
     from search.training.device import choose_precision
 
-    slots = plan_slots("auto", "auto", 1)
+    slots = plan_slots("auto", "auto", 1, threads=1)
     device = torch.device(slots[0].device)
-    places = ", ".join(f"{slot.label} ({slot.threads} threads)" for slot in slots)
+    places = ", ".join(
+        f"{slot.label} ({slot.threads} thread{'s' * (slot.threads > 1)})" for slot in slots
+    )
     return Check("devices", True, f"{places}; training in {choose_precision(device)}")
 
 

@@ -35,26 +35,35 @@ class Slot:
         return variables
 
 
-def plan_slots(devices: str, workers: str, per_device: int) -> list[Slot]:
+def plan_slots(devices: str, workers: str, per_device: int, *, threads: int) -> list[Slot]:
     """One slot for each worker. Raises UsageError for devices or counts this machine cannot serve.
 
     `devices` is "auto", "cpu", "mps" or a list like "cuda:0,cuda:1"; `workers` is "auto" (one per
-    device slot; on a CPU one per core) or a number.
+    device slot; on a CPU as many as have `threads` cores each) or a number. On a CPU each training has
+    `threads` threads, whatever the number of workers; beside a GPU the cores are divided.
     """
     if per_device < 1:
         raise UsageError(f"--workers-per-device {per_device}: at least 1")
     labels = _devices(devices)
     n_cores = core_count()
     if labels == ["cpu"]:
-        places = ["cpu"] * (n_cores if per_device == 1 else per_device)
+        places = ["cpu"] * (max(1, n_cores // threads) if per_device == 1 else per_device)
     else:
         places = [label for label in labels for _ in range(per_device)]
     n_workers = len(places) if workers == "auto" else _count(workers)
-    threads = max(1, n_cores // n_workers)
+    if labels != ["cpu"]:
+        threads = max(1, n_cores // n_workers)
     chosen = [places[i % len(places)] for i in range(n_workers)]
     return [
         Slot(label, "cuda:0" if label.startswith("cuda:") else label, threads) for label in chosen
     ]
+
+
+def idle_cores(slots: list[Slot]) -> int:
+    """Cores that nobody of these workers trains on; 0 where they train on other devices."""
+    if any(slot.device != "cpu" for slot in slots):
+        return 0
+    return max(0, core_count() - sum(slot.threads for slot in slots))
 
 
 def _count(workers: str) -> int:

@@ -55,6 +55,9 @@ class Training(_Section):
     """Epochs of the final evaluation's trainings."""
     patience: Annotated[int, Field(ge=0, le=10_000)] = 0
     final_patience: Annotated[int, Field(ge=0, le=10_000)] = 0
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+    """CPU threads of one training: their number decides the last bits of its results, so that it belongs
+    to the study and not to whoever trains. Small models gain more from more workers."""
     min_epochs: Annotated[int, Field(ge=0, le=10_000)] = 0
     """Patience ends no training of the search before this epoch; final trainings know none."""
 
@@ -152,6 +155,8 @@ class StudyFile(_Section):
         data["search"].pop("trials")
         if not self.training.min_epochs:  # the hash of a file that does without stays what it was
             data["training"].pop("min_epochs")
+        if self.training.threads == 1:
+            data["training"].pop("threads")
         return data
 
     def space_hash(self) -> str:

@@ -271,9 +271,10 @@ def train_replicates(
     from search.cli.progress import Progress
     from search.leases import Leases
     from search.slots import plan_slots
+    from search.study import info
     from search.workers import Supervisor
 
-    places = plan_slots(*slots)
+    places = plan_slots(*slots, threads=info(study).study_file.training.threads)
     leases = Leases(storage, study)
     # every replicate ever asked for, finished or queued: the budget of the replicate study
     n_trials = sum(n for state, n in leases.counts().items() if state.name != "FAIL")

@@ -184,7 +184,7 @@ def search(
     With `as_json` and a list to `collect` in, the summary goes there and not to standard output.
     """
     from search.leases import Leases
-    from search.slots import plan_slots
+    from search.slots import idle_cores, plan_slots
     from search.storage import open_storage
     from search.study import check_name, check_points, default_name
     from search.training.data import load_dataset
@@ -192,7 +192,12 @@ def search(
 
     started = time.monotonic()
     sink = (output.as_json if collect is None else collect.append) if as_json else None
-    slots = plan_slots(request.devices, request.workers, request.per_device)
+    slots = plan_slots(
+        request.devices,
+        request.workers,
+        request.per_device,
+        threads=request.study.training.threads,
+    )
     name = default_name(request.study, request.dataset) if request.name is None else request.name
     check_name(name)  # before a database is made for it
     check_points(request.study)
@@ -208,6 +213,8 @@ def search(
             f"worker{'s' * (len(slots) > 1)} on {', '.join(sorted({s.label for s in slots}))}, "
             f"storage {opened.shown}"
         )
+        if idle := idle_cores(slots):
+            output.message(f"{idle} cores have nothing to do; --workers auto uses all")
     leases = Leases(opened, study)
     with Progress(study, n_trials, quiet=request.quiet) as progress:
         supervisor = Supervisor(

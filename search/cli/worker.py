@@ -41,10 +41,12 @@ def worker(
     """
     from search.leases import Leases
     from search.slots import plan_slots
+    from search.study import info
     from search.workers import Supervisor
 
-    slots = plan_slots(devices, workers, workers_per_device)
     opened, found = find_study(study, storage, name)
+    threads = info(found).study_file.training.threads
+    slots = plan_slots(devices, workers, workers_per_device, threads=threads)
     budget = found.user_attrs.get("n_trials")
     if budget is None:
         raise UsageError(

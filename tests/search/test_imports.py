@@ -73,7 +73,7 @@ def third_party(module: str) -> set[str]:
 def test_all_three_packages_were_found() -> None:
     assert {"search.cli", "search.training.fit", "models.cnn", "studies.schema"} <= set(TREES)
     assert "search.training.data.load_dataset" in set(imports("search.replay"))
-    assert {"torch", "numpy"} <= third_party("search.training.fit")
+    assert {"torch", "numpy"} <= third_party("search.training.loop")
 
 
 # The layers, from the bottom; a module belongs to the longest prefix that fits, and imports its own

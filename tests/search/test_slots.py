@@ -26,14 +26,31 @@ def _machine(monkeypatch: pytest.MonkeyPatch) -> None:
         ("auto", "auto", 2, [("cuda:0", 2), ("cuda:0", 2), ("cuda:1", 2), ("cuda:1", 2)]),
         ("cuda:1", "2", 1, [("cuda:1", 4), ("cuda:1", 4)]),
         ("cpu", "auto", 1, [("cpu", 1)] * 8),
-        ("cpu", "2", 1, [("cpu", 4)] * 2),
-        ("cpu", "3", 1, [("cpu", 2)] * 3),
+        ("cpu", "2", 1, [("cpu", 1)] * 2),
         ("cpu", "16", 1, [("cpu", 1)] * 16),
         ("mps", "auto", 1, [("mps", 8)]),
     ],
 )
 def test_plan(devices: str, workers: str, per_device: int, expected: list[tuple[str, int]]) -> None:
-    assert [(s.label, s.threads) for s in plan_slots(devices, workers, per_device)] == expected
+    found = plan_slots(devices, workers, per_device, threads=1)
+    assert [(s.label, s.threads) for s in found] == expected
+
+
+@pytest.mark.parametrize(("threads", "n_workers"), [(1, 8), (3, 2), (4, 2), (16, 1)])
+def test_a_training_has_its_threads_whatever_the_number_of_workers(
+    threads: int, n_workers: int
+) -> None:
+    """The number of threads decides a training's last bits, the number of workers must not."""
+    assert (
+        plan_slots("cpu", "auto", 1, threads=threads) == [Slot("cpu", "cpu", threads)] * n_workers
+    )
+    assert plan_slots("cpu", "5", 1, threads=threads) == [Slot("cpu", "cpu", threads)] * 5
+
+
+def test_cores_that_nobody_trains_on() -> None:
+    assert slots.idle_cores([Slot("cpu", "cpu", 2)] * 3) == 2
+    assert slots.idle_cores([Slot("cpu", "cpu", 4)] * 3) == 0
+    assert slots.idle_cores([Slot("cuda:0", "cuda:0", 1)]) == 0
 
 
 @pytest.mark.parametrize(
@@ -56,12 +73,12 @@ def test_what_this_machine_cannot_serve(
     devices: str, workers: str, per_device: int, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        plan_slots(devices, workers, per_device)
+        plan_slots(devices, workers, per_device, threads=1)
 
 
 def test_no_gpu_falls_back_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slots, "cuda_count", lambda: 0)
-    assert {slot.label for slot in plan_slots("auto", "auto", 1)} == {"cpu"}
+    assert {slot.label for slot in plan_slots("auto", "auto", 1, threads=1)} == {"cpu"}
 
 
 def test_gpu_worker_sees_its_own_device_only() -> None:

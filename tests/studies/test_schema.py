@@ -80,6 +80,7 @@ CHANGES: dict[str, object] = {
     "training.patience": 0,
     "training.final_patience": 0,
     "training.min_epochs": 3,
+    "training.threads": 2,
     "pruner.name": "none",
     "pruner.warmup_epochs": 3,
     "pruner.min_peers": 4,
