@@ -61,7 +61,7 @@ def run() -> None:
             url = f"sqlite:///{folder / 'bench.db'}"
             environment = {**os.environ, "BLOODSEARCH_STORAGE": url}
             found["--help"].append(seconds(["--help"], environment))
-            found["status", "report_b"].append(seconds(["status"], environment))
+            found["status"].append(seconds(["status", "report_b"], environment))
     result = {key: spread(values) for key, values in found.items()}
     names = {"optimize": "optimize, to the first training step"}
     rows = [[names.get(key, key), shown(value, " s", 2)] for key, value in result.items()]
