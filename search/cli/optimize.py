@@ -214,7 +214,7 @@ def search(
             f"storage {opened.shown}"
         )
         if idle := idle_cores(slots):
-            output.message(f"{idle} cores have nothing to do; --workers auto uses all")
+            output.message(f"cores with nothing to do: {idle}; --workers auto uses all")
     leases = Leases(opened, study)
     with Progress(study, n_trials, quiet=request.quiet) as progress:
         supervisor = Supervisor(
