@@ -48,7 +48,7 @@ class TrickyTraining(Training):
     def __init__(
         self, config: TrialConfig, data: DeviceData, seed: int, precision: Any, tricks: Tricks
     ) -> None:
-        super().__init__(config, data, seed, False, precision)
+        super().__init__(config, data, seed, None, precision)
         self.tricks = tricks
         if tricks.whiten:
             _whiten(self.model, data.train_images)

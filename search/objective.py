@@ -28,7 +28,7 @@ from search.study import StudyInfo, versions
 from search.training import checkpoint
 from search.training.config import TrialConfig
 from search.training.cost import latency_ms, n_parameters
-from search.training.data import load_dataset
+from search.training.data import joined, load_dataset
 from search.training.device import (
     DeviceData,
     choose_precision,
@@ -38,9 +38,13 @@ from search.training.device import (
 )
 from search.training.endings import Diverged, Drained, OutOfMemory
 from search.training.fit import Checkpoint, EpochResult, FitResult, fit
+from search.training.history import Keep
 from search.training.metrics import scores
 
 MAX_TRACEBACK = 8_000
+KEPT: dict[str, Keep] = {"replicates": "best", "refits": "last"}
+"""The weights that trials of the final evaluation leave. Nothing is held back from a refit, so that no
+epoch of it can be called the best."""
 
 
 class _Pruned(Exception):
@@ -67,7 +71,7 @@ class TorchTrainer:
                 f"found {data.fingerprint.content_hash}; give it the same file with --data-root"
             )
         self.info = study_info
-        self.data = to_device(data, where)
+        self.data = to_device(joined(data) if study_info.kind == "refits" else data, where)
 
     def __call__(
         self, trial: optuna.Trial, pruner: FamilyPruner, checkpoints: Path, hooks: Hooks
@@ -92,7 +96,7 @@ def run_trial(
     """
     try:
         params = parameters(trial, study_info, hooks)
-        config = resolve(params, study_info, final=study_info.kind == "replicates")
+        config = resolve(params, study_info, final=study_info.kind in KEPT)
         return _Run(trial, study_info, data, config, params, checkpoints, pruner, hooks).outcome()
     except Drained as drained:
         raise drained.__cause__ or drained from None
@@ -168,7 +172,7 @@ class _Run:
         attrs = self._attrs(_end_attrs(result) | {"latency_ms": round(self.latency_ms, 4)})
         if self.audit is not None:
             attrs["audit"] = self.audit
-        if result.best_state is not None:
+        if result.state is not None:
             attrs["weights"] = str(self._keep_weights(result))
         self._forget_checkpoint()
         return Outcome(TrialState.COMPLETE, result.best_value, attrs)
@@ -185,7 +189,7 @@ class _Run:
                     should_stop=self.hooks.should_stop,
                     save_checkpoint=self._save,
                     resume=resume,
-                    keep_best=self.info.kind == "replicates",
+                    keep=KEPT.get(self.info.kind),
                     precision=self.precision,
                 )
             except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
@@ -266,9 +270,9 @@ class _Run:
             self.checkpoint_path.unlink()
 
     def _keep_weights(self, result: FitResult) -> Path:
-        """Weights of the best epoch and the configuration they belong to, in one file."""
+        """The kept weights and the configuration they belong to, in one file."""
         path = self.checkpoint_path.with_suffix(".weights.pt")
-        payload = {"state_dict": result.best_state, "config": self.config.model_dump_json()}
+        payload = {"state_dict": result.state, "config": self.config.model_dump_json()}
         checkpoint.save(path, payload)
         return path
 

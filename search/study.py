@@ -28,7 +28,7 @@ from search.training.data import Fingerprint
 from studies import StudyFile, parse_study
 
 METRIC = "val_macro_f1"
-Kind = Literal["search", "finalists", "replicates"]
+Kind = Literal["search", "finalists", "replicates", "refits"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,13 @@ def final_eval(
         bool,
         typer.Option("--ensemble", help="Also score the average of all replicates; shown apart."),
     ] = False,
+    train_val: Annotated[
+        bool,
+        typer.Option(
+            "--train-val",
+            help="Also train the winner on train and validation together; shown apart.",
+        ),
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Open the test split again; it is counted.")
     ] = False,
@@ -139,6 +146,7 @@ def final_eval(
         quiet=json,
         choice=Choice(finalists, rounds, prefer, max_params, max_latency),
         averaging=(tta, ensemble),
+        train_val=train_val,
     )
     if json:
         output.as_json(result)
@@ -196,11 +204,14 @@ def evaluate_winner(
     quiet: bool,
     choice: Choice,
     averaging: tuple[bool, bool] = (False, False),
+    train_val: bool = False,
 ) -> dict[str, Any]:
     """The whole final evaluation, with progress on standard error; returns the result."""
     from search.evaluation.averaging import Averaging
     from search.evaluation.final import check_opening, check_writable, evaluate, prepare
-    from search.evaluation.selection import choose_winner
+    from search.evaluation.refits import refit_study
+    from search.evaluation.selection import choose_winner, replicates
+    from search.study import info
 
     folder = out or Path("final") / study.study_name
     check_opening(storage, study, force=force)
@@ -217,6 +228,17 @@ def evaluate_winner(
             f"with {n_replicates} seeds as study {prepared.study.study_name}"
         )
     train_replicates(storage, prepared.study, data_root=data_root, slots=slots, quiet=quiet)
+    refits, plain = None, replicates(prepared.study, prepared.seeds)
+    if train_val and plain:
+        refits = refit_study(storage, info(study), prepared.winner, plain, prepared.seeds)
+        if not quiet:
+            output.message(
+                f"the same on train and validation together as study {refits.study_name}; the "
+                "validation scores of these mean nothing"
+            )
+        train_replicates(
+            storage, refits, data_root=data_root, slots=slots, quiet=quiet, noun="refit"
+        )
     return evaluate(
         storage,
         study,
@@ -225,6 +247,7 @@ def evaluate_winner(
         out=folder,
         forced=force,
         averaging=Averaging(*averaging),
+        refits=refits,
     )
 
 

@@ -1,4 +1,4 @@
-"""Averaged predictions: over eight orientations, over replicates. Declared, never the plain figure."""
+"""Averaged predictions (over orientations, over replicates) and refits: declared, never the plain figure."""
 
 from __future__ import annotations
 
@@ -56,6 +56,15 @@ def averaged(
         what = f"ensemble of {len(plain)} replicates, over eight orientations"
         found.append(_scored(what, [_mean(turned)], labels))
     return found
+
+
+def scored_refits(
+    predict: Sequence[Predict], images: Images, labels: NDArray[np.uint8]
+) -> list[dict[str, Any]]:
+    """Scores of models that were trained on train and validation together; none without models."""
+    if not predict:
+        return []
+    return [_scored("trained on train and validation", [p(images) for p in predict], labels)]
 
 
 def _mean(probabilities: Sequence[Probabilities]) -> Probabilities:

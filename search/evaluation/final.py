@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial
 
 from search.errors import BloodsearchError, RefusedError, StorageError, UsageError
 from search.evaluation import ledger
-from search.evaluation.averaging import PLAIN, Averaging, averaged
+from search.evaluation.averaging import PLAIN, Averaging, averaged, scored_refits
 from search.evaluation.scoring import bootstrap_interval, confusion_of, predictor, spread
 from search.evaluation.selection import choose_winner, replicate_study, replicates
 from search.storage import Storage
@@ -78,6 +78,7 @@ def evaluate(
     out: Path,
     forced: bool,
     averaging: Averaging = PLAIN,
+    refits: optuna.Study | None = None,
 ) -> dict[str, Any]:
     """Open the test split, score the trained replicates, write `out` and the ledger.
 
@@ -90,8 +91,10 @@ def evaluate(
             f"no replicate of trial {prepared.winner.number} was trained to its end; "
             f"`bloodsearch show 0 --name {prepared.study.study_name}` says why"
         )
+    refitted = replicates(refits, prepared.seeds) if refits is not None else []
     check_writable(out)
     predict = [predictor(trial) for trial in trained]
+    predict_refitted = [predictor(trial) for trial in refitted]
     opening, images, labels = open_on_the_record(
         storage,
         study_info,
@@ -104,7 +107,8 @@ def evaluate(
     result = _result(study_info, prepared, trained, probabilities, labels)
     result |= {
         "storage": storage.shown,
-        "declared_options": averaged(averaging, predict, images, labels),
+        "declared_options": averaged(averaging, predict, images, labels)
+        + scored_refits(predict_refitted, images, labels),
         "selection": study.user_attrs.get("selection"),
         "test_openings": len(ledger.openings(storage, study.study_name)),
         "test_openings_in_storage": len(ledger.openings(storage)),

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.errors import RefusedError, UsageError
 from search.storage import Storage
-from search.study import StudyInfo, create_or_resume, derive_seed, enqueue
+from search.study import StudyInfo, create_or_resume, derive_seed, enqueue, info
 from studies import StudyFile
 
 TOP = 8
@@ -112,7 +112,15 @@ def replicate_study(
         storage, name, study_info.study_file, study_info.fingerprint, kind="replicates"
     )
     seeds = replicate_seeds(study_info.study_file, n_replicates)
-    point = winner.user_attrs["params"]
+    queue_replicates(storage, study, winner, seeds)
+    return study, seeds
+
+
+def queue_replicates(
+    storage: Storage, study: optuna.Study, winner: FrozenTrial, seeds: list[int]
+) -> None:
+    """Queue the winner's point with each of `seeds` in `study`, unless it is there with its weights."""
+    study_file, point = info(study).study_file, winner.user_attrs["params"]
     with storage.lock():
         usable = {
             trial.user_attrs.get("seed")
@@ -122,10 +130,8 @@ def replicate_study(
         for i, seed in enumerate(seeds):
             if seed not in usable:
                 enqueue(
-                    study, study_info.study_file, point,
-                    seed=seed, replicate=i, replicate_of=winner.number,
-                )  # fmt: skip
-    return study, seeds
+                    study, study_file, point, seed=seed, replicate=i, replicate_of=winner.number
+                )
 
 
 def replicate_seeds(study_file: StudyFile, n_replicates: int) -> list[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,6 +67,15 @@ class Dataset:
     val_images: Array
     val_labels: Array
     fingerprint: Fingerprint
+
+
+def joined(data: Dataset) -> Dataset:
+    """`data` with its validation split added to the training split. It stays the validation split too."""
+    return replace(
+        data,
+        train_images=np.concatenate([data.train_images, data.val_images]),
+        train_labels=np.concatenate([data.train_labels, data.val_labels]),
+    )
 
 
 def default_root() -> Path:

@@ -13,7 +13,7 @@ import torch
 from search.training.config import TrialConfig
 from search.training.device import DeviceData, Precision, choose_precision
 from search.training.endings import OutOfMemory
-from search.training.history import EpochResult, FitResult
+from search.training.history import EpochResult, FitResult, Keep
 from search.training.loop import Checkpoint, Training
 from search.training.memory import training_memory
 
@@ -29,7 +29,7 @@ def fit(
     should_stop: Callable[[], bool] = lambda: False,
     save_checkpoint: Callable[[Checkpoint], None] | None = None,
     resume: Checkpoint | None = None,
-    keep_best: bool = False,
+    keep: Keep | None = None,
     precision: Precision | None = None,
 ) -> FitResult:
     """Train `config` on `data` and return its validation curve.
@@ -44,7 +44,7 @@ def fit(
     try:
         with training_memory(data.device):
             training = Training(
-                config, data, seed, keep_best, precision or choose_precision(data.device)
+                config, data, seed, keep, precision or choose_precision(data.device)
             )
             if resume is not None:
                 training.restore(resume)

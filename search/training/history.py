@@ -10,6 +10,9 @@ import torch
 
 from search.training.metrics import Confusion
 
+Keep = Literal["best", "last"]
+"""The epoch whose weights a training returns."""
+
 
 @dataclass(frozen=True, slots=True)
 class EpochResult:
@@ -34,8 +37,8 @@ class FitResult:
     n_parameters: int
     seconds: float
     """Training and validation time over all epochs, those before a resume included."""
-    best_state: dict[str, torch.Tensor] | None
-    """Weights after the best epoch, on the CPU, if `keep_best` was set."""
+    state: dict[str, torch.Tensor] | None
+    """Weights after the best or the last epoch, on the CPU, as `keep` says."""
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from search.training.augment import augment_epoch
 from search.training.config import TrialConfig
 from search.training.device import DeviceData, Precision
 from search.training.endings import Diverged, Drained, OtherTraining
-from search.training.history import EpochResult, FitResult, Progress
+from search.training.history import EpochResult, FitResult, Keep, Progress
 from search.training.losses import make_loss
 from search.training.metrics import Confusion, confusion_on_device, scores
 from search.training.optimizers import lr_factor, make_optimizer
@@ -35,10 +35,10 @@ class Training:
         config: TrialConfig,
         data: DeviceData,
         seed: int,
-        keep_best: bool,
+        keep: Keep | None,
         precision: Precision,
     ) -> None:
-        self.config, self.data, self.keep_best = config, data, keep_best
+        self.config, self.data, self.keep = config, data, keep
         # what a checkpoint must agree on to be this training's
         content_hash = data.fingerprint.content_hash
         self.identity = f"{config.digest()} seed {seed} data {content_hash} {precision}"
@@ -91,7 +91,7 @@ class Training:
                 val_accuracy=found.accuracy,
                 seconds=time.perf_counter() - started,
             )
-            if progress.add(result, confusion) and self.keep_best:
+            if progress.add(result, confusion) and self.keep == "best":
                 self.best_state = _cpu_copy(self.model.state_dict())
             try:
                 on_epoch(result)
@@ -209,7 +209,7 @@ class Training:
             reason="patience" if self._out_of_patience() else "epochs",
             n_parameters=sum(p.numel() for p in self.model.parameters()),
             seconds=sum(result.seconds for result in progress.history),
-            best_state=self.best_state,
+            state=_cpu_copy(self.model.state_dict()) if self.keep == "last" else self.best_state,
         )
 
 

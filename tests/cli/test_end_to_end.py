@@ -127,7 +127,7 @@ def test_final_evaluation_opens_the_test_split_once(folder: Path) -> None:
     # a module's tests run in file order: nothing was opened before
     assert as_json("status", "demo-synthetic", cwd=folder)["test_openings"] == 0
     command = ["final-eval", "demo-synthetic", "--replicates", "2", "--finalists", "2"]
-    found = as_json(*command, "--rounds", "1", cwd=folder)
+    found = as_json(*command, "--rounds", "1", "--train-val", cwd=folder)
     promised = (
         "study trial params replicates test_macro_f1 test_accuracy test_weighted_f1 per_class "
         "confusion_matrix val_macro_f1 search_value test_openings out"
@@ -137,6 +137,10 @@ def test_final_evaluation_opens_the_test_split_once(folder: Path) -> None:
     assert len(found["test_macro_f1"]["values"]) == 2
     assert sum(map(sum, found["confusion_matrix"])) == 2 * 3421
     assert found["per_class"][0]["name"] == "basophil"
+    (refits,) = found["declared_options"]
+    assert refits["option"] == "trained on train and validation"
+    assert refits["test_macro_f1"]["n"] == 2
+    assert refits["test_macro_f1"]["values"] != found["test_macro_f1"]["values"]
     low, high = found["test_macro_f1"]["interval_95"]
     assert low < found["test_macro_f1"]["mean"] < high
     assert found["test_openings"] == 1

@@ -97,7 +97,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(
         if saved[-1] == after:
             checkpoint.save(path, payload)
 
-    whole = train(any_config, small, save_checkpoint=save, keep_best=True)
+    whole = train(any_config, small, save_checkpoint=save, keep="best")
     assert saved == [1, 2, 3]  # none after the last epoch: the trial is over then
     torch.manual_seed(99)
     epochs: list[int] = []
@@ -105,17 +105,17 @@ def test_a_resumed_training_is_the_uninterrupted_one(
         any_config,
         small,
         resume=checkpoint.load(path),
-        keep_best=True,
+        keep="best",
         on_epoch=lambda result: epochs.append(result.epoch),
     )
     assert epochs == list(range(after, 5))  # the last one told again, not run again
     assert curve(resumed) == curve(whole)
     assert (resumed.best_epoch, resumed.best_value) == (whole.best_epoch, whole.best_value)
     np.testing.assert_array_equal(resumed.best_confusion, whole.best_confusion)
-    assert whole.best_state is not None
-    assert resumed.best_state is not None
-    for name, tensor in whole.best_state.items():
-        assert torch.equal(resumed.best_state[name], tensor), name
+    assert whole.state is not None
+    assert resumed.state is not None
+    for name, tensor in whole.state.items():
+        assert torch.equal(resumed.state[name], tensor), name
     # the times of the epochs before the interruption are kept
     assert [epoch.seconds for epoch in resumed.history[:after]] == [
         epoch.seconds for epoch in whole.history[:after]
@@ -357,22 +357,37 @@ def test_keep_best_returns_the_weights_of_the_best_epoch(
     small: DeviceData, model: MLPConfig | CNNConfig
 ) -> None:
     # ends after the first epoch that is not the best, so that the best is not the last
-    result = train(config(model=model, epochs=40, patience=1), small, keep_best=True)
+    result = train(config(model=model, epochs=40, patience=1), small, keep="best")
     values = [epoch.val_macro_f1 for epoch in result.history]
     assert result.best_value == max(values)
     assert result.best_epoch == values.index(max(values)) + 1
     assert result.best_epoch == len(values) - 1
     best = build_model(model)
-    assert result.best_state is not None
-    best.load_state_dict(result.best_state)
+    assert result.state is not None
+    best.load_state_dict(result.state)
     logits = predict_logits(best, small.val_images, torch.float32)
     confusion = confusion_on_device(small.val_labels, logits.argmax(dim=1)).numpy()
     assert scores(confusion).macro_f1 == pytest.approx(result.best_value, abs=1e-12)
     np.testing.assert_array_equal(confusion, result.best_confusion)
 
 
+@pytest.mark.parametrize(
+    ("values", "same"), [((0.9, 0.5, 0.6, 0.7), False), ((0.1, 0.2, 0.3, 0.9), True)]
+)
+def test_keep_last_returns_the_weights_of_the_last_epoch(
+    small: DeviceData, monkeypatch: pytest.MonkeyPatch, values: tuple[float, ...], same: bool
+) -> None:
+    states = []
+    for keep in ("best", "last"):
+        scripted(monkeypatch, list(values))
+        state = train(config(), small, keep=keep).state
+        assert state is not None
+        states.append(state)
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0]) == same
+
+
 def test_weights_are_kept_on_request_only(small: DeviceData) -> None:
-    assert train(config(epochs=1), small).best_state is None
+    assert train(config(epochs=1), small).state is None
 
 
 @pytest.mark.parametrize("model", [MLP, CNN], ids=["mlp", "cnn"])
@@ -525,13 +540,13 @@ def test_a_training_on_a_gpu_resumes(
         if len(payload["history"]) == 2:
             checkpoint.save(path, payload)
 
-    whole = train(trial, data, save_checkpoint=save, keep_best=True)
-    resumed = train(trial, data, resume=checkpoint.load(path), keep_best=True)
+    whole = train(trial, data, save_checkpoint=save, keep="best")
+    resumed = train(trial, data, resume=checkpoint.load(path), keep="best")
     # a GPU's sums may differ in their order
     losses = [epoch.train_loss for epoch in whole.history]
     assert [epoch.train_loss for epoch in resumed.history] == pytest.approx(losses, rel=0.02)
-    assert resumed.best_state is not None
-    assert {tensor.device.type for tensor in resumed.best_state.values()} == {"cpu"}
+    assert resumed.state is not None
+    assert {tensor.device.type for tensor in resumed.state.values()} == {"cpu"}
 
 
 def test_last_batch_of_one_image_is_left_out(small: DeviceData) -> None:

@@ -1,0 +1,49 @@
+"""Refits: the winner trained on the training and validation split together. Declared, never the plain figure.
+
+With nothing held back no epoch can be chosen: a refit trains for a number of epochs fixed before, and its
+last weights count.
+"""
+
+from __future__ import annotations
+
+import statistics
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from search.evaluation.selection import queue_replicates
+from search.storage import Storage
+from search.study import StudyInfo, create_or_resume
+from studies import StudyFile, parse_study
+
+
+def refit_study(
+    storage: Storage,
+    study_info: StudyInfo,
+    winner: FrozenTrial,
+    plain: list[FrozenTrial],
+    seeds: list[int],
+) -> optuna.Study:
+    """The study `NAME-final-TRIAL-train-val` with a refit for each of `seeds` queued.
+
+    `plain` are the winner's trained replicates: where patience ended those, a refit trains for the
+    mean of their best epochs.
+    """
+    study = create_or_resume(
+        storage,
+        f"{study_info.name}-final-{winner.number}-train-val",
+        refit_file(study_info.study_file, [trial.user_attrs["best_epoch"] for trial in plain]),
+        study_info.fingerprint,
+        kind="refits",
+    )
+    queue_replicates(storage, study, winner, seeds)
+    return study
+
+
+def refit_file(file: StudyFile, best_epochs: list[int]) -> StudyFile:
+    """`file` with the epochs of a refit, and without patience."""
+    data = file.model_dump(mode="json")
+    if file.training.final_patience:
+        data["training"]["final_epochs"] = max(1, round(statistics.fmean(best_epochs)))
+        data["training"]["final_patience"] = 0
+    return parse_study(data, file.name)

@@ -1,0 +1,39 @@
+"""Refits: on both splits, for a fixed number of epochs, and their last weights count."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from search.evaluation.refits import refit_file
+from search.objective import KEPT
+from search.training.data import joined, load_dataset
+from studies import load_study_file
+
+
+def test_where_patience_ended_the_replicates_a_refit_trains_as_long_on_average() -> None:
+    file = load_study_file("report_a")  # 40 epochs at most, patience 5
+    found = refit_file(file, [11, 12, 14])
+    assert (found.training.final_epochs, found.training.final_patience) == (12, 0)
+    assert found.training.epochs == file.training.epochs
+    assert found.space == file.space
+
+
+def test_without_patience_a_refit_trains_as_the_replicates_did() -> None:
+    file = load_study_file("bloodmnist")
+    assert refit_file(file, [3, 29]) == file
+
+
+def test_the_splits_are_joined_in_order_and_validation_stays() -> None:
+    data = load_dataset("synthetic")
+    both = joined(data)
+    n_train, n_val = len(data.train_labels), len(data.val_labels)
+    assert both.train_images.shape == (n_train + n_val, 28, 28, 3)
+    np.testing.assert_array_equal(both.train_images[n_train:], data.val_images)
+    np.testing.assert_array_equal(both.train_labels[:n_train], data.train_labels)
+    np.testing.assert_array_equal(both.val_images, data.val_images)
+    assert both.fingerprint == data.fingerprint
+
+
+def test_only_replicates_are_judged_by_validation() -> None:
+    """A refit's best epoch would be chosen on images that it was trained on."""
+    assert KEPT == {"replicates": "best", "refits": "last"}
