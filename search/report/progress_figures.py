@@ -39,6 +39,7 @@ def history(trials: Sequence[TrialRecord], title: str) -> Figure:
     numbers, best = _best_so_far(trials)
     axes.step(numbers, best, where="post", color="black", linewidth=1.2, label="best so far")
     axes.set(xlabel="trial number", ylabel=F1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _zoom(axes, [t.best for t in trials if t.best is not None])
     style.legend(figure, axes, 3)
     return figure

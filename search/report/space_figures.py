@@ -9,8 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 from search.report import style
 from search.report.gather import TrialRecord
@@ -86,11 +91,27 @@ def _slice(axes: Axes, trials: Sequence[TrialRecord], name: str) -> None:
         if max(map(len, labels)) > 8:
             axes.tick_params(axis="x", labelrotation=18)
     else:
-        if getattr(distribution, "log", False):
-            axes.set_xscale("log")
-        elif isinstance(distribution, IntDistribution):
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.tick_params(axis="x", labelsize=8)
+        assert isinstance(distribution, FloatDistribution | IntDistribution)
+        _whole_range(axes, distribution)
+
+
+def _whole_range(axes: Axes, distribution: FloatDistribution | IntDistribution) -> None:
+    """The x axis shows the range that was searched, not only where trials fell."""
+    low, high = distribution.low, distribution.high
+    if distribution.log:
+        axes.set_xscale("log")
+        margin = (high / low) ** 0.05
+        axes.set_xlim(low / margin, high * margin)
+        whole = math.floor(math.log10(high * margin)) - math.ceil(math.log10(low / margin)) + 1
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if whole > 1 else (1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        margin = 0.05 * (high - low)
+        axes.set_xlim(low - margin, high + margin)
+        integer = isinstance(distribution, IntDistribution)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=integer))
+    axes.tick_params(axis="x", labelsize=8)
 
 
 def _x(distribution: BaseDistribution, value: float, rng: np.random.Generator) -> float:
