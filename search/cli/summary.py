@@ -67,7 +67,10 @@ def show(
             f"{output.short_params(summary['best_params'])}"
         )
     if done:
-        output.line(f"next: bloodsearch leaderboard{command}   bloodsearch final-eval{command}")
+        final, name = command, study.study_name
+        if name.endswith("-baselines"):  # the final evaluation takes them all at once
+            final = command.replace(name, name.removesuffix("-baselines"), 1) + " --baselines"
+        output.line(f"next: bloodsearch leaderboard{command}   bloodsearch final-eval{final}")
 
 
 def next_arguments(

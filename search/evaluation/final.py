@@ -49,7 +49,13 @@ class Prepared:
 
 
 def check_opening(storage: Storage, study: optuna.Study, *, force: bool) -> None:
-    """Raises RefusedError when the test split was opened for this study before and `force` is not set."""
+    """Raises RefusedError when the test split was opened for this study before and `force` is not set,
+    and when the study is no search: of replicates nobody may choose the luckiest."""
+    if study.user_attrs["kind"] != "search":
+        raise RefusedError(
+            f"{study.study_name!r} holds trainings with several seeds, not a search; name the search they "
+            "belong to, with --baselines for its named configurations"
+        )
     earlier = ledger.openings(storage, study.study_name)
     if earlier and not force:
         last = earlier[-1]

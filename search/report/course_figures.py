@@ -98,7 +98,10 @@ def forest(claims: Sequence[Claim], title: str) -> Figure:
         axes.plot(found.mean, row, markers[claim.verdict], color=colour, markersize=7)
         if claim.published is not None:
             axes.plot(claim.published, row, "D", markerfacecolor="none", color=style.RED, zorder=5)
-    axes.set_xlim(-limit, limit)
+    shown = [np.clip(v, -limit, limit) for c in claims for v in (c.found.low, c.found.high)]
+    shown += [c.published for c in claims if c.published is not None] + [-2 * MARGIN, 2 * MARGIN]
+    pad = 0.04 * (max(shown) - min(shown))
+    axes.set_xlim(min(shown) - pad, max(shown) + pad)
     axes.set_yticks(range(len(claims)), [f"{c.text}\n{c.spoken()}" for c in claims], fontsize=9)
     axes.invert_yaxis()
     axes.set_xlabel("difference (0.01 = one point), 95 % interval over replicates")

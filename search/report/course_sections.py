@@ -230,8 +230,8 @@ def _capacity(course: Course) -> Section:
         return Section(title, warnings=["No MLP was trained."])
     best = max(found, key=lambda c: float(np.mean(c.validation)))
     seen = (
-        f"The best of {len(found)} MLP sizes is {best.name}: {np.mean(best.validation):.4f} on "
-        f"validation, the mean of {len(best.trials)}"
+        f"The best of {len(found)} MLP sizes is {best.name}: "
+        f"mean macro-F1 {np.mean(best.validation):.4f} on validation"
     )
     columns = ["configuration", "weights", "n", "validation macro-F1, mean", "sd"]
     rows: list[list[Cell]] = [
@@ -260,11 +260,9 @@ def _losses(course: Course, title: str, groups: dict[str, list[str]]) -> Section
         mine = [course.configurations[n] for n in names if n in course.configurations]
         if not mine:
             continue
-        overfit = sum(
-            min(t.val_losses) < t.val_losses[-1] for c in mine for t in c.trials if t.val_losses
-        )
-        n = sum(len(c.trials) for c in mine)
-        seen = f"In {overfit} of {n} trainings the validation loss had turned up before the end"
+        ends = [t.val_losses for c in mine for t in c.trials if t.val_losses]
+        above = float(np.mean([losses[-1] - min(losses) for losses in ends])) if ends else 0.0
+        seen = f"The validation loss ends {above:.3f} above its lowest, the mean of {len(ends)} trainings"
         pictures.append(
             Picture(slug, seen, functools.partial(course_figures.losses, mine, seen),
                     "A line for each replicate. The training loss includes dropout and any class weights.")

@@ -80,6 +80,15 @@ def test_the_same_command_adds_nothing_and_more_replicates_add_theirs(folder: Pa
     assert as_json(*command, "--replicates", "2", cwd=folder)["complete"] == 8
 
 
+def test_replicates_are_no_search_to_choose_the_luckiest_of(folder: Path) -> None:
+    command = ["optimize", "mine.toml", "--only", "baselines", "--dataset", "synthetic"]
+    shown = bloodsearch(*command, "--replicates", "2", cwd=folder).stdout
+    assert "bloodsearch final-eval report_b-synthetic --baselines" in shown
+    refused = bloodsearch("final-eval", "report_b-synthetic-baselines", cwd=folder, code=5)
+    assert "not a search" in refused.stderr
+    assert as_json("status", "report_b-synthetic-baselines", cwd=folder)["test_openings"] == 0
+
+
 def test_nll_is_cross_entropy_to_the_bit(folder: Path) -> None:
     found = as_json("compare", "B-mlp-1", "B-mlp-3", cwd=folder)
     assert found["paired"]
