@@ -27,7 +27,7 @@ from search.training.data import load_dataset
 from search.workers import Supervisor
 from studies import StudyFile, load_study_file, parse_study
 
-ROUNDS, TRIALS_EACH = 4, 3
+ROUNDS, TRIALS_EACH = 3, 2
 EPOCHS = {"A-mlp": 16, "A-cnn": 5}
 N_SLEEPERS, SLEEPS_EACH, SLEEP_EPOCHS, SLEEP_S = 64, 3, 20, 1.0
 
