@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from search.drain import Drain
 from search.leases import Leases
 from search.liveness import Identity
+from search.outage import is_outage
 from search.registry import BEAT_S
-from search.storage import is_outage
 
 _log = logging.getLogger(__name__)
 

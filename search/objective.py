@@ -19,11 +19,11 @@ import torch
 from optuna.trial import TrialState
 
 from search.errors import BloodsearchError, DataError, RefusedError, StorageError
+from search.outage import is_outage
 from search.outcome import Hooks, LostLease, Outcome
 from search.pruning import FamilyPruner
 from search.resolve import is_audited, parameters, resolve, trial_seed
 from search.space import Params
-from search.storage import is_outage
 from search.study import StudyInfo, versions
 from search.training import checkpoint
 from search.training.config import TrialConfig

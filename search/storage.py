@@ -1,32 +1,28 @@
-"""The database: opened safely, locked where it must be, waited for when it goes away.
+"""The database: opened safely, and locked where it must be.
 
 SQLite serves one machine, PostgreSQL many. Optuna's storage is used as it is; what it leaves open is
 settled here: WAL and a long busy timeout on SQLite, a small pre-pinged pool on PostgreSQL, one lock
-per database around creation (a file lock, an advisory lock), one per study around each claim, and
-bounded patience with an outage.
+per database around creation (a file lock, an advisory lock), and one per study around each claim.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import filelock
 import optuna
 import sqlalchemy as sa
-import tenacity
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.exc import SQLAlchemyError
 
-from search import env
 from search.errors import StorageError
 from search.optuna_rows import studies_table
+from search.outage import reason_of
 from search.redaction import redact, shown
 
 DEFAULT_URL = "sqlite:///bloodsearch.db"
@@ -42,9 +38,6 @@ _TRANSACTION_LIMITS = (
     f"SET LOCAL lock_timeout = {int(LOCK_TIMEOUT_S * 1000)};"
     "SET LOCAL idle_in_transaction_session_timeout = 60000"
 )
-
-_log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +151,7 @@ def open_storage(text: str, *, create: bool) -> Storage:
         return Storage(url, optuna.storages.get_storage(rdb), rdb.engine, rdb.remove_session)
     except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError, RuntimeError) as error:
         raise StorageError(
-            f"cannot use {shown(url)}: {redact(_reason(error), url)}; "
+            f"cannot use {shown(url)}: {redact(reason_of(error), url)}; "
             "mend the address, or name another database with --storage"
         ) from None
     finally:
@@ -176,53 +169,6 @@ def _check_owner(engine: sa.Engine, where: str, create: bool) -> None:
             f"{where} belongs to another program (it holds the table {min(tables)}); "
             "name another database with --storage"
         )
-
-
-def retry_outage(
-    operation: Callable[[], T],
-    *,
-    limit_s: float | None = None,
-    give_up: Callable[[], bool] = lambda: False,
-) -> T:
-    """Run `operation`, again with back-off while the database is away, at most `limit_s` seconds
-    ($BLOODSEARCH_OUTAGE_S without it).
-
-    `operation` must be safe to repeat. Raises StorageError when the time is over or `give_up()`
-    says so (a signal came).
-    """
-
-    def told(state: tenacity.RetryCallState) -> None:
-        if state.attempt_number == 2:
-            _log.warning("the storage does not answer; waiting for it")
-
-    limit = env.outage_s() if limit_s is None else limit_s
-    retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(is_outage),
-        wait=tenacity.wait_random_exponential(multiplier=0.1, max=5),
-        stop=lambda state: give_up() or tenacity.stop_after_delay(limit)(state),
-        before_sleep=told,
-        reraise=True,
-    )
-    try:
-        return retrying(operation)
-    except Exception as error:
-        if is_outage(error):
-            raise StorageError(f"the storage did not answer: {_reason(error)}") from None
-        raise
-
-
-def is_outage(error: BaseException) -> bool:
-    """Whether waiting may help: a lost connection, a locked file, a lock not granted."""
-    if isinstance(error, optuna.exceptions.StorageInternalError | filelock.Timeout):
-        return True
-    return isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError)
-
-
-def _reason(error: BaseException) -> str:
-    """The first line of the innermost database error, which says what happened."""
-    cause = getattr(error, "orig", None) or error.__cause__ or error
-    lines = str(getattr(cause, "orig", None) or cause).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
 
 
 def _check_sqlite_path(path: Path, create: bool) -> None:

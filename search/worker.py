@@ -26,10 +26,11 @@ from search.drain import Drain
 from search.errors import BloodsearchError, Interrupted
 from search.leases import Claim, Leases, Verdict
 from search.liveness import own_identity
+from search.outage import retry_outage
 from search.outcome import Hooks, LostLease, Trainer
 from search.peers import TablePeers
 from search.redaction import RedactingFilter, redact
-from search.storage import Storage, open_storage, parse_url, retry_outage
+from search.storage import Storage, open_storage, parse_url
 from search.study import StudyInfo, info, load, make_pruner, trial_sampler
 from search.training.endings import Drained
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from search.errors import BloodsearchError, Interrupted, StorageError
 from search.leases import Leases
+from search.outage import retry_outage
 from search.slots import Slot
-from search.storage import retry_outage
 from search.worker import EXIT_RECYCLE, EXIT_RETIRED
 
 DRAIN_S = 20.0

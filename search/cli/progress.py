@@ -63,7 +63,7 @@ class Progress:
 
     def poll(self) -> None:
         """Print the trials that finished since the last look."""
-        from search.storage import is_outage
+        from search.outage import is_outage
 
         if self.quiet:
             return

@@ -12,7 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from search.errors import StorageError
-from search.storage import Storage, is_outage, open_storage, parse_url, retry_outage
+from search.outage import is_outage, retry_outage
+from search.storage import Storage, open_storage, parse_url
 
 CANARY = "s3cr3t-canary"
 
