@@ -9,7 +9,6 @@ a bug fails it with its traceback, a drain or a lost lease leaves it to whoever 
 
 from __future__ import annotations
 
-import contextlib
 import traceback
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import optuna
 import torch
 from optuna.trial import TrialState
 
+from search.checkpoints import checkpoint_path
 from search.errors import BloodsearchError, DataError, RefusedError, StorageError
 from search.outage import is_outage
 from search.outcome import Hooks, LostLease, Outcome
@@ -107,7 +107,8 @@ def run_trial(
             raise
         text = traceback.format_exc()[-MAX_TRACEBACK:]
         last = f"{type(error).__name__}: {error}"[:300]
-        return Outcome(TrialState.FAIL, None, {"stop_reason": last, "traceback": text})
+        path = checkpoint_path(checkpoints, study_info.name, trial.number)
+        return Outcome(TrialState.FAIL, None, {"stop_reason": last, "traceback": text}, path)
 
 
 class _Run:
@@ -131,7 +132,7 @@ class _Run:
         stored = trial.storage.get_trial(trial._trial_id)
         self.reported = dict(stored.intermediate_values)
         self.has_family = "family" in stored.user_attrs
-        self.checkpoint_path = checkpoint_path(checkpoints, study_info, trial.number)
+        self.checkpoint_path = checkpoint_path(checkpoints, study_info.name, trial.number)
         self.audited = is_audited(study_info, trial.number)
         self.audit: str | None = None
         self.latency_ms: float | None = None
@@ -174,8 +175,7 @@ class _Run:
             attrs["audit"] = self.audit
         if result.state is not None:
             attrs["weights"] = str(self._keep_weights(result))
-        self._forget_checkpoint()
-        return Outcome(TrialState.COMPLETE, result.best_value, attrs)
+        return Outcome(TrialState.COMPLETE, result.best_value, attrs, self.checkpoint_path)
 
     def _fit(self) -> FitResult:
         resume = self._resume()
@@ -209,15 +209,24 @@ class _Run:
             return  # before an interruption, and judged then
         try:
             self.hooks.report(result.epoch, result.val_macro_f1)
+            self.reported[result.epoch] = result.val_macro_f1
+            if self.prunable and result.epoch < self.config.epochs:
+                self._judge(result.epoch)
         except StorageError as away:  # past its time limit: keep the epoch for whoever goes on
             raise Drained from away
-        self.reported[result.epoch] = result.val_macro_f1
-        if self.prunable and result.epoch < self.config.epochs:
-            values = {e: value for e, value in self.reported.items() if e <= result.epoch}
-            reason = self.pruner.reason_for(self.trial.study, self.config.family, values)
-            if reason is not None and not self.audited:
-                raise _Pruned(reason)
-            self.audit = self.audit or reason
+
+    def _judge(self, epoch: int) -> None:
+        values = {e: value for e, value in self.reported.items() if e <= epoch}
+        reasons: list[str | None] = []
+
+        def ask() -> None:
+            study, family = self.trial.study, self.config.family
+            reasons.append(self.pruner.reason_for(study, family, values))
+
+        self.hooks.persist(ask)
+        if reasons[-1] is not None and not self.audited:
+            raise _Pruned(reasons[-1])
+        self.audit = self.audit or reasons[-1]
 
     def _report_worst(self) -> None:
         """Rank a trial that could not be trained last: the sampler then keeps away from it."""
@@ -225,9 +234,8 @@ class _Run:
         self.hooks.report(step, 0.0)
 
     def _pruned(self, reason: str) -> Outcome:
-        self._forget_checkpoint()
         end = {"stop_reason": reason, "epochs": self.last.epoch if self.last else 0}
-        return Outcome(TrialState.PRUNED, None, self._attrs(end))
+        return Outcome(TrialState.PRUNED, None, self._attrs(end), self.checkpoint_path)
 
     def _attrs(self, end: dict[str, Any]) -> dict[str, Any]:
         return {**self.start, **end}
@@ -264,21 +272,12 @@ class _Run:
             return None
         return payload
 
-    def _forget_checkpoint(self) -> None:
-        # none was written, or the folder is out of reach: it is in nobody's way
-        with contextlib.suppress(OSError):
-            self.checkpoint_path.unlink()
-
     def _keep_weights(self, result: FitResult) -> Path:
         """The kept weights and the configuration they belong to, in one file."""
         path = self.checkpoint_path.with_suffix(".weights.pt")
         payload = {"state_dict": result.state, "config": self.config.model_dump_json()}
         checkpoint.save(path, payload)
         return path
-
-
-def checkpoint_path(folder: Path, study_info: StudyInfo, number: int) -> Path:
-    return folder / study_info.name / f"trial-{number}.pt"
 
 
 def _end_attrs(result: FitResult) -> dict[str, Any]:

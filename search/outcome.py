@@ -26,6 +26,8 @@ class Outcome:
     state: TrialState
     value: float | None
     attrs: dict[str, Any]
+    checkpoint: Path | None = None
+    """A file that nobody needs once this outcome is stored; until then the trial may need it."""
 
 
 @dataclass(frozen=True, slots=True)

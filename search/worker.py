@@ -22,11 +22,12 @@ from optuna.trial import TrialState
 from search import env
 from search.ask import suggest_at_once
 from search.beat import Beat
+from search.checkpoints import checkpoint_folder, forget
 from search.drain import Drain
-from search.errors import BloodsearchError, Interrupted
+from search.errors import BloodsearchError, Interrupted, StorageError
 from search.leases import Claim, Leases, Verdict
 from search.liveness import own_identity
-from search.outage import retry_outage
+from search.outage import is_outage, reason_of, retry_outage
 from search.outcome import Hooks, LostLease, Trainer
 from search.peers import TablePeers
 from search.redaction import RedactingFilter, redact
@@ -35,6 +36,8 @@ from search.study import StudyInfo, info, load, make_pruner, trial_sampler
 from search.training.endings import Drained
 
 MAX_FAILURES_IN_A_ROW = 3
+MAX_OUTAGES_IN_A_ROW = 5
+"""Trials that a failing storage has thrown out of, one after the other: this is no outage then."""
 POLL_S = 0.25
 EXIT_RECYCLE = 75
 """Asks the supervisor for a fresh process in this one's place."""
@@ -92,8 +95,8 @@ def run_worker(
     Raises Recycle when the process should be replaced, Interrupted when drained, StorageError when
     the storage stayed away, Retired after three failed trials in a row.
     """
-    storage = open_storage(settings.storage_url, create=False)
-    study = load(storage, settings.study_name)
+    storage = open_storage(settings.storage_url, create=False, give_up=drain)
+    study = retry_outage(lambda: load(storage, settings.study_name), give_up=drain)
     _Worker(settings, storage, study, drain, make_trainer).run()
 
 
@@ -107,16 +110,17 @@ class _Worker:
         make_trainer: MakeTrainer,
     ) -> None:
         self.settings, self.storage, self.study, self.drain = settings, storage, study, drain
-        self.info: StudyInfo = info(study)
+        self.info: StudyInfo = retry_outage(lambda: info(study), give_up=drain)
         self.leases = Leases(storage, study)
         self.me = own_identity(settings.slot)
         self.beat = Beat(self.leases, self.me, drain)
         self.pruner = make_pruner(self.info.study_file, TablePeers(storage.engine))
         self.make_trainer = make_trainer
-        self.failures = 0
+        self.failures = self.outages = 0
 
     def run(self) -> None:
         self.trainer = self.make_trainer(self.info, self.settings)
+        self.drain.begin()
         self._persist(lambda: self.leases.register(self.me))
         try:
             with self.beat.running():
@@ -146,7 +150,7 @@ class _Worker:
                 self.drain.wait(POLL_S)
             return claimed
         try:
-            self._run(claimed)
+            self._run_through_outages(claimed)
             _check_memory()
         except (BloodsearchError, Recycle):
             with contextlib.suppress(Exception):
@@ -161,6 +165,21 @@ class _Worker:
             "random",
         )
         return self.leases.claim(self.me, n_trials, may_create=may_create)
+
+    def _run_through_outages(self, claim: Claim) -> None:
+        """Run the trial; give it back if the storage went away where nothing waits for it."""
+        try:
+            self._run(claim)
+            self.outages = 0
+        except Exception as error:
+            self.outages += 1
+            if not is_outage(error):
+                raise
+            if self.outages >= MAX_OUTAGES_IN_A_ROW:
+                raise StorageError(
+                    f"the storage fails again and again: {reason_of(error)}"
+                ) from None
+            self._persist(lambda: self.leases.release(self.me, claim.trial_id))
 
     def _run(self, claim: Claim) -> None:
         trial_id, number = claim
@@ -194,9 +213,11 @@ class _Worker:
         for key in ("stop_reason", "traceback"):  # they quote whatever a failing line had in hand
             if key in attrs:
                 attrs[key] = redact(attrs[key], self.storage.url)
-        self._persist(
+        mine = self._persist(
             lambda: self.leases.finish(self.me, trial_id, outcome.state, outcome.value, attrs)
         )
+        if mine and outcome.checkpoint is not None:
+            forget(outcome.checkpoint)
         self._count_failure(number, outcome.state, attrs)
 
     def _count_failure(self, number: int, state: TrialState, attrs: dict[str, Any]) -> None:
@@ -218,14 +239,6 @@ class _Worker:
 def _check_memory() -> None:
     if psutil.Process().memory_info().rss > env.worker_mb() * 2**20:
         raise Recycle
-
-
-def checkpoint_folder(storage: Storage) -> Path:
-    """Where this machine keeps checkpoints: beside an SQLite file, else in the current folder."""
-    if configured := env.checkpoints():
-        return configured
-    path = storage.sqlite_path
-    return Path(f"{path}.checkpoints") if path else Path("bloodsearch-checkpoints").absolute()
 
 
 def configure_logging(storage_url: str) -> None:

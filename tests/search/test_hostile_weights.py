@@ -16,9 +16,10 @@ from tests_support import FINGERPRINT, tiny_study
 
 from models import build_model
 from search import objective
+from search.checkpoints import checkpoint_path
 from search.errors import DataError
 from search.evaluation import final, ledger
-from search.objective import checkpoint_path, run_trial
+from search.objective import run_trial
 from search.outcome import Hooks, Outcome
 from search.space import suggest, to_config
 from search.storage import open_storage
@@ -62,7 +63,7 @@ class Trials:
         return study.ask()
 
     def path(self, trial: optuna.Trial) -> Path:
-        return checkpoint_path(self.folder, self.info, trial.number)
+        return checkpoint_path(self.folder, self.info.name, trial.number)
 
     def run(self, trial: optuna.Trial, *, until: int = EPOCHS) -> Outcome:
         """Train `trial`; raises Drained after epoch `until`."""

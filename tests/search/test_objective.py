@@ -75,7 +75,25 @@ def test_epoch_whose_report_found_no_storage_is_kept_for_the_next_worker(
     assert told == {2: whole[2], 3: whole[3]}
     assert outcome.state is TrialState.COMPLETE
     assert outcome.value == max(whole.values())
-    assert not list(tmp_path.rglob("*.pt"))  # pruned away when not needed
+
+
+def test_ended_trial_keeps_its_checkpoint_until_its_end_is_stored(
+    trial: optuna.Trial, small: DeviceData, tmp_path: Path
+) -> None:
+    """A worker that dies in between costs the last epoch, not the trial."""
+    batches: list[int] = []
+
+    def count() -> bool:
+        batches.append(1)
+        return False
+
+    reports: dict[int, float] = {}
+    first = run(trial, small, tmp_path, lambda e, v: reports.update({e: v}), count)
+    n_first = len(batches)
+    again = run(trial, small, tmp_path, lambda e, v: reports.update({e: v}), count)
+    assert len(batches) - n_first == n_first // 3  # one of three epochs
+    assert first.checkpoint == again.checkpoint == tmp_path / "tiny" / "trial-0.pt"
+    assert first.value == again.value == max(reports.values())
 
 
 def test_lost_or_drained_trial_is_left_as_it_is(
@@ -101,6 +119,7 @@ def test_bug_fails_the_trial_with_its_traceback(
     assert (outcome.state, outcome.value) == (TrialState.FAIL, None)
     assert outcome.attrs["stop_reason"] == "ZeroDivisionError: by hand"
     assert "in bug" in outcome.attrs["traceback"]
+    assert outcome.checkpoint == tmp_path / "tiny" / "trial-0.pt"
 
 
 def test_audited_trial_runs_on_and_keeps_the_reason(
