@@ -9,15 +9,17 @@ its connection, the database never holds half a step. Claims of one study also e
 because they count before they create.
 
 A worker is dead when its process is known to be gone (same host, same boot), or when it has not beaten
-for LEASE_S seconds. Its trial goes back to waiting, the same trial with the same parameters and
-reports; after MAX_DEATHS dead workers it is failed instead. A process of this host that is seen
-to be alive has PATIENCE times as long.
+for LEASE_S seconds, the last of them under the eyes of whoever says so. Its trial goes back to
+waiting, the same trial with the same parameters and reports; after MAX_DEATHS dead workers it is
+failed instead. A process of this host that is seen to be alive has PATIENCE times as long.
 """
 
 from __future__ import annotations
 
 import enum
+import socket
 import time
+from collections.abc import Container
 from typing import Any, NamedTuple
 
 import optuna
@@ -35,7 +37,7 @@ from search.optuna_rows import (
     trials_table,
     write_attrs,
 )
-from search.registry import Registry, is_dead
+from search.registry import SECOND_LOOK_S, Registry
 from search.storage import Storage
 from search.tables import leases_table, metadata, workers_table
 
@@ -151,10 +153,22 @@ class Leases(Registry):
             if self._take_away(db, trial_id, worker.worker_id):
                 back_to_waiting(db, trial_id)
 
-    def reclaim(self) -> int:
-        """Put back the trials of dead workers; returns how many."""
+    def reclaim(self, spare: Container[int] = ()) -> int:
+        """Put back the trials of dead workers; returns how many.
+
+        Deaths of the processes in `spare`, pids of this host, are not held against their trials.
+        """
         with self.storage.exclusive(self.study_id) as db:
-            return self._reclaim(db)
+            return self._reclaim(db, spare)
+
+    def reclaim_for_sure(self) -> int:
+        """`reclaim`, and the second look at workers that are silent: some seconds, if there are any."""
+        n_back = self.reclaim()
+        deadline = time.monotonic() + SECOND_LOOK_S + 1
+        while self._silent and time.monotonic() < deadline:
+            time.sleep(min(SECOND_LOOK_S, 0.5))
+            n_back += self.reclaim()
+        return n_back
 
     def _counts(self, db: sa.Connection) -> dict[TrialState, int]:
         t = trials_table.c
@@ -190,19 +204,29 @@ class Leases(Registry):
         values: dict[str, None] = {"worker_id": None}
         return bool(db.execute(sa.update(leases_table).where(key).values(**values)).rowcount)
 
-    def _reclaim(self, db: sa.Connection) -> int:
+    def _reclaim(self, db: sa.Connection, spare: Container[int] = ()) -> int:
         """Put back what dead workers held, and forget them. Call with the study locked."""
         self._reclaimed_at = time.monotonic()
         worker = workers_table.c
         age = self.storage.age(worker.beat).label("age")
         query = sa.select(workers_table, age).where(worker.study_id == self.study_id)
-        dead = [row.worker_id for row in db.execute(query) if is_dead(row)]
-        n_back = sum(self._bury(db, worker_id) for worker_id in dead)
+        rows = db.execute(query).all()
+        dead = [row for row in rows if self._is_dead(row)]
+        n_back = 0
+        for row in dead:
+            spared = row.pid in spare and row.host == socket.gethostname()
+            n_back += self._bury(db, row.worker_id, 0 if spared else 1)
         if dead:
-            db.execute(sa.delete(workers_table).where(worker.worker_id.in_(dead)))
+            ids = [row.worker_id for row in dead]
+            db.execute(sa.delete(workers_table).where(worker.worker_id.in_(ids)))
+        gone = self._silent.keys() - {row.worker_id for row in rows} | {
+            row.worker_id for row in dead
+        }
+        for worker_id in gone:
+            self._silent.pop(worker_id, None)
         return n_back + self._put_back_orphans(db)
 
-    def _bury(self, db: sa.Connection, worker_id: str) -> int:
+    def _bury(self, db: sa.Connection, worker_id: str, n_deaths: int) -> int:
         lease = leases_table.c
         query = sa.select(lease.trial_id, lease.deaths).where(lease.worker_id == worker_id)
         n_back = 0
@@ -210,7 +234,7 @@ class Leases(Registry):
             # it may be finishing this very moment: then the lease is gone
             if self._take_away(db, trial_id, worker_id):
                 n_back += 1
-                self._after_death(db, trial_id, deaths + 1)
+                self._after_death(db, trial_id, deaths + n_deaths)
         return n_back
 
     def _after_death(self, db: sa.Connection, trial_id: int, deaths: int) -> None:

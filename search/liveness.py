@@ -21,6 +21,7 @@ class Identity:
     host: str
     pid: int
     pid_started: float
+    """Seconds from the machine's start to the process's: no change of the clock touches it."""
     boot_id: str
     device: str
 
@@ -30,7 +31,7 @@ def own_identity(device: str) -> Identity:
         worker_id=uuid.uuid4().hex,
         host=socket.gethostname(),
         pid=os.getpid(),
-        pid_started=psutil.Process().create_time(),
+        pid_started=started(os.getpid()),
         boot_id=_boot_id(),
         device=device,
     )
@@ -44,7 +45,7 @@ class Fate(enum.Enum):
     """It is there and does nothing (SIGSTOP, a debugger): nobody knows whether it will go on."""
     ALIVE = enum.auto()
     UNKNOWN = enum.auto()
-    """On another host or in another container: only its beats tell."""
+    """On another host, in another container or before a reboot: only its beats tell."""
 
 
 def look_at(worker: Identity) -> Fate:
@@ -52,14 +53,13 @@ def look_at(worker: Identity) -> Fate:
         return Fate.UNKNOWN
     boot, namespace = _boot_id().split("/")
     if worker.boot_id.split("/")[0] != boot:
-        return Fate.GONE
+        return Fate.UNKNOWN  # this machine before a reboot, or another one of the same name
     if worker.boot_id.split("/")[1] != namespace:
         return Fate.UNKNOWN  # another container of this machine: its pids mean nothing here
     try:
-        process = psutil.Process(worker.pid)
-        status = process.status()
+        status = psutil.Process(worker.pid).status()
         # a pid is used again sooner or later; a process is its pid and its start
-        if abs(process.create_time() - worker.pid_started) > 1.0:
+        if abs(started(worker.pid) - worker.pid_started) > 1.0:
             return Fate.GONE
     except psutil.NoSuchProcess:
         return Fate.GONE
@@ -70,6 +70,22 @@ def look_at(worker: Identity) -> Fate:
     if status in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP):
         return Fate.STOPPED
     return Fate.ALIVE
+
+
+def started(pid: int) -> float:
+    """When the process started. Raises psutil.NoSuchProcess.
+
+    On Linux in seconds since the boot: the time of day, which psutil gives, moves with the clock, also
+    for processes that have been running for long.
+    """
+    try:
+        # the command's name, in brackets, may hold anything; the start is the 22nd field
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    except (FileNotFoundError, ProcessLookupError):
+        if Path("/proc/self/stat").exists():
+            raise psutil.NoSuchProcess(pid) from None
+        return float(psutil.Process(pid).create_time())
 
 
 @functools.cache

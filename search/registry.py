@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,9 @@ LEASE_S = env.lease_s()
 BEAT_S = min(5.0, LEASE_S / 6)
 PATIENCE = 10
 """Leases that a process which is seen to be alive may stay silent: a starved machine is no death."""
+SECOND_LOOK_S = 1.5 * BEAT_S
+"""How long the silence must last under the eyes of whoever judges it."""
+N_STOPS = "stops"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class Registry:
     def __init__(self, storage: Storage, study: optuna.Study) -> None:
         self.storage, self.study = storage, study
         self.study_id = study._study_id
+        self._silent: dict[str, tuple[float, float]] = {}
+        """Workers silent for longer than their lease: their last beat, and when we noticed."""
 
     def register(self, worker: Identity) -> None:
         """Make the worker known, or known again."""
@@ -73,8 +79,16 @@ class Registry:
             drain = db.execute(sa.select(workers_table.c.drain).where(key)).scalar()
         return known, bool(drain)
 
+    def n_stops(self) -> int:
+        """How often the study's workers have been asked to stop: a change asks those who saw less."""
+        return int(self.study.user_attrs.get(N_STOPS, 0))
+
     def request_drain(self) -> int:
-        """Ask all workers of the study to stop; returns how many were asked."""
+        """Ask all workers of the study to stop; returns how many of them are registered.
+
+        Their supervisors are asked too: they have workers that are only about to start.
+        """
+        self.study.set_user_attr(N_STOPS, self.n_stops() + 1)
         with self.storage.engine.begin() as db:
             return db.execute(
                 sa.update(workers_table)
@@ -102,11 +116,22 @@ class Registry:
                 for r in db.execute(query)
             ]
 
+    def _is_dead(self, row: sa.Row[Any]) -> bool:
+        """Whether a row of the workers' table, with its beat's `age`, belongs to a dead worker.
 
-def is_dead(row: sa.Row[Any]) -> bool:
-    """Whether a row of the workers' table, with its beat's `age`, belongs to a dead worker."""
-    who = Identity(*(getattr(row, field.name) for field in dataclasses.fields(Identity)))
-    fate = look_at(who)
-    if fate is Fate.ALIVE:
-        return bool(row.age > PATIENCE * LEASE_S)
-    return fate is Fate.GONE or bool(row.age > LEASE_S)
+        The age alone does not say so: the clock may have jumped, or all of us slept with the laptop's
+        lid closed or the virtual machine paused. A living worker beats again within BEAT_S of that.
+        """
+        who = Identity(*(getattr(row, field.name) for field in dataclasses.fields(Identity)))
+        fate = look_at(who)
+        if fate is Fate.GONE:
+            return True
+        if row.age <= LEASE_S * (PATIENCE if fate is Fate.ALIVE else 1):
+            self._silent.pop(who.worker_id, None)
+            return False
+        now = time.monotonic()  # which stands still while the machine sleeps
+        beat, noticed = self._silent.get(who.worker_id, (row.beat, now))
+        if beat != row.beat:
+            noticed = now
+        self._silent[who.worker_id] = row.beat, noticed
+        return bool(now - noticed >= SECOND_LOOK_S)

@@ -57,7 +57,7 @@ def _snapshot(storage: Storage, study: optuna.Study) -> dict[str, Any]:
     from search.summary import summarize
 
     leases = Leases(storage, study)
-    reclaimed = leases.reclaim()
+    reclaimed = leases.reclaim_for_sure()
     summary = summarize(storage, study)
     workers = leases.workers()
     numbers = {t._trial_id: t.number for t in study.get_trials(deepcopy=False)}

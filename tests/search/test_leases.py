@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import optuna
 import psutil
@@ -16,7 +17,7 @@ import sqlalchemy as sa
 from optuna.trial import TrialState
 
 from search.leases import MAX_DEATHS, Claim, Leases, Verdict
-from search.liveness import Identity, own_identity
+from search.liveness import Identity, own_identity, started
 from search.registry import LEASE_S, PATIENCE
 from search.storage import open_storage
 from search.tables import workers_table
@@ -41,10 +42,10 @@ def dead_worker(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> Identity:
     """A registered worker whose process has ended, while claims look at nobody's process."""
     monkeypatch.setattr("search.leases.RECLAIM_EVERY_S", math.inf)
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    created = psutil.Process(process.pid).create_time()
+    started_at = started(process.pid)
     process.communicate(b"\n")
     gone = dataclasses.replace(
-        own_identity("cpu"), worker_id="gone", pid=process.pid, pid_started=created
+        own_identity("cpu"), worker_id="gone", pid=process.pid, pid_started=started_at
     )
     leases.register(gone)
     return gone
@@ -140,8 +141,12 @@ def test_reused_pid_is_not_taken_for_the_worker(leases: Leases) -> None:
 
 @pytest.fixture
 def old_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The database has been up for ever, though the tests started it a moment ago."""
+    """The database has been up for ever, though the tests started it a moment ago.
+
+    And one look is enough.
+    """
     monkeypatch.setattr("search.storage._server_start", lambda: sa.literal(0.0))
+    monkeypatch.setattr("search.registry.SECOND_LOOK_S", 0.0)
 
 
 def set_beat_age(leases: Leases, worker: Identity, age_s: float) -> None:
@@ -170,9 +175,11 @@ def test_stopped_process_is_judged_by_its_beat(leases: Leases) -> None:
     os.kill(process.pid, signal.SIGSTOP)
     os.waitid(os.P_PID, process.pid, os.WSTOPPED)
     try:
-        created = psutil.Process(process.pid).create_time()
         stopped = dataclasses.replace(
-            own_identity("cpu"), worker_id="stopped", pid=process.pid, pid_started=created
+            own_identity("cpu"),
+            worker_id="stopped",
+            pid=process.pid,
+            pid_started=started(process.pid),
         )
         leases.register(stopped)
         claim(leases, stopped)
@@ -217,11 +224,55 @@ def test_other_container_of_this_host_is_judged_by_its_beat(leases: Leases) -> N
     assert leases.reclaim() == 0
 
 
-def test_earlier_boot_is_dead(leases: Leases) -> None:
-    old = dataclasses.replace(own_identity("cpu"), worker_id="old", boot_id="other/1")
-    leases.register(old)
-    claim(leases, old)
+@pytest.mark.usefixtures("old_server")
+def test_machine_of_the_same_name_is_judged_by_its_beat(leases: Leases) -> None:
+    """Another boot: this machine before it went down, or another one that is called the same."""
+    namesake = dataclasses.replace(own_identity("cpu"), worker_id="old", boot_id="other/1")
+    leases.register(namesake)
+    claim(leases, namesake)
+    assert leases.reclaim() == 0
+    set_beat_age(leases, namesake, LEASE_S + 1)
     assert leases.reclaim() == 1
+
+
+def test_clock_set_forward_kills_nobody(
+    leases: Leases, worker: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time of day, and with it every process's start as psutil tells it, moves by an hour."""
+    claim(leases, worker)
+    create_time = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: create_time(self) + 3600)
+    assert leases.reclaim() == 0
+
+
+@pytest.mark.usefixtures("old_server")
+@pytest.mark.parametrize("host", [None, "elsewhere"])
+def test_silence_of_one_moment_is_no_death(
+    leases: Leases, monkeypatch: pytest.MonkeyPatch, host: str | None
+) -> None:
+    """The database's clock jumped, or the machine slept: all beats are old until the next one."""
+    monkeypatch.setattr("search.registry.SECOND_LOOK_S", 0.3)
+    monkeypatch.setattr("search.leases.SECOND_LOOK_S", 0.3)
+    me = own_identity("cpu")
+    worker = dataclasses.replace(me, host=host or me.host)
+    leases.register(worker)
+    trial_id = claim(leases, worker)
+    set_beat_age(leases, worker, 100 * LEASE_S)
+    assert leases.reclaim() == 0
+    leases.beat(worker)
+    time.sleep(0.3)
+    assert leases.reclaim() == 0
+    assert leases.holds(worker, trial_id)
+    set_beat_age(leases, worker, 100 * LEASE_S)
+    assert leases.reclaim() == 0  # another silence, which has only just been noticed
+    assert leases.reclaim_for_sure() == 1
+
+
+def test_spared_death_is_not_held_against_the_trial(leases: Leases, dead_worker: Identity) -> None:
+    for _ in range(2 * MAX_DEATHS):
+        claim(leases, dead_worker)
+        assert leases.reclaim(spare={dead_worker.pid}) == 1
+        assert states(leases) == ["WAITING"]
 
 
 def test_running_trial_without_a_lease_is_put_back(leases: Leases) -> None:

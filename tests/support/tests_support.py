@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import optuna
+import sqlalchemy as sa
 from optuna.trial import TrialState
 
 from search.leases import Leases
 from search.slots import Slot
 from search.storage import Storage
+from search.study import create_or_resume
 from search.training.data import Fingerprint
 from search.workers import Supervisor
 from studies import StudyFile, parse_study
@@ -38,7 +42,7 @@ SIMULATED_WORKER = Path(__file__).parents[2] / "benchmarks" / "simulated_worker.
 
 
 def supervisor(
-    storage: Storage, study: optuna.Study, n_trials: int, n_workers: int, **options: object
+    storage: Storage, study: optuna.Study, n_trials: int | None, n_workers: int, **options: object
 ) -> Supervisor:
     """A supervisor of simulated workers: real processes whose trials sleep."""
     return Supervisor(
@@ -59,3 +63,29 @@ def finished_configurations(study: optuna.Study) -> list[str]:
     """The parameters of each finished trial, as text."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
     return [repr(sorted(trial.params.items())) for trial in trials]
+
+
+def tiny(storage: Storage) -> optuna.Study:
+    """The study of `tiny_study`, made or found."""
+    return create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
+
+
+def assert_exact(leases: Leases, n: int) -> None:
+    """`n` complete trials, and nothing and nobody left over."""
+    counts = leases.counts()
+    assert counts[TrialState.COMPLETE] == n
+    assert counts[TrialState.RUNNING] == counts[TrialState.WAITING] == 0
+    assert leases.workers() == []
+
+
+def url_of(server: Any) -> str:
+    """The address of a PostgreSQL server made for one test."""
+    url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+    return url.render_as_string(hide_password=False)
+
+
+def fill_disk(path: Path) -> None:
+    """A file that takes all the room there is."""
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
