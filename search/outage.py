@@ -33,7 +33,9 @@ def retry_outage(
 
     def told(state: tenacity.RetryCallState) -> None:
         if state.attempt_number == 2:
-            _log.warning("the storage does not answer; waiting for it")
+            error = state.outcome.exception() if state.outcome else None
+            why = reason_of(error) if error else "no answer"
+            _log.warning("the storage does not answer (%s); waiting for it", why)
 
     limit = env.outage_s() if limit_s is None else limit_s
     retrying = tenacity.Retrying(

@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import filelock
 import optuna
@@ -20,10 +21,14 @@ import sqlalchemy as sa
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.exc import SQLAlchemyError
 
+from search import env
 from search.errors import StorageError
 from search.optuna_rows import studies_table
-from search.outage import reason_of
+from search.outage import reason_of, retry_outage
 from search.redaction import redact, shown
+
+if TYPE_CHECKING:
+    import psycopg
 
 DEFAULT_URL = "sqlite:///bloodsearch.db"
 _USE = "use sqlite:///FILE.db or postgresql+psycopg://USER@HOST/DATABASE"
@@ -32,12 +37,24 @@ LOCK_TIMEOUT_S = 120.0
 # Any fixed number: PostgreSQL's advisory locks are named by 64 bits, per database.
 ADVISORY_KEY = 0x626C6F6F64736561
 
-# A suspended process (SIGSTOP, a laptop's lid) must not keep the others waiting with its locks. Per
-# transaction, because poolers between us and the server take no start-up options.
+# A suspended process (SIGSTOP, a laptop's lid) must not keep the others waiting with its locks for
+# longer than its lease.
+_IDLE_MS = max(1, int(env.lease_s() * 1000))
+# Per transaction too, for poolers between us and the server that forget what a connection has set.
 _TRANSACTION_LIMITS = (
     f"SET LOCAL lock_timeout = {int(LOCK_TIMEOUT_S * 1000)};"
-    "SET LOCAL idle_in_transaction_session_timeout = 60000"
+    f"SET LOCAL idle_in_transaction_session_timeout = {_IDLE_MS}"
 )
+
+_CONNECTION = {
+    "connect_timeout": 10,
+    "application_name": "bloodsearch",
+    # a server that vanished with its network is noticed within a minute, not after hours
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,32 +147,64 @@ def parse_url(text: str) -> sa.URL:
     return url.set(drivername="sqlite", database=os.path.abspath(url.database))
 
 
-def open_storage(text: str, *, create: bool) -> Storage:
+def open_storage(text: str, *, create: bool, give_up: Callable[[], bool] | None = None) -> Storage:
     """Open the database at `text`; with `create`, make its tables first if it has none.
 
-    Raises StorageError when it cannot be reached, is not Optuna's, or does not exist.
+    With `give_up` a database that is away is waited for, as `retry_outage` does. Raises StorageError
+    when it cannot be reached, is not Optuna's, or does not exist.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # its messages repeat ours
     url = parse_url(text)
     if url.get_backend_name() == "sqlite":
         _check_sqlite_path(Path(url.database or ""), create)
-    probe = sa.create_engine(url, **_engine_options(url, look_only=True))
     try:
-        with _lock(url, probe) if create else contextlib.nullcontext():
-            _check_owner(probe, shown(url), create)
-            rdb = RDBStorage(
-                url.render_as_string(hide_password=False),
-                engine_kwargs=_engine_options(url),
-                skip_table_creation=not create,
-            )
-        return Storage(url, optuna.storages.get_storage(rdb), rdb.engine, rdb.remove_session)
+        if give_up is None:
+            return _open(url, create)
+        return retry_outage(lambda: _open(url, create), give_up=give_up)
     except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError, RuntimeError) as error:
         raise StorageError(
             f"cannot use {shown(url)}: {redact(reason_of(error), url)}; "
             "mend the address, or name another database with --storage"
         ) from None
+
+
+def _open(url: sa.URL, create: bool) -> Storage:
+    probe = sa.create_engine(url, **_engine_options(url, look_only=True))
+    try:
+        with _lock(url, probe) if create else contextlib.nullcontext():
+            _check_owner(probe, shown(url), create)
+            if not create:
+                probe.dispose()  # where connections are short, one must do
+            rdb = _optuna_storage(url, create)
     finally:
         probe.dispose()
+    if url.get_backend_name() == "postgresql":
+        sa.event.listen(rdb.engine, "connect", _limit_idle_transactions)
+        rdb.remove_session()
+        rdb.engine.dispose()  # the connections of the constructor have no limit
+    return Storage(url, optuna.storages.get_storage(rdb), rdb.engine, rdb.remove_session)
+
+
+def _optuna_storage(url: sa.URL, create: bool) -> RDBStorage:
+    rdb = RDBStorage.__new__(RDBStorage)
+    try:
+        rdb.__init__(  # type: ignore[misc]
+            url.render_as_string(hide_password=False),
+            engine_kwargs=_engine_options(url),
+            skip_table_creation=not create,
+        )
+    except BaseException:
+        # a constructor that fails keeps its connections: many attempts would take all there are
+        if hasattr(rdb, "engine"):
+            rdb.engine.dispose()
+        raise
+    return rdb
+
+
+def _limit_idle_transactions(connection: psycopg.Connection, record: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET idle_in_transaction_session_timeout = {_IDLE_MS}")
+    connection.commit()
 
 
 def _check_owner(engine: sa.Engine, where: str, create: bool) -> None:
@@ -198,7 +247,7 @@ def _engine_options(url: sa.URL, *, look_only: bool = False) -> dict[str, object
             "pool_size": 2,
             "max_overflow": 2,
             "pool_pre_ping": True,
-            "connect_args": {"connect_timeout": 10, "application_name": "bloodsearch"},
+            "connect_args": {k: v for k, v in _CONNECTION.items() if k not in url.query},
         }
     path = url.database or ""
 
