@@ -76,6 +76,8 @@ def _devices(devices: str) -> list[str]:
     if devices == "auto":
         return [f"cuda:{i}" for i in range(cuda_count())] or ["cpu"]
     labels = [label.strip() for label in devices.split(",")]
+    if labels == ["mps"] and not has_mps():
+        raise UsageError(f"--devices {devices}: this machine has no Apple GPU that torch can use")
     if labels in (["cpu"], ["mps"]):
         return labels
     for label in labels:
@@ -108,7 +110,17 @@ def cuda_count() -> int:
     """CUDA devices that torch can use here; asks a child only where a driver is present."""
     if not (shutil.which("nvidia-smi") or Path("/dev/nvidiactl").exists()):
         return 0
-    code = "import torch; print(torch.cuda.device_count())"
+    return _ask_torch("torch.cuda.device_count()")
+
+
+def has_mps() -> bool:
+    """Whether torch can use an Apple GPU here; asks a child only on a Mac."""
+    return sys.platform == "darwin" and _ask_torch("torch.backends.mps.is_available()") > 0
+
+
+def _ask_torch(question: str) -> int:
+    """A number that torch knows, from a child: this process must not import it."""
+    code = f"import torch; print(int({question}))"
     found = subprocess.run(
         [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False
     )

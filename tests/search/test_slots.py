@@ -16,6 +16,7 @@ def _machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight cores and two GPUs."""
     monkeypatch.setattr(slots, "core_count", lambda: 8)
     monkeypatch.setattr(slots, "cuda_count", lambda: 2)
+    monkeypatch.setattr(slots, "has_mps", lambda: True)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
@@ -74,6 +75,12 @@ def test_what_this_machine_cannot_serve(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         plan_slots(devices, workers, per_device, threads=1)
+
+
+def test_no_apple_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "has_mps", lambda: False)
+    with pytest.raises(UsageError, match="no Apple GPU"):
+        plan_slots("mps", "auto", 1)
 
 
 def test_no_gpu_falls_back_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
