@@ -1,6 +1,7 @@
 # make demo   set-up, then a search and a final evaluation in about two minutes
 # make test   set-up, then all tests
 # make check  lint, formatting and types
+# make chaos  the tests that kill real processes, N=10 times in a row; stops at the first red one
 # make bench  the tables of the README (longer; see benchmarks/)
 #
 # The environment lives in .venv; PYTHON names the interpreter that makes it (3.11 or newer).
@@ -8,7 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check chaos bench clean
 
 setup: $(VENV)/.ready
 
@@ -29,6 +30,14 @@ check: setup
 
 test: check
 	$(BIN)/pytest -n 2 --dist loadgroup
+
+N ?= 10
+chaos: setup
+	@for round in $$(seq $(N)); do \
+	  started=$$(date +%s); \
+	  $(BIN)/pytest -q -n 2 --dist loadgroup tests/chaos || { echo "round $$round of $(N): red" >&2; exit 1; }; \
+	  echo "round $$round of $(N): green, $$(($$(date +%s) - started)) s"; \
+	done
 
 bench: setup
 	$(BIN)/python -m benchmarks

@@ -2,7 +2,7 @@
 
     python -m benchmarks exactness
 
-1, 4 and 8 simulated workers (real processes, sleeping trials) on each back end, 10 runs each.
+1, 4 and 8 simulated workers (real processes, sleeping trials) on each back end, 20 runs each.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.simulated_search import FINGERPRINT, study_file, supervisor
 from search.storage import open_storage
 from search.study import create_or_resume
 
-N_TRIALS, N_MORE, N_RUNS = 16, 4, 10
+N_TRIALS, N_MORE, N_RUNS = 16, 4, 20
 
 
 def one_run(url: str, n_workers: int, seed: int) -> dict[str, int]:

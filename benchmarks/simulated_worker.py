@@ -3,7 +3,8 @@
 Takes the arguments of `worker-process`, so that the supervisor can start it, and its settings from the
 environment: SIM_EPOCHS, SIM_EPOCH_S (seconds each), SIM_LOG (a file that gets one line per claim),
 SIM_POISON (the number of a trial that kills its worker), SIM_CRASH (one that ends it with a traceback),
-SIM_BUG (one that fails).
+SIM_BUG (one that fails), SIM_DEAF (set: trials do not hear that they should stop), SIM_START_S (seconds
+before the first claim), SIM_HOST (the machine's name), SIM_NO_DATA (set: there are none).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import socket
 import sys
 import time
 import zlib
@@ -20,7 +22,7 @@ import optuna
 from optuna.trial import TrialState
 
 from search.drain import Drain
-from search.errors import BloodsearchError
+from search.errors import BloodsearchError, DataError
 from search.outcome import Hooks, Outcome
 from search.pruning import FamilyPruner
 from search.study import StudyInfo
@@ -41,7 +43,11 @@ class SleepingTrainer:
         self.study_file = study_info.study_file
         self.n_epochs = int(os.environ.get("SIM_EPOCHS", "3"))
         self.epoch_s = float(os.environ.get("SIM_EPOCH_S", "0.01"))
+        self.deaf = "SIM_DEAF" in os.environ
         self.log = os.environ.get("SIM_LOG")
+        if "SIM_NO_DATA" in os.environ:
+            raise DataError("no data here")
+        time.sleep(float(os.environ.get("SIM_START_S", "0")))
 
     def __call__(
         self, trial: optuna.Trial, pruner: FamilyPruner, checkpoints: Path, hooks: Hooks
@@ -52,7 +58,8 @@ class SleepingTrainer:
         if os.environ.get("SIM_CRASH") == str(trial.number):
             raise MemoryError("a bug of the worker's own")
         if os.environ.get("SIM_BUG") in (str(trial.number), "all"):
-            return Outcome(TrialState.FAIL, None, {"stop_reason": "ValueError: a bug"})
+            told = f"ValueError: a bug with {os.environ['BLOODSEARCH_STORAGE']} in hand"
+            return Outcome(TrialState.FAIL, None, {"stop_reason": told, "traceback": told})
         reported = set(trial.storage.get_trial(trial._trial_id).intermediate_values)
         params = trial.user_attrs.get("point") or hooks.suggest(
             trial, self.study_file, lambda params: True
@@ -62,7 +69,7 @@ class SleepingTrainer:
         for epoch in range(1, self.n_epochs + 1):
             deadline = time.monotonic() + self.epoch_s
             while (left := deadline - time.monotonic()) > 0:
-                if hooks.should_stop():
+                if not self.deaf and hooks.should_stop():
                     raise Drained
                 time.sleep(min(left, 0.02))
             if epoch not in reported:
@@ -84,6 +91,8 @@ def main() -> None:
     parser.add_argument("--trials", type=int)
     parser.add_argument("--data-root", type=Path)
     args = parser.parse_args()
+    if host := os.environ.get("SIM_HOST"):
+        socket.gethostname = lambda: host
     drain = Drain()
     drain.on_signals()
     drain.on_closed_stdin()

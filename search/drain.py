@@ -11,15 +11,25 @@ from search.errors import Interrupted
 
 
 class Drain:
-    """Set once, by a signal, by `bloodsearch stop` or by the supervisor's death."""
+    """Set once, by a signal, by `bloodsearch stop` or by the supervisor's death.
+
+    Before `begin` there is nothing to give back: a request then ends the process at once, which loads
+    libraries and data for seconds.
+    """
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self._begun = False
 
     def __call__(self) -> bool:
         return self._event.is_set()
 
+    def begin(self) -> None:
+        self._begun = True
+
     def request(self) -> None:
+        if not self._begun:
+            os._exit(Interrupted.exit_code)
         self._event.set()
 
     def wait(self, seconds: float) -> None:

@@ -17,18 +17,36 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from search.errors import BloodsearchError, Interrupted, StorageError
+from optuna.trial import TrialState
+
+from search.checkpoints import checkpoint_folder, forget, leftovers
+from search.errors import (
+    BloodsearchError,
+    DataError,
+    Interrupted,
+    RefusedError,
+    StorageError,
+    UsageError,
+)
 from search.leases import Leases
-from search.outage import retry_outage
+from search.outage import is_outage, retry_outage
 from search.slots import Slot
+from search.watchdog import SIGNALS, watchdog
 from search.worker import EXIT_RECYCLE, EXIT_RETIRED
 
 DRAIN_S = 20.0
 """How long children may take to give their trials back before they are killed."""
+PROMPT_S = 4.0
+"""The same after a signal: then the command has to end within 5 s, killed children or not."""
+LAST_S = 4.8
+"""When a signal ends the command even though it hangs."""
+STOP_EVERY_S = 1.0
+"""How often the storage is asked for a `bloodsearch stop`."""
 TICK_S = 0.25
 MAX_BACKOFF_S = 30.0
 ORDERLY = (0, 2, 3, 4, 5, 130, EXIT_RETIRED)
 """Exit codes of a worker that another one in its place would end with too."""
+_STOPPED = "drained by `bloodsearch stop`; the same command goes on"
 MAX_DEATHS_IN_A_ROW = 6
 """Deaths of one slot, with no trial finished in between, before it stays empty."""
 
@@ -48,13 +66,17 @@ class _Child:
 class Supervisor:
     leases: Leases
     slots: list[Slot]
-    n_trials: int
+    n_trials: int | None = None
+    """The study's total of finished trials; None: what the last `optimize` asked for."""
     data_root: Path | None = None
     timeout_s: float | None = None
     on_tick: Callable[[], None] = lambda: None
     # -P: a user's own models.py or search.py in the current folder must not be imported
     program: tuple[str, ...] = (sys.executable, "-P", "-m", "search", "worker-process")
     _signals: int = field(default=0, init=False)
+    _signalled_at: float = field(default=0.0, init=False)
+    _n_stops: int | None = field(default=None, init=False)
+    _stop_looked_at: float = field(default=0.0, init=False)
     _children: list[_Child] = field(default_factory=list, init=False)
 
     def run(self) -> bool:
@@ -64,6 +86,7 @@ class Supervisor:
         all workers retired.
         """
         self._children = [_Child(slot) for slot in self.slots]
+        self._n_stops = retry_outage(self.leases.n_stops)
         deadline = None if self.timeout_s is None else time.monotonic() + self.timeout_s
         with self._handling_signals():
             try:
@@ -73,6 +96,8 @@ class Supervisor:
                     time.sleep(TICK_S)
                     if self._signals:
                         raise Interrupted("interrupted; the same command goes on where it stopped")
+                    if self._told_to_stop():
+                        raise Interrupted(_STOPPED)
                     if deadline is not None and time.monotonic() > deadline:
                         return False
                     for child in self._children:
@@ -95,7 +120,8 @@ class Supervisor:
     def _command(self, slot: Slot) -> list[str]:
         command = [*self.program, self.leases.study.study_name]
         command += ["--device", slot.device, "--slot", slot.label, "--threads", str(slot.threads)]
-        command += ["--trials", str(self.n_trials)]
+        if self.n_trials is not None:
+            command += ["--trials", str(self.n_trials)]
         if self.data_root is not None:
             command += ["--data-root", str(self.data_root)]
         return command
@@ -125,8 +151,8 @@ class Supervisor:
 
     def _after_death(self, child: _Child, how: str) -> None:
         """A signal or a bug ended the child: put its trial back, restart it later and later."""
-        retry_outage(self.leases.reclaim, give_up=self._asked_to_stop)
-        counts = retry_outage(self.leases.counts, give_up=self._asked_to_stop)
+        retry_outage(self.leases.reclaim, give_up=self._signalled)
+        counts = retry_outage(self.leases.counts, give_up=self._signalled)
         finished = sum(n for state, n in counts.items() if state.is_finished())
         child.deaths = child.deaths + 1 if finished == child.finished_at_death else 1
         child.finished_at_death = finished
@@ -146,51 +172,112 @@ class Supervisor:
             file=sys.stderr,
         )
 
-    def _asked_to_stop(self) -> bool:
+    def _signalled(self) -> bool:
         return self._signals > 0
+
+    def _told_to_stop(self) -> bool:
+        """Whether `bloodsearch stop` came. Workers hear it themselves, but not while they start."""
+        if time.monotonic() - self._stop_looked_at < STOP_EVERY_S:
+            return False
+        self._stop_looked_at = time.monotonic()
+        try:
+            return self.leases.n_stops() != self._n_stops
+        except Exception as error:
+            if is_outage(error):
+                return False
+            raise
 
     def _judge(self) -> None:
         """All slots are empty: was it because the work is done?"""
-        counts = retry_outage(self.leases.counts, limit_s=5)
         codes = [child.retired for child in self._children]
         if all(code == 0 for code in codes):
             return
-        if Interrupted.exit_code in codes:
-            raise Interrupted("drained by `bloodsearch stop`; the same command goes on")
+        counts = retry_outage(self.leases.counts, limit_s=5)
+        n_trials = self.n_trials or self.leases.study.user_attrs.get("n_trials", 0)
         n_finished = sum(n for state, n in counts.items() if state.name in ("COMPLETE", "PRUNED"))
-        if n_finished >= self.n_trials:
+        if n_finished >= n_trials:
             return
+        if Interrupted.exit_code in codes:
+            raise Interrupted(_STOPPED)
         if StorageError.exit_code in codes:
             raise StorageError("the workers lost the storage; the same command goes on")
+        for kind in (UsageError, DataError, RefusedError):
+            if all(code == kind.exit_code for code in codes):
+                raise kind("no worker could start, see the messages above")
         raise BloodsearchError(
-            "all workers retired, see the messages above; "
-            f"{n_finished} of {self.n_trials} trials are finished, the same command goes on"
+            f"all workers retired; {n_finished} of {n_trials} trials are finished, "
+            f"the same command goes on; {self._last_error()}"
         )
+
+    def _last_error(self) -> str:
+        failed = self.leases.study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        if not failed:
+            return "see the messages above"
+        last = max(failed, key=lambda trial: (trial.datetime_complete, trial.number))
+        return f"the last error, in trial {last.number}: {last.user_attrs.get('stop_reason')}"
 
     def _drain(self) -> None:
         """Ask all children to stop, kill those that do not, put back what they held."""
         running = [child.process for child in self._children if child.process is not None]
         for process in running:
             process.terminate()
-        deadline = time.monotonic() + DRAIN_S
+        started = time.monotonic()
+        killed: set[int] = set()
         for process in running:
             while process.poll() is None:
-                if self._signals > 1 or time.monotonic() > deadline:
+                if self._out_of_time(started):
                     process.kill()
                     process.wait()
+                    killed.add(process.pid)
                 time.sleep(0.02)
             _close(process)
         with contextlib.suppress(StorageError):
-            retry_outage(self.leases.reclaim, limit_s=5)
+            # they were slow, and are no evidence against their trials
+            retry_outage(
+                lambda: self.leases.reclaim(spare=killed), limit_s=5, give_up=self._signalled
+            )
+            retry_outage(self._tidy_up, limit_s=5, give_up=self._signalled)
+
+    def _out_of_time(self, started: float) -> bool:
+        now = time.monotonic()
+        if self._signals:
+            return self._signals > 1 or now > self._signalled_at + PROMPT_S
+        return now > started + DRAIN_S
+
+    def _tidy_up(self) -> None:
+        """Remove the checkpoints of finished trials, which workers that died have left."""
+        found = leftovers(checkpoint_folder(self.leases.storage), self.leases.study.study_name)
+        if found:
+            finished = {
+                trial.number
+                for trial in self.leases.study.get_trials(deepcopy=False)
+                if trial.state.is_finished()
+            }
+            for path, number in found.items():
+                if number in finished:
+                    forget(path)
+
+    def _abandon(self) -> None:
+        """The last act of a supervisor that waits for a storage when it should have ended."""
+        for child in self._children:
+            if child.process is not None:
+                child.process.kill()
+        print(
+            "bloodsearch: interrupted while the storage did not answer; the same command goes on",
+            file=sys.stderr,
+            flush=True,
+        )
 
     @contextlib.contextmanager
     def _handling_signals(self) -> Iterator[None]:
         def count(number: int, frame: object) -> None:
+            self._signalled_at = self._signalled_at or time.monotonic()
             self._signals += 1
 
-        previous = {n: signal.signal(n, count) for n in (signal.SIGINT, signal.SIGTERM)}
+        previous = {n: signal.signal(n, count) for n in SIGNALS}
         try:
-            yield
+            with watchdog(LAST_S, self._abandon, Interrupted.exit_code):
+                yield
         finally:
             for n, handler in previous.items():
                 signal.signal(n, handler)

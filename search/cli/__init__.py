@@ -5,14 +5,17 @@ Nothing here imports torch, medmnist or scikit-learn: `--help` and `status` answ
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import signal
 import sys
+from collections.abc import Iterator
 
 import typer
 
 from search.cli import commands
 from search.cli.output import message
-from search.errors import BloodsearchError, UsageError
+from search.errors import BloodsearchError, Interrupted, UsageError
 from studies import StudyFileError
 
 app = commands.build_app()
@@ -24,7 +27,8 @@ def main(args: list[str] | None = None) -> None:
     debug = "--debug" in args
     logging.captureWarnings(not debug)  # library warnings are not for users
     try:
-        code = app(args=args or ["--help"], prog_name="bloodsearch", standalone_mode=False)
+        with _sigterm_interrupts():
+            code = app(args=args or ["--help"], prog_name="bloodsearch", standalone_mode=False)
     except Exception as error:
         if debug:
             raise
@@ -33,7 +37,23 @@ def main(args: list[str] | None = None) -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+@contextlib.contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """SIGTERM does what Ctrl-C does, wherever nobody has better plans for it."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
 def _exit_code(error: Exception) -> int:
+    if isinstance(error, typer.Abort):
+        return Interrupted.exit_code
     if isinstance(error, StudyFileError):
         return UsageError.exit_code
     if isinstance(error, BloodsearchError | typer.TyperException):
@@ -47,7 +67,7 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, BloodsearchError | StudyFileError):
         return str(error)
     if isinstance(error, typer.Abort):
-        return "aborted"
+        return "interrupted"
     if _is_database_error(error):
         cause = error.__cause__ if type(error).__name__ == "StorageInternalError" else None
         return (

@@ -29,8 +29,8 @@ from search.cli.options import (
 )
 from search.cli.parts import DEFAULT_REPLICATES, Part, choose_parts, run_parts
 from search.cli.progress import Progress
-from search.cli.summary import next_arguments, show, show_created
-from search.errors import Interrupted, UsageError
+from search.cli.summary import next_arguments, show, show_created, show_unfinished
+from search.errors import BloodsearchError, UsageError
 from studies import DEFAULT_STUDY, only_arch
 
 if TYPE_CHECKING:
@@ -227,9 +227,9 @@ def search(
         )
         try:
             supervisor.run()
-        except Interrupted:
-            progress.update()
-            show(opened, study, time.monotonic() - started, sink, command, done=False)
+        except BloodsearchError:
+            progress.poll()
+            show_unfinished(opened, study, time.monotonic() - started, sink, command)
             raise
         progress.update()
     show(opened, study, time.monotonic() - started, sink, command, done=True)

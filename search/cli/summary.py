@@ -73,6 +73,19 @@ def show(
         output.line(f"next: bloodsearch leaderboard{command}   bloodsearch final-eval{final}")
 
 
+def show_unfinished(
+    storage: Storage, study: optuna.Study, seconds: float, sink: Sink, command: str
+) -> None:
+    """The summary of a search that was interrupted or gave up, if its storage still answers."""
+    from search.outage import is_outage
+
+    try:
+        show(storage, study, seconds, sink, command, done=False)
+    except Exception as error:
+        if not is_outage(error):
+            raise
+
+
 def next_arguments(
     study: str, storage: str | None, name: str | None, dataset: DatasetChoice
 ) -> str:

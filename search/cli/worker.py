@@ -35,7 +35,7 @@ def worker(
 ) -> None:
     """Join a study from any machine until its budget is spent.
 
-    The budget is what the last `bloodsearch optimize` of the study asked for.
+    The budget is what the last `bloodsearch optimize` of the study asked for, also while this runs.
 
     Example: bloodsearch worker bloodmnist --storage postgresql+psycopg://me@host/db
     """
@@ -52,9 +52,12 @@ def worker(
         raise UsageError(
             f"the study {found.study_name!r} has no budget yet; run `bloodsearch optimize --trials N`"
         )
-    output.message(f"{len(slots)} workers join {found.study_name} until it has {budget} trials")
-    Supervisor(Leases(opened, found), slots, budget, data_root=data_root).run()
-    output.message(f"{found.study_name} has its {budget} trials")
+    n = len(slots)
+    output.message(
+        f"{n} worker{'s' * (n > 1)} join{'s' * (n == 1)} {found.study_name} until it has {budget} trials"
+    )
+    Supervisor(Leases(opened, found), slots, data_root=data_root).run()
+    output.message(f"{found.study_name} has its {found.user_attrs['n_trials']} trials")
 
 
 def stop(
@@ -68,7 +71,10 @@ def stop(
 
     opened, found = find_study(study, storage, name)
     n_asked = Leases(opened, found).request_drain()
-    output.line(f"asked {n_asked} workers of {found.study_name} to stop; they do within seconds")
+    output.line(
+        f"asked {n_asked} worker{'s' * (n_asked != 1)} of {found.study_name} to stop, "
+        "and all that are starting; they do within seconds"
+    )
 
 
 def worker_process(
@@ -76,8 +82,8 @@ def worker_process(
     device: Annotated[str, typer.Option()],
     slot: Annotated[str, typer.Option()],
     threads: Annotated[int, typer.Option(min=1)],
-    trials: Annotated[int, typer.Option(min=1)],
     storage: Annotated[str, typer.Option(envvar="BLOODSEARCH_STORAGE", show_envvar=False)],
+    trials: Annotated[int | None, typer.Option(min=1)] = None,
     data_root: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
     """One worker; started by the supervisor, which holds the other end of its standard input."""

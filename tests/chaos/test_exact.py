@@ -5,12 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
-from tests_support import FINGERPRINT, claims, finished_configurations, supervisor, tiny_study
+from tests_support import (
+    FINGERPRINT,
+    assert_exact,
+    claims,
+    finished_configurations,
+    supervisor,
+    tiny,
+    tiny_study,
+)
 
 from search.errors import Interrupted
 from search.leases import Leases
@@ -18,25 +27,35 @@ from search.storage import Storage, open_storage
 from search.study import create_or_resume
 
 
-@pytest.fixture
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "claims.log"
-    monkeypatch.setenv("SIM_LOG", str(path))
-    return path
-
-
-def test_n_asked_n_finished_none_twice(storage: Storage, log: Path) -> None:
-    study = create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
-    assert supervisor(storage, study, 20, 4).run()
+@pytest.mark.parametrize("n_workers", [1, 4, 8])
+def test_n_asked_n_finished_none_twice(storage: Storage, log: Path, n_workers: int) -> None:
+    study = tiny(storage)
+    assert supervisor(storage, study, 20, n_workers).run()
     assert Counter(claims(log)) == Counter(range(20))
     configurations = finished_configurations(study)
     assert len(configurations) == len(set(configurations)) == 20
-    assert Leases(storage, study).workers() == []
+    assert_exact(Leases(storage, study), 20)
 
     assert supervisor(storage, study, 20, 2).run()  # the same command again adds none
     assert len(claims(log)) == 20
     assert supervisor(storage, study, 23, 2).run()  # a larger N adds the difference
     assert Counter(claims(log)) == Counter(range(23))
+
+
+def test_worker_that_joined_follows_a_larger_budget(
+    storage: Storage, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`bloodsearch optimize` with a larger N comes while `bloodsearch worker` is at work."""
+    study = tiny(storage)
+    study.set_user_attr("n_trials", 3)
+
+    def ask_for_more() -> None:
+        if len(claims(log)) == 3:
+            study.set_user_attr("n_trials", 7)
+
+    monkeypatch.setenv("SIM_EPOCH_S", "0.5")
+    assert supervisor(storage, study, None, 2, on_tick=ask_for_more).run()
+    assert_exact(Leases(storage, study), 7)
 
 
 def test_queued_grid_is_run_once_each(storage: Storage, log: Path) -> None:
@@ -56,7 +75,7 @@ def test_queued_grid_is_run_once_each(storage: Storage, log: Path) -> None:
 def test_two_commands_on_one_study_share_the_budget(
     storage: Storage, storage_url: str, log: Path
 ) -> None:
-    study = create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
+    study = tiny(storage)
     script = (
         "import sys; from tests_support import *; from search.storage import open_storage;"
         "from search.study import load; s = open_storage(sys.argv[1], create=False);"
@@ -95,7 +114,7 @@ def test_stop_drains_all_workers_and_nothing_stays_running(
 ) -> None:
     monkeypatch.setenv("SIM_EPOCH_S", "30")
     monkeypatch.setattr("search.workers.TICK_S", 0.05)
-    study = create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
+    study = tiny(storage)
     leases = Leases(storage, study)
 
     def stop_when_both_work() -> None:
@@ -108,3 +127,28 @@ def test_stop_drains_all_workers_and_nothing_stays_running(
     assert counts[TrialState.RUNNING] == 0
     assert counts[TrialState.WAITING] == 2
     assert leases.workers() == []
+
+
+def test_stop_reaches_workers_that_are_only_starting(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, log: Path
+) -> None:
+    """They are not registered yet, and would go on for hours."""
+    monkeypatch.setenv("SIM_START_S", "60")
+    study = tiny(storage)
+    leases = Leases(storage, study)
+    asked: list[int] = []
+
+    def stop() -> None:
+        if not asked:
+            asked.append(leases.request_drain())
+
+    began = time.monotonic()
+    with pytest.raises(Interrupted, match="bloodsearch stop"):
+        supervisor(storage, study, 5, 2, on_tick=stop).run()
+    assert asked == [0]
+    assert time.monotonic() - began < 20
+    assert sum(leases.counts().values()) == 0
+    # who comes afterwards works
+    monkeypatch.delenv("SIM_START_S")
+    assert supervisor(storage, study, 2, 2).run()
+    assert_exact(leases, 2)

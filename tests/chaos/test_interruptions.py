@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import optuna
 import psutil
 import pytest
 from optuna.trial import TrialState
+from tests_support import fill_disk, url_of
 
 from search.replay import replay_trial
 from search.storage import open_storage
@@ -44,14 +46,20 @@ cnn_dropout = 0.2
 """
 
 
-def start(folder: Path, storage: str, n_trials: int, workers: int = 1) -> subprocess.Popen[bytes]:
+def start(
+    folder: Path,
+    storage: str,
+    n_trials: int,
+    workers: int = 1,
+    checkpoints: Path | None = None,
+) -> subprocess.Popen[bytes]:
     (folder / "chaos.toml").write_text(STUDY)
     command = [sys.executable, "-P", "-m", "search", "optimize", "chaos.toml"]
     command += ["--trials", str(n_trials), "--workers", str(workers), "--dataset", "synthetic"]
     env = {
         **os.environ,
         "BLOODSEARCH_STORAGE": storage,
-        "BLOODSEARCH_CHECKPOINTS": str(folder / "checkpoints"),
+        "BLOODSEARCH_CHECKPOINTS": str(checkpoints or folder / "checkpoints"),
     }
     with (folder / "output.log").open("ab") as output:
         return subprocess.Popen(
@@ -155,7 +163,9 @@ def test_signal_drains_within_seconds_and_the_command_goes_on(
     process = start(tmp_path, sqlite_url, 1)
     wait_for(lambda: in_training(study))
     process.send_signal(number)
-    assert process.wait(10) == 130
+    began = time.monotonic()
+    assert process.wait(30) == 130
+    assert time.monotonic() - began < 7  # 5 s, and a machine that is busy with other tests
     (trial,) = study()
     assert trial.state is TrialState.WAITING
     assert 2 <= len(trial.intermediate_values) < 6
@@ -192,3 +202,39 @@ def test_everything_killed_at_once(tmp_path: Path, sqlite_url: str, sqlite_study
     assert start(tmp_path, storage_url, 3, workers=2).wait(120) == 0
     assert [t.state for t in study()] == [TrialState.COMPLETE] * 3
     assert len({repr(t.params) for t in study()}) == 3
+
+
+def test_full_disk_costs_the_checkpoint_not_the_trial(
+    tmp_path: Path, sqlite_url: str, sqlite_study: Any, small_disk: Path
+) -> None:
+    fill_disk(small_disk / "filler")
+    assert start(tmp_path, sqlite_url, 1, checkpoints=small_disk).wait(120) == 0
+    (trial,) = sqlite_study()
+    assert trial.state is TrialState.COMPLETE
+    assert_same_curve(sqlite_url, 0)
+    said = (tmp_path / "output.log").read_text()
+    assert said.count("no checkpoint for trial 0") == 5  # none is due after the last epoch
+    assert "No space left" in said
+    assert [path.name for path in small_disk.rglob("*") if path.is_file()] == ["filler"]
+
+
+def test_ctrl_c_during_an_outage_is_an_interruption(own_server, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Exit 130, not 4: the person at the terminal ended it. The trial goes on when both are back."""
+    url = url_of(own_server)
+    opened = trials_of(url)
+    study = next(opened)
+    process = start(tmp_path, url, 1)
+    wait_for(lambda: in_training(study))
+    own_server.stop()
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    said = (tmp_path / "output.log").read_text()
+    assert "Traceback" not in said
+    assert "interrupted" in said
+    own_server.start()
+    assert start(tmp_path, url, 1).wait(120) == 0
+    assert [t.state for t in study()] == [TrialState.COMPLETE]
+    assert_same_curve(url, 0)
+    with contextlib.suppress(StopIteration):
+        next(opened)

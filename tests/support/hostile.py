@@ -166,6 +166,9 @@ OPTIONS = [
     Case("per device many", f"optimize {_MAKE} --workers-per-device 99999999999", 2, ("512",)),
     Case("no such device", f"optimize {_MAKE} --devices tpu", 2, ("--devices tpu", "cuda:N")),
     Case("no such GPU", f"optimize {_MAKE} --devices cuda:99", 2, ("cuda:99", "this machine has")),
+    Case(
+        "no Apple GPU", f"optimize {_MAKE} --devices mps", 2, ("mps", "this machine has no Apple")
+    ),
     Case("no device", ["optimize", "--trials", "1", "--devices", ""], 2, ("--devices", "auto")),
     Case("trials negative", "optimize --trials -1", 2, ("--trials", "1")),
     Case("trials no number", "optimize --trials many", 2, ("--trials", "integer")),
