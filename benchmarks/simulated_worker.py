@@ -60,8 +60,9 @@ class SleepingTrainer:
         if os.environ.get("SIM_BUG") in (str(trial.number), "all"):
             told = f"ValueError: a bug with {os.environ['BLOODSEARCH_STORAGE']} in hand"
             return Outcome(TrialState.FAIL, None, {"stop_reason": told, "traceback": told})
-        reported = set(trial.storage.get_trial(trial._trial_id).intermediate_values)
-        params = trial.user_attrs.get("point") or hooks.suggest(
+        stored = hooks.persist(lambda: trial.storage.get_trial(trial._trial_id))
+        reported = set(stored.intermediate_values)
+        params = stored.user_attrs.get("point") or hooks.suggest(
             trial, self.study_file, lambda params: True
         )
         # crc32, not hash(): a string's hash differs from process to process

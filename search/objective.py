@@ -129,7 +129,7 @@ class _Run:
         self.seed = trial_seed(study_info, trial)
         self.precision = choose_precision(data.device)
         # a resumed trial has some reports
-        stored = trial.storage.get_trial(trial._trial_id)
+        stored = hooks.persist(lambda: trial.storage.get_trial(trial._trial_id))
         self.reported = dict(stored.intermediate_values)
         self.has_family = "family" in stored.user_attrs
         self.checkpoint_path = checkpoint_path(checkpoints, study_info.name, trial.number)
@@ -217,16 +217,12 @@ class _Run:
 
     def _judge(self, epoch: int) -> None:
         values = {e: value for e, value in self.reported.items() if e <= epoch}
-        reasons: list[str | None] = []
-
-        def ask() -> None:
-            study, family = self.trial.study, self.config.family
-            reasons.append(self.pruner.reason_for(study, family, values))
-
-        self.hooks.persist(ask)
-        if reasons[-1] is not None and not self.audited:
-            raise _Pruned(reasons[-1])
-        self.audit = self.audit or reasons[-1]
+        reason = self.hooks.persist(
+            lambda: self.pruner.reason_for(self.trial.study, self.config.family, values)
+        )
+        if reason is not None and not self.audited:
+            raise _Pruned(reason)
+        self.audit = self.audit or reason
 
     def _report_worst(self) -> None:
         """Rank a trial that could not be trained last: the sampler then keeps away from it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import optuna
 from optuna.trial import TrialState
@@ -13,6 +13,8 @@ from optuna.trial import TrialState
 from search.pruning import FamilyPruner
 from search.space import Params
 from studies import StudyFile
+
+T = TypeVar("T")
 
 
 class LostLease(Exception):
@@ -30,6 +32,12 @@ class Outcome:
     """A file that nobody needs once this outcome is stored; until then the trial may need it."""
 
 
+class Persist(Protocol):
+    """Calls something that is safe to repeat, and gives back what it gave."""
+
+    def __call__(self, operation: Callable[[], T], /) -> T: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Hooks:
     """What a worker gives to the training of one trial."""
@@ -40,8 +48,8 @@ class Hooks:
     """Samples and stores all parameters of the trial; draws again while the last argument refuses."""
     report: Callable[[int, float], None]
     """Stores an epoch's value; raises LostLease when the trial is another worker's now."""
-    persist: Callable[[Callable[[], None]], None]
-    """Runs a write to the storage, waiting for a storage that went away."""
+    persist: Persist
+    """Reads from or writes to the storage, waiting for a storage that went away."""
     warn: Callable[[str], None]
 
 

@@ -20,7 +20,7 @@ import psutil
 from optuna.trial import TrialState
 
 from search import env
-from search.ask import suggest_at_once
+from search.ask import Accept, suggest_at_once
 from search.beat import Beat
 from search.checkpoints import checkpoint_folder, forget
 from search.drain import Drain
@@ -31,9 +31,11 @@ from search.outage import is_outage, reason_of, retry_outage
 from search.outcome import Hooks, LostLease, Trainer
 from search.peers import TablePeers
 from search.redaction import RedactingFilter, redact
+from search.space import Params
 from search.storage import Storage, open_storage, parse_url
 from search.study import StudyInfo, info, load, make_pruner, trial_sampler
 from search.training.endings import Drained
+from studies import StudyFile
 
 MAX_FAILURES_IN_A_ROW = 3
 MAX_OUTAGES_IN_A_ROW = 5
@@ -183,26 +185,30 @@ class _Worker:
 
     def _run(self, claim: Claim) -> None:
         trial_id, number = claim
-        self.study.sampler = trial_sampler(self.info.study_file, number)
-        trial = optuna.Trial(self.study, trial_id)
 
         def report(epoch: int, value: float) -> None:
             if not self._persist(lambda: self.leases.report(self.me, trial_id, epoch, value)):
                 raise LostLease
 
-        def redraw(draw: int) -> optuna.Trial:
+        def view(draw: int) -> optuna.Trial:
             self.study.sampler = trial_sampler(self.info.study_file, number, draw)
             return optuna.Trial(self.study, trial_id)
 
+        def suggest(trial: optuna.Trial, file: StudyFile, accept: Accept) -> Params:
+            # a fresh view each time: an attempt that an outage ended has left its draws in the old one
+            engine = self.storage.engine
+            return self._persist(
+                lambda: suggest_at_once(engine, view(0), file, redraw=view, accept=accept)
+            )
+
         hooks = Hooks(
             should_stop=lambda: self.drain() or self.beat.lost.is_set(),
-            suggest=lambda trial, file, accept: suggest_at_once(
-                self.storage.engine, trial, file, redraw=redraw, accept=accept
-            ),
+            suggest=suggest,
             report=report,
             persist=self._persist,
             warn=_log.warning,
         )
+        trial = self._persist(lambda: view(0))
         try:
             outcome = self.trainer(trial, self.pruner, checkpoint_folder(self.storage), hooks)
         except (Drained, LostLease):

@@ -15,7 +15,7 @@ import typer
 
 from search.cli import commands
 from search.cli.output import message
-from search.errors import BloodsearchError, Interrupted, UsageError
+from search.errors import BloodsearchError, UsageError
 from studies import StudyFileError
 
 app = commands.build_app()
@@ -52,8 +52,6 @@ def _sigterm_interrupts() -> Iterator[None]:
 
 
 def _exit_code(error: Exception) -> int:
-    if isinstance(error, typer.Abort):
-        return Interrupted.exit_code
     if isinstance(error, StudyFileError):
         return UsageError.exit_code
     if isinstance(error, BloodsearchError | typer.TyperException):
@@ -67,7 +65,7 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, BloodsearchError | StudyFileError):
         return str(error)
     if isinstance(error, typer.Abort):
-        return "interrupted"
+        return "aborted"
     if _is_database_error(error):
         cause = error.__cause__ if type(error).__name__ == "StorageInternalError" else None
         return (

@@ -165,7 +165,7 @@ def test_signal_drains_within_seconds_and_the_command_goes_on(
     process.send_signal(number)
     began = time.monotonic()
     assert process.wait(30) == 130
-    assert time.monotonic() - began < 7  # 5 s, and a machine that is busy with other tests
+    assert time.monotonic() - began < 10  # 5 s, and a machine that is busy with other work
     (trial,) = study()
     assert trial.state is TrialState.WAITING
     assert 2 <= len(trial.intermediate_values) < 6
