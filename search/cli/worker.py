@@ -44,6 +44,7 @@ def worker(
     from search.study import info
     from search.workers import Supervisor
 
+    plan_slots(devices, workers, workers_per_device, threads=1)  # a wrong device is told first
     opened, found = find_study(study, storage, name)
     threads = info(found).study_file.training.threads
     slots = plan_slots(devices, workers, workers_per_device, threads=threads)

@@ -16,7 +16,7 @@ from tests_support import FINGERPRINT, tiny_study
 
 from models import build_model
 from search import objective
-from search.checkpoints import checkpoint_path
+from search.checkpoints import checkpoint_path, forget
 from search.errors import DataError
 from search.evaluation import final, ledger
 from search.objective import run_trial
@@ -82,9 +82,12 @@ class Trials:
             warn=self.warnings.append,
         )
         pruner = make_pruner(self.info.study_file)
-        return run_trial(
+        outcome = run_trial(
             trial, self.info, self.data, checkpoints=self.folder, pruner=pruner, hooks=hooks
         )
+        assert outcome.checkpoint == self.path(trial)
+        forget(outcome.checkpoint)  # as a worker does once the outcome is stored
+        return outcome
 
     def drained(self, point: dict[str, Any]) -> optuna.Trial:
         """A trial with one epoch done and a checkpoint."""
@@ -236,7 +239,7 @@ def test_a_loss_that_is_no_number_prunes_the_trial(
             next(model.parameters()).fill_(float("nan"))
         return model
 
-    monkeypatch.setattr("search.training.fit.build_model", spoiled)
+    monkeypatch.setattr("search.training.loop.build_model", spoiled)
     trial = trials.new(POINT)
     outcome = trials.run(trial)
     assert outcome.state is TrialState.PRUNED

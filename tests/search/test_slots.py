@@ -80,7 +80,7 @@ def test_what_this_machine_cannot_serve(
 def test_no_apple_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slots, "has_mps", lambda: False)
     with pytest.raises(UsageError, match="no Apple GPU"):
-        plan_slots("mps", "auto", 1)
+        plan_slots("mps", "auto", 1, threads=1)
 
 
 def test_no_gpu_falls_back_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
