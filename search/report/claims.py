@@ -70,7 +70,7 @@ def _claims_a(best_sgd: Mapping[str, str]) -> list[Spec]:
     published = {"mlp": 0.845 - 0.72, "cnn": 0.938 - 0.87}
     for family, sgd in best_sgd.items():
         text = f"Adam beats SGD ({family.upper()})"
-        specs.append((text, "5.4", [f"A-{family}"], [sgd], published[family], larger))
+        specs.append((text, "section 5.4", [f"A-{family}"], [sgd], published[family], larger))
     return [
         *specs,
         ("A larger MLP is better ...", "Figure 2", ["A-mlp"], ["A-mlp-64"], None, larger),
@@ -81,7 +81,7 @@ def _claims_a(best_sgd: Mapping[str, str]) -> list[Spec]:
 def _claims_b() -> list[Spec]:
     mlp, cnn = ([f"B-{family}-{i}" for i in range(1, 5)] for family in ("mlp", "cnn"))
     beats = (0.9420 + 0.9504 + 0.9487 + 0.9440 - 0.8856 - 0.8767 - 0.8857 - 0.8838) / 4
-    specs: list[Spec] = [("The CNN beats the MLP", "4.3", cnn, mlp, beats, larger)]
+    specs: list[Spec] = [("The CNN beats the MLP", "section 4.3", cnn, mlp, beats, larger)]
     names = {"mlp": mlp, "cnn": cnn}
     nll = {
         "mlp": (0.8857 + 0.8838 - 0.8856 - 0.8767) / 2,
@@ -93,9 +93,14 @@ def _claims_b() -> list[Spec]:
     }
     for family, (ce_sgd, ce_adam, nll_sgd, nll_adam) in names.items():
         text = f"NLL on log-softmax equals cross-entropy ({family.upper()})"
-        specs.append((text, "4", [nll_sgd, nll_adam], [ce_sgd, ce_adam], nll[family], _same))
-        text = f"Adam beats SGD ({family.upper()})"
-        specs.append((text, "4", [ce_adam, nll_adam], [ce_sgd, nll_sgd], adam[family], larger))
+        specs.append(
+            (text, "section 4", [nll_sgd, nll_adam], [ce_sgd, ce_adam], nll[family], _same)
+        )
+        # report B does not say that Adam is better, but that long trainings end alike
+        text = f"Adam and SGD end up alike ({family.upper()})"
+        specs.append(
+            (text, "section 4", [ce_adam, nll_adam], [ce_sgd, nll_sgd], adam[family], _same)
+        )
     return specs
 
 

@@ -104,7 +104,7 @@ def forest(claims: Sequence[Claim], title: str) -> Figure:
     axes.set_xlim(min(shown) - pad, max(shown) + pad)
     axes.set_yticks(range(len(claims)), [f"{c.text}\n{c.spoken()}" for c in claims], fontsize=9)
     axes.invert_yaxis()
-    axes.set_xlabel("difference (0.01 = one point), 95 % interval over replicates")
+    axes.set_xlabel("difference (0.01 = one point) with 95 % interval")
     handles = [
         *(Line2D([], [], color=colours[v], marker=markers[v], label=v) for v in colours),
         _published("published"),

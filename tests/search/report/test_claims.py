@@ -64,6 +64,11 @@ def test_report_b_nll_is_cross_entropy() -> None:
     found = verdicts("report_b", values)
     assert found["NLL on log-softmax equals cross-entropy (MLP)"] == "does not hold"
     assert found["NLL on log-softmax equals cross-entropy (CNN)"] == same
+    # the optimizers are the same, then two points apart
+    assert found["Adam and SGD end up alike (CNN)"] == same
+    assert found["Adam and SGD end up alike (MLP)"] == same
+    values["B-mlp-2"] = scores(0.84)
+    assert verdicts("report_b", values)["Adam and SGD end up alike (MLP)"] == "does not hold"
     values["B-cnn-3"] = scores(0.901)
     assert verdicts("report_b", values)["NLL on log-softmax equals cross-entropy (CNN)"] == "holds"
 
