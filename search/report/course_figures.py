@@ -41,7 +41,9 @@ def precision(course: Course, title: str) -> Figure:
         }
         _dots(axes, course, key, printed)
         axes.set_xlabel(f"{key.replace('_', ' ').replace('f1', 'F1')} ({course.split})")
-    panels[1].sharex(panels[0])
+    ends = [end for axes in panels for end in axes.get_xlim()]
+    for axes in panels:
+        axes.set_xlim(min(ends), max(ends))
     panels[1].tick_params(labelleft=False)
     figure.legend(handles=_dot_handles(), loc="outside lower right", ncols=4)
     return figure

@@ -74,13 +74,7 @@ def _overview(course: Course) -> Section:
         "All configurations beside the report",
         [
             "The same seeds were used for every configuration. Published figures come from one training "
-            "each, without a spread."
-            + (
-                " Of SGD's learning rates the report prints only the best one's figure: it stands "
-                "beside the one that is best on validation here."
-                if course.report == "report_a"
-                else ""
-            )
+            f"each, without a spread. {course.published['left_open']}"
         ],
         [Picture("beside", title, functools.partial(course_figures.beside_published, course, title))],
         [Table("configurations", f"Ours ({course.split}) beside the published figures",
