@@ -56,7 +56,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def _rounded(cell: str) -> str:
-    return f"{float(cell):.4f}" if "." in cell else cell
+    return f"{float(cell):.4f}" if re.fullmatch(r"-?\d+\.[\de-]+", cell) else cell
 
 
 def _pipes(columns: list[str], rows: list[list[str]]) -> str:

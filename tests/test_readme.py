@@ -86,7 +86,7 @@ def test_a_course_report_in_short(tmp_path: Path) -> None:
     tables.mkdir(parents=True)
     (tables / "configurations.csv").write_text(
         'configuration,n,"test F1, mean",sd,published,difference,"best epoch, mean"\n'
-        "A-mlp,3,0.91239,0.01,0.9,0.01239,4.0\nA-mlp-64,3,0.8,0.01,,,5.0\n"
+        "A-sgd-0.1,3,0.91239,0.01,0.9,1.2e-05,4.0\nA-mlp-64,3,0.8,0.01,,,5.0\n"
     )
     (tables / "claims.csv").write_text(
         "claim,in,compared,estimate,95 % interval,n,published,verdict,replicates to tell\n"
@@ -95,7 +95,7 @@ def test_a_course_report_in_short(tmp_path: Path) -> None:
     assert course("mine", tmp_path / "docs") == (
         "\n| configuration | n | test F1, mean | sd | published | difference |\n"
         "| --- | --- | --- | --- | --- | --- |\n"
-        "| A-mlp | 3 | 0.9124 | 0.0100 | 0.9000 | 0.0124 |\n"
+        "| A-sgd-0.1 | 3 | 0.9124 | 0.0100 | 0.9000 | 0.0000 |\n"
         "\n| claim | estimate | 95 % interval | n | published | verdict |\n"
         "| --- | --- | --- | --- | --- | --- |\n"
         "| up | +0.1 | 0 .. 1 | 3 |  | holds |\n\n"

@@ -111,6 +111,7 @@ def _worth(found: Sequence[Effect]) -> Table:
             float(np.mean(e.values)),
             max(e.values),
             f"{np.mean(e.differences):+.4f}" if e.differences else "",
+            f"{np.median(e.differences):+.4f}" if e.differences else "",
             float(np.std(e.differences, ddof=1)) if len(e.differences) > 1 else "",
         ]
         for e in found
@@ -119,10 +120,11 @@ def _worth(found: Sequence[Effect]) -> Table:
     return Table(
         "grid-choices",
         "What each choice was worth on average (validation macro-F1)",
-        [*columns, "difference from the report's", "sd of the pairs"],
+        [*columns, "difference from the report's", "median", "sd of the pairs"],
         rows,
-        "Differences are of pairs of points that differ in this choice alone; their spread is mostly "
-        "that between other settings. No difference: the report's own choice, "
+        "Differences are of pairs of points that differ in this choice alone: their mean, their median "
+        "(which a few trainings that learn nothing do not move) and their spread, mostly that between "
+        "other settings. No difference: the report's own choice, "
         "or its choice is not in the grid.",
     )
 
