@@ -126,11 +126,12 @@ def _ties(study: Gathered) -> Check:
     tied = [t for t in study.complete if (t.value or 0) >= (best.value or 0) - half]
     if len(tied) == 1:
         return Check(name, "good", f"no other trial within {half:.4f} of it")
+    first, second = (f"{study.info.name}:{t.number}" for t in tied[:2])
     return Check(
         name, "look",
         f"{len(tied)} trials lie within {half:.4f} of the best, which is the 95 % noise of "
         f"{N_IMAGES['val']:,} validation images: {', '.join(str(t.number) for t in tied[:12])}",
-        f"compare them with seeds of their own, e.g. `bloodsearch compare {tied[0].number} {tied[1].number}`",
+        f"compare them with seeds of their own, e.g. `bloodsearch compare {first} {second} --replicates 3`",
     )  # fmt: skip
 
 

@@ -47,6 +47,7 @@ def test_ties_and_families(storage: Storage, make_study: MakeStudy) -> None:
     seen = gather(storage, make_study([0.60, 0.900, 0.61, 0.899, 0.62, 0.70]), None)
     checks = found(seen)
     assert "2 trials lie within" in checks["ties"].found
+    assert "`bloodsearch compare tiny:1 tiny:3 --replicates 3`" in checks["ties"].advice
     assert "50% of the trials went to mlp" in checks["families"].advice
 
 
