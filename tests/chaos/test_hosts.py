@@ -116,6 +116,8 @@ def test_slow_machine_keeps_its_trials(
     assert process is not None
     process.terminate()
     process.wait()
+    assert process.stdin is not None
+    process.stdin.close()  # nobody else does: this worker's supervisor never ran
     by_pid = Counter(line.split()[1] for line in log.read_text().splitlines())
     assert by_pid[str(process.pid)] >= 1
     assert set(Counter(claims(log)).values()) == {1}  # nobody was robbed
