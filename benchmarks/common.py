@@ -8,6 +8,8 @@ import os
 import platform
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -20,6 +22,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from search.slots import Slot
 from search.study import versions
 
 RESULTS = Path(__file__).parent / "results"
@@ -68,6 +71,14 @@ def postgres_urls() -> Iterator[Any]:
 
 
 BACKENDS = {"sqlite": sqlite_urls, "postgres": postgres_urls}
+
+
+def in_own_process(module: str, *arguments: str, threads: int = 1) -> Any:
+    """What `python -m benchmarks.MODULE ARGUMENTS` prints as JSON, with the variables a worker gets."""
+    environment = {**os.environ, **Slot("cpu", "cpu", threads).environment()}
+    command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=True)
+    return json.loads(done.stdout)
 
 
 def machine() -> dict[str, Any]:

@@ -10,14 +10,11 @@ is that of the fastest matrix product of the run.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import time
 from typing import Any
 
-from benchmarks.common import save, shown, spread, table
-from search.slots import Slot
+from benchmarks.common import in_own_process, save, shown, spread, table
 
 N_EPOCHS = 3
 THREADS = (1, 2)
@@ -99,10 +96,7 @@ def child(threads: int) -> None:
 def run() -> None:
     found = []
     for threads in THREADS:
-        environment = {**os.environ, **Slot("cpu", "cpu", threads).environment()}
-        command = [sys.executable, "-m", "benchmarks.epochs", str(threads)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=True)
-        found.append(json.loads(done.stdout))
+        found.append(in_own_process("epochs", str(threads), threads=threads))
     rows = [
         [
             part["threads"],

@@ -8,14 +8,10 @@ One thread, one process, an epoch of each in turn; the goal is 3 %.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from typing import Any
 
-from benchmarks.common import save, shown, spread, table
-from search.slots import Slot
+from benchmarks.common import in_own_process, save, shown, spread, table
 
 N_EPOCHS = 9
 MODELS = ("A CNN", "A MLP")
@@ -105,10 +101,7 @@ def child() -> None:
 
 
 def run() -> None:
-    environment = {**os.environ, **Slot("cpu", "cpu", 1).environment()}
-    command = [sys.executable, "-m", "benchmarks.harness"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=True)
-    found = json.loads(done.stdout)
+    found = in_own_process("harness")
     rows = [
         [
             row["model"],

@@ -10,14 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from statistics import median
 
-from benchmarks.common import save, table
-from search.slots import Slot
+from benchmarks.common import in_own_process, save, table
 
 N_TRIALS = 200
 N_IMAGES = 1024
@@ -56,10 +52,7 @@ def child() -> None:
 
 
 def run() -> None:
-    environment = {**os.environ, **Slot("cpu", "cpu", 1).environment()}
-    command = [sys.executable, "-m", "benchmarks.memory"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=True)
-    found = json.loads(done.stdout)
+    found = in_own_process("memory")
     early, late = found[WINDOW : 2 * WINDOW], found[-WINDOW:]
     result = {
         "mb_after_20_trials": found[19],

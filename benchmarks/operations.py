@@ -9,15 +9,11 @@ is timed as a whole beside their sum: what is left is what lies between them.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.common import save, table
-from search.slots import Slot
+from benchmarks.common import in_own_process, save, table
 
 BATCH, N_RUNS = 128, 15
 CONVOLUTIONS = ((3, 32, 28), (32, 64, 14), (64, 128, 7))
@@ -148,10 +144,7 @@ def child() -> None:
 
 
 def run() -> None:
-    environment = {**os.environ, **Slot("cpu", "cpu", 1).environment()}
-    command = [sys.executable, "-m", "benchmarks.operations"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=True)
-    found = json.loads(done.stdout)
+    found = in_own_process("operations")
     rows = [
         [row["what"], f"{row['ms']:.2f}", _rate(row), _share(row, found["peak"])]
         for row in found["operations"]

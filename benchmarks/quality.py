@@ -13,15 +13,11 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
-import subprocess
-import sys
 import time
 from typing import Any
 
-from benchmarks.common import RESULTS, save, shown, spread, table
+from benchmarks.common import RESULTS, in_own_process, save, shown, spread, table
 from benchmarks.recipe import REFERENCE
-from search.slots import Slot
 from studies import Value
 
 STANDARD_EPOCHS, STANDARD_PATIENCE = 40, 5
@@ -112,14 +108,11 @@ def compare(row: dict[str, Any]) -> dict[str, Any]:
 def run(n_seeds: int = 5) -> None:
     path = RESULTS / "quality.json"
     known = json.loads(path.read_text())["result"]["curves"] if path.exists() else {}
-    environment = {**os.environ, **Slot("cpu", "cpu", 1).environment()}
     for seed, name in itertools.product(range(FIRST_SEED, FIRST_SEED + n_seeds), RECIPES):
         mine = known.setdefault(name, {})
         if str(seed) in mine:
             continue
-        command = [sys.executable, "-m", "benchmarks.quality", "--child", name, str(seed)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=True)
-        mine[str(seed)] = json.loads(done.stdout)
+        mine[str(seed)] = in_own_process("quality", "--child", name, str(seed))
         save("quality", {"recipes": RECIPES, "curves": known})
         print(f"seed {seed}, {name}: {compare(mine[str(seed)])}", flush=True)
     rows = []

@@ -11,15 +11,11 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import statistics
-import subprocess
-import sys
 import time
 from typing import Any
 
-from benchmarks.common import RESULTS, save, shown, spread, table
-from search.slots import Slot
+from benchmarks.common import RESULTS, in_own_process, save, shown, spread, table
 from studies import Value
 
 EPOCHS = 4
@@ -97,14 +93,11 @@ def run(n_seeds: int = 5) -> None:
     known: dict[str, dict[str, Any]] = {}
     if path.exists():
         known = json.loads(path.read_text())["result"]["trainings"]
-    environment = {**os.environ, **Slot("cpu", "cpu", 1).environment()}
     # seed by seed, so that a table of few seeds is complete early
     for seed, name in itertools.product(range(n_seeds), VARIANTS):
         if str(seed) in known.setdefault(name, {}):
             continue
-        command = [sys.executable, "-m", "benchmarks.recipe", "--child", name, str(seed)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=True)
-        known[name][str(seed)] = json.loads(done.stdout)
+        known[name][str(seed)] = in_own_process("recipe", "--child", name, str(seed))
         save("recipe", {"reference": REFERENCE, "epochs": EPOCHS, "trainings": known})
         print(seed, name, f"{known[name][str(seed)]['values'][-1]:.4f}", flush=True)
     known = {name: known[name] for name in VARIANTS}

@@ -23,7 +23,7 @@ from search.cli.options import (
     find_part,
     find_study,
 )
-from search.cli.results import show_race, show_result
+from search.cli.results import show_baselines, show_race, show_result
 from studies import DEFAULT_STUDY
 
 if TYPE_CHECKING:
@@ -175,20 +175,7 @@ def _baselines(
     if json:
         output.as_json(result)
         return
-    columns = ["configuration", "n#", "test macro-F1#", "sd#", "published#"]
-    rows = [
-        (
-            c["name"], len(c["seeds"]), c["test_macro_f1"]["mean"], c["test_macro_f1"]["std"],
-            c["published"].get("macro_f1"), c["test_weighted_f1"]["mean"],
-            c["test_weighted_f1"]["std"], c["published"].get("weighted_f1"),
-        )
-        for c in result["configurations"]
-    ]  # fmt: skip
-    output.table([*columns, "test weighted F1#", "sd#", "published#"], rows)
-    output.line(
-        f"openings of the test split for {result['study']}: {result['test_openings']}; "
-        f"all of it is in {result['out']}"
-    )
+    show_baselines(result)
 
 
 def evaluate_winner(
@@ -228,8 +215,8 @@ def evaluate_winner(
             f"with {n_replicates} seeds as study {prepared.study.study_name}"
         )
     train_replicates(storage, prepared.study, data_root=data_root, slots=slots, quiet=quiet)
-    refits, plain = None, replicates(prepared.study, prepared.seeds)
-    if train_val and plain:
+    refits = None
+    if train_val and (plain := replicates(prepared.study, prepared.seeds)):
         refits = refit_study(storage, info(study), prepared.winner, plain, prepared.seeds)
         if not quiet:
             output.message(

@@ -1,4 +1,4 @@
-"""The second stage and the final evaluation as tables."""
+"""The second stage, the final evaluation and that of all baselines as tables."""
 
 from __future__ import annotations
 
@@ -68,6 +68,24 @@ def show_result(result: dict[str, Any]) -> None:
     times = "once" if result["test_openings"] == 1 else f"{result['test_openings']} times"
     output.line(
         f"the test split was opened {times} for this study; all of it is in {result['out']}"
+    )
+
+
+def show_baselines(result: dict[str, Any]) -> None:
+    """The evaluation of all named configurations as one table."""
+    columns = ["configuration", "n#", "test macro-F1#", "sd#", "published#"]
+    rows = [
+        (
+            c["name"], len(c["seeds"]), c["test_macro_f1"]["mean"], c["test_macro_f1"]["std"],
+            c["published"].get("macro_f1"), c["test_weighted_f1"]["mean"],
+            c["test_weighted_f1"]["std"], c["published"].get("weighted_f1"),
+        )
+        for c in result["configurations"]
+    ]  # fmt: skip
+    output.table([*columns, "test weighted F1#", "sd#", "published#"], rows)
+    output.line(
+        f"openings of the test split for {result['study']}: {result['test_openings']}; "
+        f"all of it is in {result['out']}"
     )
 
 
