@@ -143,10 +143,8 @@ class _Worker:
 
     def _step(self) -> Verdict | None:
         """Claim and run one trial; Verdict when there was none."""
-        if self.beat.lost.is_set():
-            self._persist(lambda: self.leases.register(self.me))
-            self.beat.lost.clear()
         claimed = retry_outage(self._claim, give_up=self.drain)
+        self.beat.signed_in()  # as every claim does
         if isinstance(claimed, Verdict):
             if claimed is Verdict.WAIT:
                 self.drain.wait(POLL_S)
