@@ -69,4 +69,6 @@ def _mosaic(rows: Sequence[tuple[str, Images]], title: str, n: int) -> Figure:
     middles = [r * (side + gap) + side / 2 for r in range(len(rows))]
     axes.set_yticks(middles, [label for label, _ in rows])
     axes.tick_params(length=0)
+    # made for images, whose shape is fixed: the usual layout cut the longest label
+    figure.set_layout_engine("compressed")
     return figure
