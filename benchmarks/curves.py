@@ -1,39 +1,41 @@
 """Full learning curves of random configurations of the default space, recorded once on the real data.
 
-    bloodsearch optimize --name curves --trials 240 --set search.sampler=random \\
-        --set pruner.name=none --set "baselines=[]" --storage sqlite:///curves.db
-    python -m benchmarks curves                   # sqlite:///curves.db -> benchmarks/curves.csv
+    python -m benchmarks.curves --trials 240             # -> benchmarks/curves.csv
+    python -m benchmarks.curves --trials 240 --part 1/2  # a share of them, beside another process
 
-The search may be interrupted and goes on with the same command. One row a trial; a curve is shorter where
-the training diverged.
+Configurations are drawn and trained as the search does it, each on one thread; configuration i is the same
+whoever trains it. Those in the file are not trained again. Seconds are of the processor, so that a busy
+machine does not count. A curve is shorter where the training diverged. The test split is not opened.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
+import io
 import json
-import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
-
-from optuna.trial import FrozenTrial, TrialState
-
-from search.storage import open_storage
-from search.study import load
+from typing import Any
 
 FILE = Path(__file__).with_name("curves.csv")
-STORAGE = "sqlite:///curves.db"
+COLUMNS = ["trial", "family", "n_parameters", "epoch_s", "values", "val_losses", "train_losses"]
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A configuration's validation macro-F1 by epoch, and the seconds of an epoch."""
+    """A configuration's training: its validation macro-F1 by epoch and what else was seen."""
 
     number: int
     family: str
+    n_parameters: int
     epoch_s: float
+    """Processor seconds of an epoch, validation included."""
     values: tuple[float, ...]
-    params: dict[str, object]
+    val_losses: tuple[float, ...]
+    train_losses: tuple[float, ...]
+    params: dict[str, Any]
 
     @property
     def best(self) -> float:
@@ -41,45 +43,100 @@ class Curve:
 
 
 def read(path: Path = FILE) -> list[Curve]:
+    """All recorded curves, in the order of their numbers."""
     with path.open(newline="") as file:
-        return [
+        found = [
             Curve(
                 int(row["trial"]),
                 row["family"],
+                int(row["n_parameters"]),
                 float(row["epoch_s"]),
-                tuple(map(float, row["values"].split())),
+                _floats(row["values"]),
+                _floats(row["val_losses"]),
+                _floats(row["train_losses"]),
                 json.loads(row["params"]),
             )
             for row in csv.DictReader(file)
         ]
+    return sorted(found, key=lambda curve: curve.number)
 
 
-def write(curves: list[Curve], path: Path = FILE) -> None:
-    with path.open("w", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["trial", "family", "epoch_s", "values", "params"])
-        for curve in curves:
-            values = " ".join(f"{value:.6f}" for value in curve.values)
-            params = json.dumps(curve.params, sort_keys=True)
-            table.writerow([curve.number, curve.family, f"{curve.epoch_s:.3f}", values, params])
+def _floats(text: str) -> tuple[float, ...]:
+    return tuple(map(float, text.split()))
 
 
-def curve_of(trial: FrozenTrial) -> Curve:
-    steps = sorted(trial.intermediate_values)
-    seconds = trial.duration.total_seconds() if trial.duration else 0.0
+def append(curve: Curve, path: Path = FILE) -> None:
+    """Add a row, in one write: two processes may record at once."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    if not path.exists():
+        table.writerow([*COLUMNS, "params"])
+    numbers = [
+        " ".join(f"{value:.5f}" for value in series)
+        for series in (curve.values, curve.val_losses, curve.train_losses)
+    ]
+    params = json.dumps(curve.params, sort_keys=True)
+    seconds = f"{curve.epoch_s:.3f}"
+    table.writerow([curve.number, curve.family, curve.n_parameters, seconds, *numbers, params])
+    with path.open("a", newline="") as file:
+        file.write(text.getvalue())
+
+
+def record(number: int, data: Any) -> Curve:
+    """Draw and train configuration `number` of the default space."""
+    import optuna
+
+    from search.space import suggest, to_config
+    from search.training.cost import n_parameters
+    from search.training.endings import Diverged
+    from search.training.fit import EpochResult, fit
+    from studies import load_study_file
+
+    file = load_study_file("bloodmnist")
+    sampler = optuna.samplers.RandomSampler(seed=number)
+    params = suggest(optuna.create_study(sampler=sampler).ask(), file)
+    config = to_config(params, epochs=file.training.epochs_of(params["arch"]), patience=0)
+    history: list[EpochResult] = []
+    started = time.process_time()
+    try:
+        fit(config, data, seed=number, on_epoch=history.append)
+    except Diverged as ending:
+        print(f"{number}: {ending}", flush=True)
     return Curve(
-        trial.number,
-        str(trial.user_attrs["family"]),
-        seconds / max(1, len(steps)),
-        tuple(trial.intermediate_values[step] for step in steps),
-        trial.user_attrs["params"],
+        number,
+        config.family,
+        n_parameters(config.model),
+        (time.process_time() - started) / max(1, len(history)),
+        tuple(result.val_macro_f1 for result in history),
+        tuple(result.val_loss for result in history),
+        tuple(result.train_loss for result in history),
+        params,
     )
 
 
-def run() -> None:
-    storage = open_storage(os.environ.get("BLOODSEARCH_STORAGE") or STORAGE, create=False)
-    states = (TrialState.COMPLETE, TrialState.PRUNED)
-    trials = load(storage, "curves").get_trials(deepcopy=False, states=states)
-    storage.close()
-    write([curve_of(trial) for trial in trials])
-    print(f"{len(trials)} curves in {FILE}")
+def run(n_trials: int, part: int, parts: int) -> None:
+    import optuna
+    import torch
+
+    from search.training.data import load_dataset
+    from search.training.device import to_device
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    torch.set_num_threads(1)
+    data = to_device(load_dataset("bloodmnist"), torch.device("cpu"))
+    known = {curve.number for curve in read()} if FILE.exists() else set()
+    for number in range(part, n_trials, parts):
+        if number in known:
+            continue
+        curve = record(number, data)
+        append(curve)
+        seconds = curve.epoch_s * len(curve.values)
+        print(f"{number} {curve.family} {curve.best:.4f} {seconds:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=240)
+    parser.add_argument("--part", default="0/1", help="i/n: every n-th configuration from the i-th")
+    given = parser.parse_args()
+    run(given.trials, *map(int, given.part.split("/")))

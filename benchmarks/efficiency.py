@@ -2,13 +2,19 @@
 
     python -m benchmarks efficiency
 
-Report A's MLP and CNN on two workers of one thread against one worker of one thread, taken in turn; and
-64 workers on one PostgreSQL server whose trials sleep, against the time that their trials alone take.
+Report A's MLP and CNN on two workers of one thread against one worker of one thread, taken in turn, and
+beside them the same trainings in bare processes that know of no study: what two of these lose to each other
+is the machine's. And 64 workers on one PostgreSQL server whose trials sleep, against the time that their
+trials alone take.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
+import subprocess
+import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
@@ -27,8 +33,8 @@ from search.training.data import load_dataset
 from search.workers import Supervisor
 from studies import StudyFile, load_study_file, parse_study
 
-ROUNDS, TRIALS_EACH = 3, 2
-EPOCHS = {"A-mlp": 16, "A-cnn": 5}
+ROUNDS, TRIALS_EACH = 5, 2
+EPOCHS = {"A-mlp": 10, "A-cnn": 3}
 N_SLEEPERS, SLEEPS_EACH, SLEEP_EPOCHS, SLEEP_S = 64, 3, 20, 1.0
 
 
@@ -47,7 +53,7 @@ def study_of(baseline: str) -> StudyFile:
 
 
 def trials_an_hour(url: str, baseline: str, n_workers: int) -> float:
-    """From the first trial's start to the last one's end: start-up is left out."""
+    """Workers over a trial's mean time, from one trial's start to the next one's."""
     storage = open_storage(url, create=True)
     fingerprint = load_dataset("bloodmnist").fingerprint
     study = create_or_resume(storage, "efficiency", study_of(baseline), fingerprint)
@@ -55,7 +61,21 @@ def trials_an_hour(url: str, baseline: str, n_workers: int) -> float:
     Supervisor(Leases(storage, study), slots, n_workers * TRIALS_EACH).run()
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     storage.close()
-    return 3600 * len(trials) / span(trials)
+    by_worker = in_sequence(trials)
+    assert len(by_worker) == n_workers
+    return 3600 * sum(len(mine) / span(mine) for mine in by_worker)
+
+
+def in_sequence(trials: list[FrozenTrial]) -> list[list[FrozenTrial]]:
+    """Trials by worker: each goes to the one that has been free for longest."""
+    found: list[list[FrozenTrial]] = []
+    for trial in sorted(trials, key=lambda t: str(t.datetime_start)):
+        free = [mine for mine in found if mine[-1].datetime_complete <= trial.datetime_start]  # type: ignore[operator]
+        if free:
+            min(free, key=lambda mine: str(mine[-1].datetime_complete)).append(trial)
+        else:
+            found.append([trial])
+    return found
 
 
 def span(trials: list[FrozenTrial]) -> float:
@@ -63,22 +83,73 @@ def span(trials: list[FrozenTrial]) -> float:
     return (max(ends) - min(starts)).total_seconds()
 
 
-def trained(baseline: str) -> dict[str, Any]:
+def bare_trials_an_hour(baseline: str, n_processes: int) -> float:
+    """As `trials_an_hour`, without study, storage, leases and supervisor."""
+    command = [sys.executable, "-m", "benchmarks.efficiency", "--child", baseline]
+    environment = {**os.environ, **Slot("cpu", "cpu", 1).environment()}
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, env=environment)
+        for _ in range(n_processes)
+    ]
+    for process in processes:  # all have their data before one begins
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+    seconds = [json.loads(process.communicate()[0]) for process in processes]
+    return 3600 * sum(TRIALS_EACH / each for each in seconds)
+
+
+def child(baseline: str) -> None:
+    """Train when told to, and say how many seconds it took."""
+    import time
+
+    import torch
+
+    from search.space import to_config
+    from search.training.device import to_device
+    from search.training.fit import fit
+
+    torch.set_num_threads(1)
+    data = to_device(load_dataset("bloodmnist"), torch.device("cpu"))
+    params = {**dict(study_of(baseline).space), "lr": 1e-3}
+    config = to_config(params, epochs=EPOCHS[baseline], patience=0)  # type: ignore[arg-type]
+    print("ready", flush=True)
+    sys.stdin.readline()
+    started = time.perf_counter()
+    for seed in range(TRIALS_EACH):
+        fit(config, data, seed=seed, on_epoch=lambda result: None)
+    print(time.perf_counter() - started)
+
+
+def trained(baseline: str) -> list[dict[str, Any]]:
     """Both numbers of workers in each round, in turn; the efficiency is taken within a round."""
-    rates: dict[int, list[float]] = {1: [], 2: []}
-    for _ in range(ROUNDS):
-        for n_workers, found in rates.items():
-            with sqlite_urls() as fresh:
-                found.append(trials_an_hour(fresh(), baseline, n_workers))
-        print(baseline, {n: round(found[-1]) for n, found in rates.items()}, flush=True)
-    efficiency = [two / one / 2 for one, two in zip(rates[1], rates[2], strict=True)]
-    return {
-        "what": baseline,
-        "one": spread(rates[1]),
-        "more": spread(rates[2]),
-        "workers": 2,
-        "efficiency": spread(efficiency),
+    rates: dict[tuple[str, int], list[float]] = {
+        (what, n): [] for what in ("workers", "bare processes") for n in (1, 2)
     }
+    for _ in range(ROUNDS):
+        for (what, n), found in rates.items():
+            if what == "workers":
+                with sqlite_urls() as fresh:
+                    found.append(trials_an_hour(fresh(), baseline, n))
+            else:
+                found.append(bare_trials_an_hour(baseline, n))
+        print(baseline, {key: round(found[-1]) for key, found in rates.items()}, flush=True)
+    results = []
+    for what in ("workers", "bare processes"):
+        one, two = rates[what, 1], rates[what, 2]
+        results.append(
+            {
+                "what": f"{baseline}, {what}",
+                "one": spread(one),
+                "more": spread(two),
+                "workers": 2,
+                "efficiency": spread([b / a / 2 for a, b in zip(one, two, strict=True)]),
+            }
+        )
+    return results
 
 
 def slept() -> dict[str, Any]:
@@ -112,7 +183,7 @@ def slept() -> dict[str, Any]:
 
 
 def run() -> None:
-    results = [slept(), trained("A-mlp"), trained("A-cnn")]
+    results = [slept(), *trained("A-mlp"), *trained("A-cnn")]
     rows = [
         [
             r["what"],
@@ -126,3 +197,10 @@ def run() -> None:
     columns = ["trials", "an hour with 1 worker", "workers", "an hour with these", "efficiency"]
     table("Parallel efficiency: median (min .. max, n)", columns, rows)
     save("efficiency", results)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--child")
+    given = parser.parse_args()
+    run() if given.child is None else child(given.child)

@@ -17,12 +17,13 @@ def resolve(params: Params, study_info: StudyInfo, *, final: bool) -> TrialConfi
     if not final:
         return to_config(
             params,
-            epochs=training.epochs,
+            epochs=training.epochs_of(params["arch"]),
             patience=training.patience,
             min_epochs=training.min_epochs,
         )
     fixed = {name: value for name, value in params.items() if name not in ("epochs", "patience")}
-    return to_config(fixed, epochs=training.final_epochs, patience=training.final_patience)
+    epochs = training.final_epochs_of(params["arch"])
+    return to_config(fixed, epochs=epochs, patience=training.final_patience)
 
 
 def trial_seed(study_info: StudyInfo, trial: optuna.Trial) -> int:

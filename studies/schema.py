@@ -60,6 +60,17 @@ class Training(_Section):
     to the study and not to whoever trains. Small models gain more from more workers."""
     min_epochs: Annotated[int, Field(ge=0, le=10_000)] = 0
     """Patience ends no training of the search before this epoch; final trainings know none."""
+    mlp_epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """`epochs` of an MLP, where they differ: one costs a tenth of a CNN's, and it needs more of them."""
+    mlp_final_epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None
+
+    def epochs_of(self, arch: Value) -> int:
+        """Epochs of a trial of this family."""
+        return (self.mlp_epochs if arch == "mlp" else None) or self.epochs
+
+    def final_epochs_of(self, arch: Value) -> int:
+        """Epochs of the final evaluation's trainings of this family."""
+        return (self.mlp_final_epochs if arch == "mlp" else None) or self.final_epochs
 
 
 class Pruner(_Section):
@@ -153,8 +164,10 @@ class StudyFile(_Section):
         """All that makes two studies comparable: everything but the description and the budget."""
         data = self.model_dump(mode="json", exclude={"description", "name"})
         data["search"].pop("trials")
-        if not self.training.min_epochs:  # the hash of a file that does without stays what it was
-            data["training"].pop("min_epochs")
+        # the hash of a file that does without stays what it was
+        for key in ("min_epochs", "mlp_epochs", "mlp_final_epochs"):
+            if not data["training"][key]:
+                data["training"].pop(key)
         if self.training.threads == 1:
             data["training"].pop("threads")
         return data

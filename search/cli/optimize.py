@@ -89,7 +89,7 @@ def optimize(
     devices: DevicesOption = "auto",
     workers_per_device: PerDeviceOption = 1,
     epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="Epochs of a trial: training.epochs.")
+        int | None, typer.Option("--epochs", min=1, help="Epochs of a trial, of any family.")
     ] = None,
     timeout: Annotated[
         float | None, typer.Option("--timeout", min=0, help="Stop after SECONDS; resumable.")
@@ -142,6 +142,8 @@ def optimize(
     overrides += [] if max_params is None else [f"search.max_params={max_params}"]
     overrides += [] if max_latency is None else [f"search.max_latency_ms={max_latency}"]
     file = study_file(study, overrides)
+    if epochs is not None and file.training.mlp_epochs is not None:
+        file = study_file(study, [*overrides, f"training.mlp_epochs={epochs}"])
     if arch is not None:
         from search.study import default_name
 

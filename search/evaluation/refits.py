@@ -45,5 +45,6 @@ def refit_file(file: StudyFile, best_epochs: list[int]) -> StudyFile:
     data = file.model_dump(mode="json")
     if file.training.final_patience:
         data["training"]["final_epochs"] = max(1, round(statistics.fmean(best_epochs)))
+        data["training"]["mlp_final_epochs"] = None
         data["training"]["final_patience"] = 0
     return parse_study(data, file.name)

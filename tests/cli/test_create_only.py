@@ -7,6 +7,8 @@ import json
 import pytest
 
 from search.cli import main
+from search.storage import open_storage
+from search.study import info, load
 
 
 def run(*args: str) -> int:
@@ -56,3 +58,13 @@ def test_another_space_is_refused(sqlite_url: str, capsys: pytest.CaptureFixture
     assert create(sqlite_url, 2) == 0
     assert create(sqlite_url, 2, "--epochs", "3") == 5
     assert "training.epochs" in capsys.readouterr().err
+
+
+def test_epochs_counts_for_every_family(sqlite_url: str) -> None:
+    storage = open_storage(sqlite_url, create=True)
+    args = ["--storage", sqlite_url, "--dataset", "synthetic", "--create-only", "--epochs", "3"]
+    for name in ("bloodmnist", "demo"):
+        assert run("optimize", name, *args) == 0
+        training = info(load(storage, f"{name}-synthetic")).study_file.training
+        assert [training.epochs_of(arch) for arch in ("cnn", "mlp")] == [3, 3]
+    storage.close()

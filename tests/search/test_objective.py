@@ -144,6 +144,21 @@ def test_min_epochs_are_the_searchs_not_the_final_trainings(leases: Leases) -> N
     assert resolve(point, study_info, final=True).min_epochs == 0
 
 
+def test_an_mlp_may_have_epochs_of_its_own(leases: Leases) -> None:
+    training = {"epochs": 3, "final_epochs": 4, "mlp_epochs": 7, "mlp_final_epochs": 8}
+    study_info = dataclasses.replace(info(leases.study), study_file=tiny_study(training=training))
+    epochs = {
+        (arch, final): resolve(
+            {"arch": arch, "optimizer": "adam", "lr": 1e-3}, study_info, final=final
+        ).epochs
+        for arch in ("cnn", "mlp")
+        for final in (False, True)
+    }
+    assert epochs == {
+        ("cnn", False): 3, ("cnn", True): 4, ("mlp", False): 7, ("mlp", True): 8
+    }  # fmt: skip
+
+
 def test_audited_share_is_what_the_study_file_says(leases: Leases) -> None:
     study_info = info(leases.study)
     assert study_info.study_file.pruner.audit == 0.05

@@ -80,6 +80,8 @@ CHANGES: dict[str, object] = {
     "training.patience": 0,
     "training.final_patience": 0,
     "training.min_epochs": 3,
+    "training.mlp_epochs": 3,
+    "training.mlp_final_epochs": 3,
     "training.threads": 2,
     "pruner.name": "none",
     "pruner.warmup_epochs": 3,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from tests_support import tiny_study
 
 from search.evaluation.refits import refit_file
 from search.objective import KEPT
@@ -16,6 +17,12 @@ def test_where_patience_ended_the_replicates_a_refit_trains_as_long_on_average()
     assert (found.training.final_epochs, found.training.final_patience) == (12, 0)
     assert found.training.epochs == file.training.epochs
     assert found.space == file.space
+
+
+def test_a_refit_of_an_mlp_forgets_the_epochs_of_its_family() -> None:
+    training = {"epochs": 3, "final_epochs": 9, "final_patience": 2, "mlp_final_epochs": 50}
+    found = refit_file(tiny_study(training=training), [6, 8]).training
+    assert found.final_epochs_of("mlp") == 7
 
 
 def test_without_patience_a_refit_trains_as_the_replicates_did() -> None:
