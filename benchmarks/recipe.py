@@ -63,6 +63,7 @@ VARIANTS: dict[str, tuple[dict[str, Value], dict[str, Any]]] = {
     "batch 512, lr x 2": ({"batch_size": 512, "lr": 1e-2}, {}),
     "no augmentation": ({"augment": "none", "shift": 0}, {}),
     "flips": ({"augment": "flips"}, {}),
+    "5 x 5 filters": ({"cnn_kernel": 5}, {}),
 }
 
 
