@@ -1,15 +1,19 @@
 """A search with simulated workers, as a process of its own that can be killed.
 
 python -m benchmarks.simulated_search URL STUDY N_TRIALS N_WORKERS
+
+SIM_PATIENCE_S: seconds that a signalled supervisor gives its workers, where it should not be a product's few.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import optuna
 
+from search import workers
 from search.errors import BloodsearchError
 from search.leases import Leases
 from search.slots import Slot
@@ -51,6 +55,8 @@ def supervisor(storage: Storage, study: optuna.Study, n_trials: int, n_workers: 
 
 
 def main(url: str, name: str, n_trials: str, n_workers: str) -> None:
+    if patience := os.environ.get("SIM_PATIENCE_S"):
+        workers.PROMPT_S = workers.LAST_S = float(patience)
     storage = open_storage(url, create=True)
     study = create_or_resume(storage, name, study_file(), FINGERPRINT)
     supervisor(storage, study, int(n_trials), int(n_workers)).run()

@@ -31,6 +31,9 @@ LIMIT_S = 5.0
 SLACK_S = 5.0
 """For a machine that is busy with other work; what hangs takes 20 s or 60 s."""
 
+PATIENT = {"SIM_PATIENCE_S": "40"}
+"""Where the supervisor's impatience would hide that something else did not work."""
+
 Start = Callable[..., subprocess.Popen[bytes]]
 
 
@@ -102,7 +105,7 @@ def test_workers_that_do_not_hear_are_killed_in_time(
 
 
 def test_second_signal_aborts(start: Start, storage_url: str, log: Path) -> None:
-    process = start(storage_url, 4, 2, SIM_DEAF="1", SIM_EPOCH_S="60")
+    process = start(storage_url, 4, 2, SIM_DEAF="1", SIM_EPOCH_S="60", **PATIENT)
     wait_for(lambda: len(claims(log)) == 2)
     assert ended_in_time(process, signal.SIGINT, signal.SIGINT) < LIMIT_S + SLACK_S
     storage, leases = leases_of(storage_url)
@@ -112,7 +115,7 @@ def test_second_signal_aborts(start: Start, storage_url: str, log: Path) -> None
 
 def test_worker_that_starts_is_not_waited_for(start: Start, storage_url: str) -> None:
     """Libraries and data take seconds to load; before its first claim a worker has nothing to give."""
-    process = start(storage_url, 4, 2, SIM_START_S="60")
+    process = start(storage_url, 4, 2, SIM_START_S="60", **PATIENT)
     wait_for(lambda: len(psutil.Process(process.pid).children()) == 2)
     time.sleep(3)  # they have their handlers
     assert ended_in_time(process, signal.SIGTERM) < LIMIT_S + SLACK_S
