@@ -1,0 +1,182 @@
+"""What a page of hand-written Optuna finds in the same time: TPE, MedianPruner, the standard loop.
+
+    python -m benchmarks.plain_optuna --seconds 3600       # -> benchmarks/results/plain_optuna.json
+
+Two processes of one thread share a study in SQLite until the time is over (trials that are then running
+are finished). The space is the course reports': one hidden layer or several, three convolutions of a width,
+Adam, AdamW or SGD at a constant learning rate, both losses, no augmentation, early stopping with a
+patience of 5. The best trial is trained again with five seeds, each keeping its best epoch on validation,
+and these five are tested, as `bloodsearch final-eval` does it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import save, shown, spread, table
+
+MAX_EPOCHS, PATIENCE = 40, 5
+N_WORKERS, N_SEEDS = 2, 5
+STUDY = "plain"
+
+
+def suggest(trial: Any) -> dict[str, Any]:
+    params: dict[str, Any] = {
+        "arch": trial.suggest_categorical("arch", ["mlp", "cnn"]),
+        "optimizer": trial.suggest_categorical("optimizer", ["adam", "adamw", "sgd"]),
+        "lr": trial.suggest_float("lr", 1e-4, 1e-1, log=True),
+        "weight_decay": trial.suggest_float("weight_decay", 1e-6, 1e-2, log=True),
+        "batch_size": trial.suggest_categorical("batch_size", [64, 128, 256]),
+        "loss": trial.suggest_categorical("loss", ["cross_entropy", "weighted_cross_entropy"]),
+        "schedule": "constant",
+        "augment": "none",
+    }
+    if params["optimizer"] == "sgd":
+        params |= {"sgd_lr": params["lr"], "sgd_momentum": 0.9}
+    if params["arch"] == "mlp":
+        params["mlp_depth"] = trial.suggest_int("mlp_depth", 1, 3)
+        params["mlp_width"] = trial.suggest_int("mlp_width", 256, 1024, log=True)
+        params["mlp_dropout"] = trial.suggest_float("mlp_dropout", 0.0, 0.5)
+    else:
+        params["cnn_blocks"] = 3
+        params["cnn_width"] = trial.suggest_categorical("cnn_width", [16, 32])
+        params["cnn_hidden"] = "128"
+        params["cnn_dropout"] = trial.suggest_float("cnn_dropout", 0.0, 0.5)
+    return params
+
+
+def fit(params: dict[str, Any], splits: Any, seed: int, trial: Any = None) -> tuple[float, Any]:
+    """Best validation macro-F1 and the model of that epoch."""
+    import optuna
+
+    from benchmarks.standard_loop import StandardLoop
+    from search.space import to_config
+
+    config = to_config(params, epochs=MAX_EPOCHS, patience=0)
+    loop = StandardLoop(config, splits, seed=seed)
+    best, best_epoch, best_state = -1.0, 0, None
+    for epoch in range(MAX_EPOCHS):
+        value = loop.epoch().val_macro_f1
+        if value > best:
+            best, best_epoch = value, epoch
+            best_state = copy.deepcopy(loop.model.state_dict())
+        if trial is not None:
+            trial.report(value, epoch)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        if epoch - best_epoch >= PATIENCE:
+            break
+    assert best_state is not None
+    loop.model.load_state_dict(best_state)
+    return best, loop.model
+
+
+def search(url: str, seconds: float, number: int) -> None:
+    import optuna
+    import torch
+
+    from search.training.data import load_dataset
+
+    torch.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    splits = load_dataset("bloodmnist")
+
+    def objective(trial: Any) -> float:
+        params = suggest(trial)
+        trial.set_user_attr("params", params)
+        return fit(params, splits, seed=trial.number, trial=trial)[0]
+
+    study = optuna.load_study(
+        study_name=STUDY,
+        storage=url,
+        sampler=optuna.samplers.TPESampler(seed=number),
+        pruner=optuna.pruners.MedianPruner(),
+    )
+    study.optimize(objective, timeout=seconds)
+
+
+def replicate(params: dict[str, Any], seed: int) -> dict[str, float]:
+    """One more training, validated and tested."""
+    import torch
+    from sklearn.metrics import f1_score
+
+    from benchmarks.standard_loop import Images
+    from search.training.data import load_dataset, open_test_split
+
+    torch.set_num_threads(1)
+    splits = load_dataset("bloodmnist")
+    best, model = fit(params, splits, seed)
+    # nothing is chosen any more
+    images, labels = open_test_split("bloodmnist", None, expected=splits.fingerprint)
+    test = Images(images, labels)
+    model.eval()
+    with torch.no_grad():
+        pixels = torch.stack([test[i][0] for i in range(len(test))])
+        found = torch.cat([model(part).argmax(dim=1) for part in pixels.split(256)])
+    return {"validation": best, "test": float(f1_score(labels, found, average="macro"))}
+
+
+def run(seconds: float) -> None:
+    import optuna
+
+    me = [sys.executable, "-m", "benchmarks.plain_optuna"]
+    with tempfile.TemporaryDirectory(prefix="bs-plain-") as folder:
+        url = f"sqlite:///{Path(folder) / 'plain.db'}"
+        optuna.create_study(study_name=STUDY, storage=url, direction="maximize")
+        started = time.monotonic()
+        workers = [
+            subprocess.Popen([*me, "--search", url, str(i), "--seconds", str(seconds)])
+            for i in range(N_WORKERS)
+        ]
+        if any(worker.wait() for worker in workers):
+            sys.exit("a worker of the plain search failed")
+        took = time.monotonic() - started
+        study = optuna.load_study(study_name=STUDY, storage=url)
+        best, states = study.best_trial, [t.state.name for t in study.trials]
+    params = best.user_attrs["params"]
+    print(f"{len(states)} trials in {took:.0f} s, best {best.value:.4f}: {params}", flush=True)
+    done: list[dict[str, float]] = []
+    for seed in range(0, N_SEEDS, N_WORKERS):
+        pair = [
+            subprocess.Popen(
+                [*me, "--replicate", json.dumps(params), str(1000 + i)], stdout=subprocess.PIPE
+            )
+            for i in range(seed, min(N_SEEDS, seed + N_WORKERS))
+        ]
+        done += [json.loads(process.communicate()[0]) for process in pair]
+    test = spread([row["test"] for row in done])
+    rows = [
+        ["finished trials", str(sum(state in ("COMPLETE", "PRUNED") for state in states))],
+        ["pruned", str(states.count("PRUNED"))],
+        ["minutes", f"{took / 60:.0f}"],
+        ["best search value, validation macro-F1", f"{best.value:.4f}"],
+        ["the same trained again", shown(spread([row["validation"] for row in done]), digits=4)],
+        ["test macro-F1", shown(test, digits=4)],
+        ["its mean", f"{statistics.fmean(row['test'] for row in done):.4f}"],
+    ]
+    table("plain Optuna: TPE, MedianPruner, the standard loop", ["", "found"], rows)
+    result = {"seconds": took, "states": states, "best": best.value, "params": params}
+    save("plain_optuna", {**result, "replicates": done})
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=3600)
+    parser.add_argument("--search", nargs=2)
+    parser.add_argument("--replicate", nargs=2)
+    given = parser.parse_args()
+    if given.search:
+        search(given.search[0], given.seconds, int(given.search[1]))
+    elif given.replicate:
+        print(json.dumps(replicate(json.loads(given.replicate[0]), int(given.replicate[1]))))
+    else:
+        run(given.seconds)
