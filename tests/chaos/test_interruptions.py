@@ -68,28 +68,25 @@ def start(
             env=env,
             stdout=output,
             stderr=output,
-            # one thread each: the threads of several trainings on one core wait for each other
-            preexec_fn=lambda: (
-                os.sched_setaffinity(0, {max(os.sched_getaffinity(0))}) if workers == 1 else None
-            ),
         )
 
 
 def trials_of(url: str) -> Iterator[Any]:
-    """A function that gives the study's trials, without failing before it exists."""
-    opened: list[Any] = []
+    """A function that gives the study's trials, without failing before it exists.
+
+    The storage is opened here and now: on a busy machine that takes as long as some epochs, and a test
+    that opened it while a trial ran came too late to see it run.
+    """
+    storage = open_storage(url, create=True)
 
     def trials() -> list[optuna.trial.FrozenTrial]:
         try:
-            if not opened:
-                opened.append(open_storage(url, create=False))
-            return load(opened[0], "chaos-synthetic").trials
+            return load(storage, "chaos-synthetic").trials
         except Exception:
             return []
 
     yield trials
-    for storage in opened:
-        storage.close()
+    storage.close()
 
 
 @pytest.fixture
