@@ -21,9 +21,9 @@ from benchmarks.recipe import REFERENCE
 from studies import Value
 
 STANDARD_EPOCHS, STANDARD_PATIENCE = 40, 5
-FIRST_SEED = 10  # the recipes were chosen on validation with seeds 0 to 2
+FIRST_SEED = 11  # the recipes were chosen on validation with seeds 0 to 2 and 10
 RECIPES: dict[str, dict[str, Value]] = {
-    "A CNN": {**REFERENCE, "epochs": 3},
+    "A CNN": {**REFERENCE, "epochs": 4},
     "A MLP": {
         "arch": "mlp",
         "mlp_depth": 3,
@@ -37,7 +37,7 @@ RECIPES: dict[str, dict[str, Value]] = {
         "schedule": "one_cycle",
         "augment": "flips",
         "batch_size": 128,
-        "epochs": 8,
+        "epochs": 5,
     },
 }
 Curve = list[tuple[float, float]]
