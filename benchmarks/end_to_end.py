@@ -1,0 +1,129 @@
+"""The main job, timed and read: a search of 100 trials, its second stage, the final evaluation.
+
+    python -m benchmarks.end_to_end              # the default study
+    python -m benchmarks.end_to_end --arch mlp   # the same, MLPs alone
+
+The commands are a user's. At last the winner is trained again with five more seeds, as long as the second
+stage trained it: does what the second stage said of it hold? With $BENCH_FOLDER an interrupted run goes on,
+and then its minutes are sums over trials, not the clock's. The test split is opened once, by `final-eval`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from benchmarks.common import save, shown, spread, table
+from search.storage import open_storage
+from search.study import load
+
+N_TRIALS, N_REPLICATES = 100, 5
+
+
+def bloodsearch(folder: Path, *arguments: str) -> dict[str, Any]:
+    """Run a command to its end; its JSON."""
+    command = [sys.executable, "-P", "-m", "search", *arguments, "--json"]
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def finished(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    return [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+
+
+def minutes(trials: list[FrozenTrial]) -> float:
+    """From the first one's start to the last one's end."""
+    ended = finished(trials)
+    first = min(t.datetime_start for t in ended if t.datetime_start)
+    last = max(t.datetime_complete for t in ended if t.datetime_complete)
+    return (last - first).total_seconds() / 60
+
+
+def worker_minutes(trials: list[FrozenTrial]) -> float:
+    return sum(t.duration.total_seconds() for t in finished(trials) if t.duration) / 60
+
+
+def promise(folder: Path, study_name: str, trial: int) -> list[float]:
+    """Validation macro-F1 of the winner, trained again for as long as the second stage did."""
+    from search.evaluation.selection import queue_replicates
+    from search.leases import Leases
+    from search.slots import plan_slots
+    from search.study import create_or_resume, derive_seed, info
+    from search.workers import Supervisor
+
+    storage = open_storage(f"sqlite:///{folder / 'bloodsearch.db'}", create=False)
+    study = load(storage, study_name)
+    known = info(study)
+    again = create_or_resume(
+        storage, f"{study_name}-again", known.study_file, known.fingerprint, kind="finalists"
+    )
+    winner = next(t for t in study.trials if t.number == trial)
+    seeds = [derive_seed(known.study_file.search.seed, "again", i) for i in range(N_REPLICATES)]
+    if len(again.trials) < N_REPLICATES:
+        queue_replicates(storage, again, winner, seeds)
+    Supervisor(Leases(storage, again), plan_slots("cpu", "auto", 1, threads=1), N_REPLICATES).run()
+    values = [t.value for t in load(storage, again.study_name).trials if t.value is not None]
+    storage.close()
+    return values
+
+
+def run(arch: str | None) -> None:
+    name = "bloodmnist" if arch is None else f"bloodmnist-{arch}"
+    folder = Path(os.environ.get("BENCH_FOLDER") or tempfile.mkdtemp(prefix="bs-end-to-end-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    only = [] if arch is None else ["--arch", arch]
+    started = time.monotonic()
+    search = bloodsearch(folder, "optimize", "--trials", str(N_TRIALS), *only)
+    searched = time.monotonic() - started
+    final = bloodsearch(folder, "final-eval", "--name", name, "--replicates", str(N_REPLICATES))
+    again = promise(folder, name, final["trial"])
+    storage = open_storage(f"sqlite:///{folder / 'bloodsearch.db'}", create=False)
+    trials = load(storage, name).trials
+    raced = load(storage, f"{name}-finalists").trials
+    storage.close()
+    selection = final["selection"]
+    winner = next(f for f in selection["finalists"] if f["trial"] == selection["winner"])
+    test, validation = spread(final["test_macro_f1"]["values"]), spread(again)
+    fresh = spread(winner["values"])
+    rows = [
+        ["minutes: search", f"{minutes(trials):.1f}"],
+        ["minutes: second stage", f"{minutes(raced):.1f}"],
+        ["trials complete, pruned", f"{search['complete']}, {search['pruned']}"],
+        ["trainings of the second stage", str(len(finished(raced)))],
+        ["best search value", f"{search['best_value']:.4f}"],
+        ["the winner in the second stage", shown(fresh, digits=4)],
+        ["the same again, five more seeds", shown(validation, digits=4)],
+        [
+            "its replicates, validation macro-F1",
+            shown(spread(final["val_macro_f1"]["values"]), digits=4),
+        ],
+        ["its replicates, test macro-F1", shown(test, digits=4)],
+        ["mean of these", f"{statistics.fmean(final['test_macro_f1']['values']):.4f}"],
+        ["openings of the test split", str(final["test_openings"])],
+    ]
+    table(f"{name}: {N_TRIALS} trials, second stage, {N_REPLICATES} replicates", ["", ""], rows)
+    result = {
+        "seconds_of_optimize": searched,
+        "worker_minutes": {"search": worker_minutes(trials), "finalists": worker_minutes(raced)},
+        "search": search,
+        "final": final,
+        "again": again,
+    }
+    save("end_to_end" if arch is None else f"end_to_end_{arch}", result)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--arch", choices=["mlp", "cnn"])
+    run(parser.parse_args().arch)
