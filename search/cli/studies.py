@@ -10,7 +10,14 @@ import typer
 from search.cli import output
 from search.cli.options import DebugOption, JsonOption
 from search.errors import UsageError
-from studies import DEFAULT_STUDY, PARAMETERS, load_study_file, shipped_names, shipped_text
+from studies import (
+    DEFAULT_STUDY,
+    PARAMETERS,
+    StudyFile,
+    load_study_file,
+    shipped_names,
+    shipped_text,
+)
 
 app = typer.Typer(
     help="The study files that ship, and what each is for.",
@@ -36,11 +43,15 @@ def list_studies(
         return
     output.table(
         ["study", "what it is for", "sampler", "epochs#", "baselines#"],
-        [
-            (n, f.description, f.search.sampler, f.training.epochs, len(f.baselines))
-            for n, f in files
-        ],
+        [(n, f.description, f.search.sampler, _epochs(f), len(f.baselines)) for n, f in files],
     )
+
+
+def _epochs(file: StudyFile) -> str:
+    training = file.training
+    if training.mlp_epochs is None:
+        return str(training.epochs)
+    return f"cnn {training.epochs}, mlp {training.mlp_epochs}"
 
 
 @app.command()
