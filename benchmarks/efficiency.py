@@ -69,18 +69,24 @@ def trials_an_hour(url: str, baseline: str, n_workers: int) -> float:
 def in_sequence(trials: list[FrozenTrial]) -> list[list[FrozenTrial]]:
     """Trials by worker: each goes to the one that has been free for longest."""
     found: list[list[FrozenTrial]] = []
-    for trial in sorted(trials, key=lambda t: str(t.datetime_start)):
-        free = [mine for mine in found if mine[-1].datetime_complete <= trial.datetime_start]  # type: ignore[operator]
+    for trial in sorted(trials, key=lambda t: times(t)[0]):
+        free = [mine for mine in found if times(mine[-1])[1] <= times(trial)[0]]
         if free:
-            min(free, key=lambda mine: str(mine[-1].datetime_complete)).append(trial)
+            min(free, key=lambda mine: times(mine[-1])[1]).append(trial)
         else:
             found.append([trial])
     return found
 
 
+def times(trial: FrozenTrial) -> tuple[float, float]:
+    """Start and end of a finished trial, in seconds."""
+    assert trial.datetime_start is not None
+    assert trial.datetime_complete is not None
+    return trial.datetime_start.timestamp(), trial.datetime_complete.timestamp()
+
+
 def span(trials: list[FrozenTrial]) -> float:
-    starts, ends = zip(*((t.datetime_start, t.datetime_complete) for t in trials), strict=True)
-    return (max(ends) - min(starts)).total_seconds()
+    return max(times(t)[1] for t in trials) - min(times(t)[0] for t in trials)
 
 
 def bare_trials_an_hour(baseline: str, n_processes: int) -> float:
