@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 FILE = Path(__file__).with_name("curves.csv")
-COLUMNS = ["trial", "family", "n_parameters", "epoch_s", "values", "val_losses", "train_losses"]
+COLUMNS = ["trial", "family", "epochs", "n_parameters", "epoch_s"]
+SERIES = ["values", "val_losses", "train_losses"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class Curve:
 
     number: int
     family: str
+    epochs: int
+    """Those of its schedule; a curve with fewer diverged in the next one."""
     n_parameters: int
     epoch_s: float
     """Processor seconds of an epoch, validation included."""
@@ -38,8 +41,13 @@ class Curve:
     params: dict[str, Any]
 
     @property
+    def diverged(self) -> bool:
+        return len(self.values) < self.epochs
+
+    @property
     def best(self) -> float:
-        return max(self.values, default=0.0)
+        """The search's value of it."""
+        return 0.0 if self.diverged else max(self.values)
 
 
 def read(path: Path = FILE) -> list[Curve]:
@@ -49,11 +57,10 @@ def read(path: Path = FILE) -> list[Curve]:
             Curve(
                 int(row["trial"]),
                 row["family"],
+                int(row["epochs"]),
                 int(row["n_parameters"]),
                 float(row["epoch_s"]),
-                _floats(row["values"]),
-                _floats(row["val_losses"]),
-                _floats(row["train_losses"]),
+                *(tuple(map(float, row[name].split())) for name in SERIES),
                 json.loads(row["params"]),
             )
             for row in csv.DictReader(file)
@@ -61,23 +68,16 @@ def read(path: Path = FILE) -> list[Curve]:
     return sorted(found, key=lambda curve: curve.number)
 
 
-def _floats(text: str) -> tuple[float, ...]:
-    return tuple(map(float, text.split()))
-
-
 def append(curve: Curve, path: Path = FILE) -> None:
     """Add a row, in one write: two processes may record at once."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     if not path.exists():
-        table.writerow([*COLUMNS, "params"])
-    numbers = [
-        " ".join(f"{value:.5f}" for value in series)
-        for series in (curve.values, curve.val_losses, curve.train_losses)
-    ]
+        table.writerow([*COLUMNS, *SERIES, "params"])
+    start = [curve.number, curve.family, curve.epochs, curve.n_parameters, f"{curve.epoch_s:.3f}"]
+    numbers = [" ".join(f"{value:.5f}" for value in getattr(curve, name)) for name in SERIES]
     params = json.dumps(curve.params, sort_keys=True)
-    seconds = f"{curve.epoch_s:.3f}"
-    table.writerow([curve.number, curve.family, curve.n_parameters, seconds, *numbers, params])
+    table.writerow([*start, *numbers, params])
     with path.open("a", newline="") as file:
         file.write(text.getvalue())
 
@@ -105,8 +105,9 @@ def record(number: int, data: Any) -> Curve:
     return Curve(
         number,
         config.family,
+        config.epochs,
         n_parameters(config.model),
-        (time.process_time() - started) / max(1, len(history)),
+        (time.process_time() - started) / min(config.epochs, len(history) + 1),
         tuple(result.val_macro_f1 for result in history),
         tuple(result.val_loss for result in history),
         tuple(result.train_loss for result in history),

@@ -104,25 +104,40 @@ def search(url: str, seconds: float, number: int) -> None:
     study.optimize(objective, timeout=seconds)
 
 
-def replicate(params: dict[str, Any], seed: int) -> dict[str, float]:
-    """One more training, validated and tested."""
+def replicate(params: dict[str, Any], seed: int, weights: Path) -> float:
+    """One more training: its weights in a file, its validation macro-F1."""
+    import torch
+
+    from search.training.data import load_dataset
+
+    torch.set_num_threads(1)
+    best, model = fit(params, load_dataset("bloodmnist"), seed)
+    torch.save(model.state_dict(), weights)
+    return best
+
+
+def test_scores(params: dict[str, Any], files: list[Path]) -> list[float]:
+    """Test macro-F1 of each replicate, with one opening of the split: nothing is chosen any more."""
     import torch
     from sklearn.metrics import f1_score
 
     from benchmarks.standard_loop import Images
+    from models import build_model
+    from search.space import to_config
     from search.training.data import load_dataset, open_test_split
 
-    torch.set_num_threads(1)
-    splits = load_dataset("bloodmnist")
-    best, model = fit(params, splits, seed)
-    # nothing is chosen any more
-    images, labels = open_test_split("bloodmnist", None, expected=splits.fingerprint)
+    expected = load_dataset("bloodmnist").fingerprint
+    images, labels = open_test_split("bloodmnist", None, expected=expected)
     test = Images(images, labels)
-    model.eval()
-    with torch.no_grad():
-        pixels = torch.stack([test[i][0] for i in range(len(test))])
-        found = torch.cat([model(part).argmax(dim=1) for part in pixels.split(256)])
-    return {"validation": best, "test": float(f1_score(labels, found, average="macro"))}
+    pixels = torch.stack([test[i][0] for i in range(len(test))])
+    model = build_model(to_config(params, epochs=1, patience=0).model).eval()
+    found = []
+    for file in files:
+        model.load_state_dict(torch.load(file, weights_only=True))
+        with torch.no_grad():
+            predicted = torch.cat([model(part).argmax(dim=1) for part in pixels.split(256)])
+        found.append(float(f1_score(labels, predicted, average="macro")))
+    return found
 
 
 def run(seconds: float) -> None:
@@ -142,41 +157,45 @@ def run(seconds: float) -> None:
         took = time.monotonic() - started
         study = optuna.load_study(study_name=STUDY, storage=url)
         best, states = study.best_trial, [t.state.name for t in study.trials]
-    params = best.user_attrs["params"]
-    print(f"{len(states)} trials in {took:.0f} s, best {best.value:.4f}: {params}", flush=True)
-    done: list[dict[str, float]] = []
-    for seed in range(0, N_SEEDS, N_WORKERS):
-        pair = [
-            subprocess.Popen(
-                [*me, "--replicate", json.dumps(params), str(1000 + i)], stdout=subprocess.PIPE
-            )
-            for i in range(seed, min(N_SEEDS, seed + N_WORKERS))
-        ]
-        done += [json.loads(process.communicate()[0]) for process in pair]
-    test = spread([row["test"] for row in done])
+        params = best.user_attrs["params"]
+        print(f"{len(states)} trials in {took:.0f} s, best {best.value:.4f}: {params}", flush=True)
+        validation: list[float] = []
+        files = [Path(folder) / f"{i}.pt" for i in range(N_SEEDS)]
+        for first in range(0, N_SEEDS, N_WORKERS):
+            together = [
+                subprocess.Popen(
+                    [*me, "--replicate", json.dumps(params), str(1000 + i), str(files[i])],
+                    stdout=subprocess.PIPE,
+                )
+                for i in range(first, min(N_SEEDS, first + N_WORKERS))
+            ]
+            validation += [json.loads(process.communicate()[0]) for process in together]
+        test = test_scores(params, files)
     rows = [
         ["finished trials", str(sum(state in ("COMPLETE", "PRUNED") for state in states))],
         ["pruned", str(states.count("PRUNED"))],
         ["minutes", f"{took / 60:.0f}"],
         ["best search value, validation macro-F1", f"{best.value:.4f}"],
-        ["the same trained again", shown(spread([row["validation"] for row in done]), digits=4)],
-        ["test macro-F1", shown(test, digits=4)],
-        ["its mean", f"{statistics.fmean(row['test'] for row in done):.4f}"],
+        ["the same trained again", shown(spread(validation), digits=4)],
+        ["test macro-F1", shown(spread(test), digits=4)],
+        ["its mean", f"{statistics.fmean(test):.4f}"],
+        ["openings of the test split", "1"],
     ]
     table("plain Optuna: TPE, MedianPruner, the standard loop", ["", "found"], rows)
     result = {"seconds": took, "states": states, "best": best.value, "params": params}
-    save("plain_optuna", {**result, "replicates": done})
+    save("plain_optuna", {**result, "validation": validation, "test": test})
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--search", nargs=2)
-    parser.add_argument("--replicate", nargs=2)
+    parser.add_argument("--replicate", nargs=3)
     given = parser.parse_args()
     if given.search:
         search(given.search[0], given.seconds, int(given.search[1]))
     elif given.replicate:
-        print(json.dumps(replicate(json.loads(given.replicate[0]), int(given.replicate[1]))))
+        params, seed, weights = given.replicate
+        print(replicate(json.loads(params), int(seed), Path(weights)))
     else:
         run(given.seconds)

@@ -1,6 +1,6 @@
 """The project's pruner against Optuna's, on recorded curves, through real Optuna studies.
 
-    python -m benchmarks pruners
+    python -m benchmarks.pruners
 
 Each of 200 shuffles of the curves in benchmarks/curves.csv is searched in its order by 1 and by 8 simulated
 workers: a trial costs its recorded seconds an epoch, reports its recorded values, and ends when the pruner
@@ -82,7 +82,11 @@ def search(curves: Sequence[Curve], pruner: BasePruner, n_workers: int) -> Searc
         found.epochs += 1
         found.seconds = now
         trial.report(curve.values[done - 1], done)
-        if done == len(curve.values):
+        if done == len(curve.values) and curve.diverged:
+            found.seconds += curve.epoch_s  # of the epoch in which it did
+            study.tell(trial, state=TrialState.PRUNED)
+            start(now + curve.epoch_s, worker)
+        elif done == len(curve.values):
             study.tell(trial, curve.best)
             found.ends.append((found.epochs, now, curve.best))
             start(now, worker)
@@ -165,3 +169,7 @@ def run() -> None:
         rows,
     )
     save("pruners", results)
+
+
+if __name__ == "__main__":
+    run()

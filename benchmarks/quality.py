@@ -107,8 +107,16 @@ def compare(row: dict[str, Any]) -> dict[str, Any]:
 
 def run(n_seeds: int = 5) -> None:
     path = RESULTS / "quality.json"
-    known = json.loads(path.read_text())["result"]["curves"] if path.exists() else {}
-    for seed, name in itertools.product(range(FIRST_SEED, FIRST_SEED + n_seeds), RECIPES):
+    known: dict[str, dict[str, Any]] = {}
+    if path.exists():
+        kept = json.loads(path.read_text())["result"]
+        known = {
+            name: kept["curves"][name]
+            for name in RECIPES
+            if kept["recipes"].get(name) == RECIPES[name]
+        }
+    seeds = range(FIRST_SEED, FIRST_SEED + n_seeds)
+    for seed, name in itertools.product(seeds, RECIPES):
         mine = known.setdefault(name, {})
         if str(seed) in mine:
             continue
@@ -117,7 +125,7 @@ def run(n_seeds: int = 5) -> None:
         print(f"seed {seed}, {name}: {compare(mine[str(seed)])}", flush=True)
     rows = []
     for name, mine in known.items():
-        found = [compare(row) for row in mine.values()]
+        found = [compare(mine[str(seed)]) for seed in seeds]
         reached = [row for row in found if row["ratio"]]
         rows.append(
             [

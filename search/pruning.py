@@ -55,7 +55,7 @@ class FamilyPruner(optuna.pruners.BasePruner):
     def reason_for(self, study: optuna.Study, family: str, values: dict[int, float]) -> str | None:
         """As `reason`, for a trial whose reports (epoch -> value) are known here already."""
         settings, epoch = self.settings, max(values, default=0)
-        if settings.name == "none" or epoch < settings.warmup_epochs:
+        if settings.name == "none" or epoch < settings.warmup_of(family):
             return None
         peers = self._peer_values(study, family, epoch)
         if len(peers) < settings.min_peers:

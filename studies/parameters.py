@@ -68,7 +68,11 @@ _SGD: dict[str, tuple[Value, ...]] = {"optimizer": ("sgd",)}
 
 PARAMETERS: dict[str, Parameter] = {
     "arch": Parameter(str, "model family", choices=("mlp", "cnn")),
-    "optimizer": Parameter(str, "optimizer", choices=("adam", "adamw", "muon", "sgd")),
+    "optimizer": Parameter(
+        str,
+        "optimizer (muon is for convolution filters; what is none, MLPs too, it trains as adamw)",
+        choices=("adam", "adamw", "muon", "sgd"),
+    ),
     "lr": Parameter(
         float,
         "peak learning rate of adam, adamw and muon (whose filters move ten times as fast)",
@@ -115,7 +119,10 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "shift": Parameter(int, "largest random shift in pixels", default=0, low=0, high=8),
     "epochs": Parameter(
-        int, "epochs of a trial; only to search over them, else training.epochs", low=1, high=10_000
+        int,
+        "epochs of a trial; only to search over them, else training.epochs or mlp_epochs",
+        low=1,
+        high=10_000,
     ),
     "patience": Parameter(
         int, "only to search over it, else training.patience", low=0, high=10_000

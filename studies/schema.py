@@ -61,8 +61,9 @@ class Training(_Section):
     min_epochs: Annotated[int, Field(ge=0, le=10_000)] = 0
     """Patience ends no training of the search before this epoch; final trainings know none."""
     mlp_epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    """`epochs` of an MLP, where they differ: one costs a tenth of a CNN's, and it needs more of them."""
+    """`epochs` of an MLP, where they differ: one costs a fraction of a CNN's, and it needs more of them."""
     mlp_final_epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """`final_epochs` of an MLP, where they differ."""
 
     def epochs_of(self, arch: Value) -> int:
         """Epochs of a trial of this family."""
@@ -77,12 +78,18 @@ class Pruner(_Section):
     name: Literal["family", "none"] = "family"
     warmup_epochs: Annotated[int, Field(ge=1, le=10_000)] = 4
     """No trial is pruned before it has finished this many epochs."""
+    mlp_warmup_epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """The same for an MLP, where it differs."""
     min_peers: Annotated[int, Field(ge=1, le=10_000)] = 4
     """Finished trials of the same family needed for a comparison."""
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """A trial whose best epoch so far is below this quantile of its peers' is pruned."""
     audit: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Share of trials that are trained to their end although the pruner would have stopped them."""
+
+    def warmup_of(self, family: str) -> int:
+        """Epochs before a trial of this family may be pruned."""
+        return (self.mlp_warmup_epochs if family == "mlp" else None) or self.warmup_epochs
 
 
 class Range(_Section):
@@ -168,6 +175,8 @@ class StudyFile(_Section):
         for key in ("min_epochs", "mlp_epochs", "mlp_final_epochs"):
             if not data["training"][key]:
                 data["training"].pop(key)
+        if not self.pruner.mlp_warmup_epochs:
+            data["pruner"].pop("mlp_warmup_epochs")
         if self.training.threads == 1:
             data["training"].pop("threads")
         return data

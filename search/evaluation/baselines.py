@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from search.space import baseline_params
 from search.storage import Storage
 from search.study import create_or_resume, enqueue, info
 from search.training.data import CLASS_NAMES, Fingerprint
-from studies import StudyFile, parse_study
+from studies import StudyFile, Value, parse_study
 
 ALL = -1
 """The ledger's trial number for an opening that served every baseline."""
@@ -33,25 +34,38 @@ ALL = -1
 def baselines_part(file: StudyFile) -> StudyFile:
     """The study file that holds the baselines alone.
 
-    Raises UsageError when there are none, or when they differ in their number of epochs.
+    Raises UsageError when there are none, or when those of a family differ in their number of epochs.
     """
     if not file.baselines:
         raise UsageError(f"the study {file.name} has no [[baselines]]")
     data = file.model_dump(mode="json")
     training = data["training"]
     # trained as the search would train them: by their own epochs, else the study's
-    for key in ("epochs", "patience"):
-        own = {baseline.params.get(key, training[key]) for baseline in file.baselines}
-        if len(own) > 1:
-            raise UsageError(
-                f"the baselines of {file.name} differ in {key} ({', '.join(map(str, sorted(own)))}); "
-                "replicates of one study share it: split them into two study files"
-            )
-        training[f"final_{key}"] = own.pop()
+    training["final_patience"] = _shared(file, "patience", lambda arch: file.training.patience)
+    mlps = [baseline for baseline in file.baselines if baseline.params["arch"] == "mlp"]
+    if file.training.mlp_epochs is None or len(mlps) in (0, len(file.baselines)):
+        training["final_epochs"] = _shared(file, "epochs", file.training.epochs_of)
+        training["mlp_final_epochs"] = None
+    else:
+        cnns = [baseline for baseline in file.baselines if baseline not in mlps]
+        for key, family in (("final_epochs", cnns), ("mlp_final_epochs", mlps)):
+            part = file.model_copy(update={"baselines": tuple(family)})
+            training[key] = _shared(part, "epochs", file.training.epochs_of)
     training["min_epochs"] = 0
     data |= {"name": f"{file.name}-baselines", "space": {}}
     data["search"] |= {"sampler": "baselines", "trials": None}
     return parse_study(data, file.name)
+
+
+def _shared(file: StudyFile, key: str, of_study: Callable[[Value], int]) -> Value:
+    """The value of `key` that all baselines have. Raises UsageError when they differ."""
+    own = {b.params.get(key, of_study(b.params["arch"])) for b in file.baselines}
+    if len(own) > 1:
+        raise UsageError(
+            f"the baselines of {file.name} differ in {key} ({', '.join(map(str, sorted(own)))}); "
+            "replicates of one study share it: split them into two study files"
+        )
+    return own.pop()
 
 
 def grid_part(file: StudyFile) -> StudyFile:

@@ -154,6 +154,14 @@ def test_the_quantile_moves_the_bar() -> None:
         assert not reason(peers, [bar + 0.01] * 2, settings)
 
 
+def test_an_mlp_may_have_a_warm_up_of_its_own() -> None:
+    settings = SETTINGS.model_copy(update={"mlp_warmup_epochs": 3})
+    mlps: list[Peer] = [("mlp", state, values) for _, state, values in THREE]
+    assert reason(THREE, LOW, settings)
+    assert not reason(mlps, LOW, settings, family="mlp")
+    assert reason(mlps, [*LOW, 0.1], settings, family="mlp")
+
+
 def test_a_pruner_that_is_none_prunes_nothing() -> None:
     assert reason(THREE, LOW, Pruner(name="none", warmup_epochs=1, min_peers=1)) is None
 

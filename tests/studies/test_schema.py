@@ -85,6 +85,7 @@ CHANGES: dict[str, object] = {
     "training.threads": 2,
     "pruner.name": "none",
     "pruner.warmup_epochs": 3,
+    "pruner.mlp_warmup_epochs": 3,
     "pruner.min_peers": 4,
     "pruner.quantile": 0.5,
     "pruner.audit": 0.5,

@@ -44,12 +44,26 @@ def test_report_a_in_two_parts() -> None:
 def test_baselines_keep_their_own_epochs() -> None:
     part = baselines_part(load_study_file("bloodmnist"))
     assert (part.training.final_epochs, part.training.final_patience) == (40, 5)
+    assert part.training.final_epochs_of("mlp") == 40
     with pytest.raises(UsageError, match="differ in epochs"):
         baselines_part(with_baselines({"epochs": 4}, {}))
     with pytest.raises(UsageError, match="has no"):
         baselines_part(tiny_study())
     with pytest.raises(UsageError, match="is no grid"):
         grid_part(tiny_study())
+
+
+def test_baselines_of_two_families_may_differ_in_epochs() -> None:
+    training = {"epochs": 3, "final_epochs": 8, "mlp_epochs": 6, "mlp_final_epochs": 9}
+    mlp, cnn = MLP, MLP | {"arch": "cnn"}
+    file = tiny_study(
+        training=training,
+        baselines=[{"name": "a", "params": mlp}, {"name": "b", "params": cnn}],
+    )
+    found = baselines_part(file).training
+    assert [found.final_epochs_of(arch) for arch in ("cnn", "mlp")] == [3, 6]
+    alone = tiny_study(training=training, baselines=[{"name": "a", "params": mlp}])
+    assert baselines_part(alone).training.final_epochs_of("mlp") == 6
 
 
 def test_all_baselines_get_the_same_seeds(storage: Storage) -> None:
