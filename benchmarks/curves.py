@@ -11,6 +11,7 @@ machine does not count. A curve is shorter where the training diverged. The test
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import io
 import json
@@ -70,10 +71,10 @@ def read(path: Path = FILE) -> list[Curve]:
 
 def append(curve: Curve, path: Path = FILE) -> None:
     """Add a row, in one write: two processes may record at once."""
+    with contextlib.suppress(FileExistsError), path.open("x", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerow([*COLUMNS, *SERIES, "params"])
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    if not path.exists():
-        table.writerow([*COLUMNS, *SERIES, "params"])
     start = [curve.number, curve.family, curve.epochs, curve.n_parameters, f"{curve.epoch_s:.3f}"]
     numbers = [" ".join(f"{value:.5f}" for value in getattr(curve, name)) for name in SERIES]
     params = json.dumps(curve.params, sort_keys=True)

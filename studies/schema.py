@@ -171,14 +171,10 @@ class StudyFile(_Section):
         """All that makes two studies comparable: everything but the description and the budget."""
         data = self.model_dump(mode="json", exclude={"description", "name"})
         data["search"].pop("trials")
-        # the hash of a file that does without stays what it was
-        for key in ("min_epochs", "mlp_epochs", "mlp_final_epochs"):
-            if not data["training"][key]:
-                data["training"].pop(key)
-        if not self.pruner.mlp_warmup_epochs:
-            data["pruner"].pop("mlp_warmup_epochs")
-        if self.training.threads == 1:
-            data["training"].pop("threads")
+        for section, keys in _ADDED_LATER.items():
+            for key in keys:
+                if data[section][key] == _SECTIONS[section].model_fields[key].default:
+                    data[section].pop(key)
         return data
 
     def space_hash(self) -> str:
@@ -189,6 +185,20 @@ class StudyFile(_Section):
     def grid_size(self) -> int:
         """Points of the space if every entry is a list, conditions not counted."""
         return math.prod(len(_values(entry)) for entry in self.space.values())
+
+
+_SECTIONS: dict[str, type[_Section]] = {
+    "search": Search,
+    "training": Training,
+    "pruner": Pruner,
+    "space": Range,
+    "baselines": Baseline,
+}
+_ADDED_LATER = {
+    "training": ("min_epochs", "mlp_epochs", "mlp_final_epochs", "threads"),
+    "pruner": ("mlp_warmup_epochs",),
+}
+"""Keys that the first study files did not know: the hash of a file that does without stays what it was."""
 
 
 def _values(entry: Entry) -> tuple[Value, ...]:
@@ -295,12 +305,5 @@ _SCALAR = "a number, a string, true or false"
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    sections: dict[str, type[_Section]] = {
-        "search": Search,
-        "training": Training,
-        "pruner": Pruner,
-        "space": Range,
-        "baselines": Baseline,
-    }
-    section = sections.get(str(location[0]), StudyFile) if len(location) > 1 else StudyFile
+    section = _SECTIONS.get(str(location[0]), StudyFile) if len(location) > 1 else StudyFile
     return list(section.model_fields)
