@@ -2,7 +2,8 @@
 
 from studies.files import DEFAULT_STUDY, load_study_file, only_arch, shipped_names, shipped_text
 from studies.parameters import PARAMETERS, Parameter, Value
-from studies.schema import Baseline, Entry, Range, StudyFile, StudyFileError, parse_study
+from studies.parsing import StudyFileError, parse_study
+from studies.schema import Baseline, Entry, Range, StudyFile
 
 __all__ = [
     "DEFAULT_STUDY",

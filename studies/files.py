@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from studies.parameters import PARAMETERS, shown
-from studies.schema import StudyFile, StudyFileError, parse_study
+from studies.parsing import StudyFileError, parse_study
+from studies.schema import StudyFile
 
 DEFAULT_STUDY = "bloodmnist"
 MAX_FILE_BYTES = 1 << 20

@@ -1,41 +1,26 @@
-"""The study file: what to search, typed and checked.
-
-    study = load_study_file("bloodmnist", overrides=["training.epochs=5"])
-
-Whatever is wrong ends in a StudyFileError: one line with the file, the key and what is allowed.
-"""
+"""The study file: what to search, typed and checked. `studies.parsing` makes one of a decoded file."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from studies.parameters import PARAMETERS, Value, shown
 
 MAX_CHOICES = 1000
 MAX_GRID = 100_000
 MAX_FILTERS = 8192
-MAX_MESSAGE = 1000
 
 
-class StudyFileError(ValueError):
-    """A study file that cannot be used. The message is one line, whatever the file holds."""
-
-    def __init__(self, message: str) -> None:
-        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
-        super().__init__(line if len(line) <= MAX_MESSAGE else line[:MAX_MESSAGE] + " ...")
-
-
-class _Section(BaseModel):
+class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Search(_Section):
+class Search(Section):
     sampler: Literal["tpe", "random", "grid", "baselines"] = "tpe"
     """tpe: Optuna's TPE, grouped; grid: every point of a space of lists; baselines: only those."""
     startup_trials: Annotated[int, Field(ge=1, le=10_000)] = 16
@@ -49,7 +34,7 @@ class Search(_Section):
     """Models that take longer for one image, on one core of the worker's CPU, are not trained."""
 
 
-class Training(_Section):
+class Training(Section):
     epochs: Annotated[int, Field(ge=1, le=10_000)]
     final_epochs: Annotated[int, Field(ge=1, le=10_000)]
     """Epochs of the final evaluation's trainings."""
@@ -74,7 +59,7 @@ class Training(_Section):
         return (self.mlp_final_epochs if arch == "mlp" else None) or self.final_epochs
 
 
-class Pruner(_Section):
+class Pruner(Section):
     name: Literal["family", "none"] = "family"
     warmup_epochs: Annotated[int, Field(ge=1, le=10_000)] = 4
     """No trial is pruned before it has finished this many epochs."""
@@ -92,14 +77,14 @@ class Pruner(_Section):
         return (self.mlp_warmup_epochs if family == "mlp" else None) or self.warmup_epochs
 
 
-class Range(_Section):
+class Range(Section):
     low: float | int
     high: float | int
     log: bool = False
     step: float | int | None = None
 
 
-class Baseline(_Section):
+class Baseline(Section):
     name: Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][\w.-]*$")]
     params: dict[str, Value]
     published: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
@@ -110,7 +95,7 @@ Entry = Range | tuple[Value, ...] | Value
 """A range, a list of choices, or one fixed value."""
 
 
-class StudyFile(_Section):
+class StudyFile(Section):
     name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][\w.-]*$")]
     description: str = ""
     search: Search = Field(default_factory=Search)
@@ -173,7 +158,7 @@ class StudyFile(_Section):
         data["search"].pop("trials")
         for section, keys in _ADDED_LATER.items():
             for key in keys:
-                if data[section][key] == _SECTIONS[section].model_fields[key].default:
+                if data[section][key] == SECTIONS[section].model_fields[key].default:
                     data[section].pop(key)
         return data
 
@@ -187,7 +172,7 @@ class StudyFile(_Section):
         return math.prod(len(_values(entry)) for entry in self.space.values())
 
 
-_SECTIONS: dict[str, type[_Section]] = {
+SECTIONS: dict[str, type[Section]] = {
     "search": Search,
     "training": Training,
     "pruner": Pruner,
@@ -254,56 +239,3 @@ def _check_value(where: str, name: str, value: Value) -> None:
     problem = PARAMETERS[name].problem(value)
     if problem:
         raise ValueError(f"{where}: {problem}")
-
-
-def parse_study(data: dict[str, Any], source: str) -> StudyFile:
-    """A checked study from a decoded TOML file or a stored one; `source` names it in errors."""
-    try:
-        return StudyFile.model_validate(_with_tuples(data))
-    except ValidationError as error:
-        raise StudyFileError(f"{source}: {_first_problem(error)}") from None
-    except RecursionError:
-        raise StudyFileError(f"{source}: tables or lists nested too deeply") from None
-
-
-def _with_tuples(data: Any) -> Any:
-    """TOML and JSON know lists only; the frozen models hold tuples."""
-    if isinstance(data, dict):
-        return {key: _with_tuples(value) for key, value in data.items()}
-    if isinstance(data, list):
-        return tuple(_with_tuples(value) for value in data)
-    return data
-
-
-def _first_problem(error: ValidationError) -> str:
-    """The most specific problem as one line: key, what is wrong, what is allowed."""
-    problems = error.errors(include_url=False)
-    # An entry of the space is one of several shapes, and pydantic reports a problem for each:
-    # the deepest location belongs to the shape that was meant.
-    problem = max(problems, key=lambda p: len(p["loc"]))
-    parts = [str(part) for part in problem["loc"] if not str(part).startswith(("tuple", "Range"))]
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "value_error":
-        return message
-    if problem["type"] == "extra_forbidden":
-        return (
-            f"{'.'.join(parts)}: unknown key; known here: {', '.join(_known_keys(problem['loc']))}"
-        )
-    if parts[-1:] and parts[-1] in _TYPES:  # one of several types that a value may have
-        parts.pop()
-        message = f"should be {_SCALAR if parts[-1] not in Range.model_fields else 'a number'}"
-    if parts[:1] == ["space"] and len(parts) == 2:
-        message = f"should be {_SCALAR}, a list of those or a range {{low, high, log, step}}"
-    message = re.sub(" or instance of [A-Z][a-z]+", "", message[0].lower() + message[1:])
-    message = message.replace("valid tuple", "list").replace("valid dictionary", "table")
-    got = "" if problem["type"] == "missing" else f", got {shown(problem['input'])}"
-    return f"{'.'.join(parts) or 'file'}: {message}{got}"
-
-
-_TYPES = ("bool", "int", "float", "str")
-_SCALAR = "a number, a string, true or false"
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    section = _SECTIONS.get(str(location[0]), StudyFile) if len(location) > 1 else StudyFile
-    return list(section.model_fields)

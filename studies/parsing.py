@@ -1,0 +1,79 @@
+"""From a decoded TOML file to a checked study, and what is wrong with it in one line.
+
+    study = load_study_file("bloodmnist", overrides=["training.epochs=5"])
+
+Whatever is wrong ends in a StudyFileError: one line with the file, the key and what is allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import ValidationError
+
+from studies.parameters import shown
+from studies.schema import SECTIONS, Range, StudyFile
+
+MAX_MESSAGE = 1000
+
+
+class StudyFileError(ValueError):
+    """A study file that cannot be used. The message is one line, whatever the file holds."""
+
+    def __init__(self, message: str) -> None:
+        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+        super().__init__(line if len(line) <= MAX_MESSAGE else line[:MAX_MESSAGE] + " ...")
+
+
+def parse_study(data: dict[str, Any], source: str) -> StudyFile:
+    """A checked study from a decoded TOML file or a stored one; `source` names it in errors."""
+    try:
+        return StudyFile.model_validate(_with_tuples(data))
+    except ValidationError as error:
+        raise StudyFileError(f"{source}: {_first_problem(error)}") from None
+    except RecursionError:
+        raise StudyFileError(f"{source}: tables or lists nested too deeply") from None
+
+
+def _with_tuples(data: Any) -> Any:
+    """TOML and JSON know lists only; the frozen models hold tuples."""
+    if isinstance(data, dict):
+        return {key: _with_tuples(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return tuple(_with_tuples(value) for value in data)
+    return data
+
+
+def _first_problem(error: ValidationError) -> str:
+    """The most specific problem as one line: key, what is wrong, what is allowed."""
+    problems = error.errors(include_url=False)
+    # An entry of the space is one of several shapes, and pydantic reports a problem for each:
+    # the deepest location belongs to the shape that was meant.
+    problem = max(problems, key=lambda p: len(p["loc"]))
+    parts = [str(part) for part in problem["loc"] if not str(part).startswith(("tuple", "Range"))]
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error":
+        return message
+    if problem["type"] == "extra_forbidden":
+        return (
+            f"{'.'.join(parts)}: unknown key; known here: {', '.join(_known_keys(problem['loc']))}"
+        )
+    if parts[-1:] and parts[-1] in _TYPES:  # one of several types that a value may have
+        parts.pop()
+        message = f"should be {_SCALAR if parts[-1] not in Range.model_fields else 'a number'}"
+    if parts[:1] == ["space"] and len(parts) == 2:
+        message = f"should be {_SCALAR}, a list of those or a range {{low, high, log, step}}"
+    message = re.sub(" or instance of [A-Z][a-z]+", "", message[0].lower() + message[1:])
+    message = message.replace("valid tuple", "list").replace("valid dictionary", "table")
+    got = "" if problem["type"] == "missing" else f", got {shown(problem['input'])}"
+    return f"{'.'.join(parts) or 'file'}: {message}{got}"
+
+
+_TYPES = ("bool", "int", "float", "str")
+_SCALAR = "a number, a string, true or false"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    section = SECTIONS.get(str(location[0]), StudyFile) if len(location) > 1 else StudyFile
+    return list(section.model_fields)
