@@ -5,18 +5,23 @@ other. Each is judged by its best epoch so far, carried forward past its own end
 epochs of a BatchNorm network jump by 0.1-0.2 and because a trial that patience ended early is still a
 peer. Nothing is decided in the first epochs: on BloodMNIST the order after epoch 1 has a rank
 correlation near zero with the order at the end.
+
+Two rules: "family" stops what is below a quantile of its peers now; "forecast" learns from peers how far
+trainings still come, and stops what is unlikely to end among the best, whatever their family.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
+from search.forecast import chance
 from search.peers import Peer, Peers, StudyPeers
 from studies.schema import Pruner
 
@@ -27,15 +32,30 @@ REREAD_S = 2.0
 
 
 class FamilyPruner(optuna.pruners.BasePruner):
-    """Prunes a trial below a quantile of its peers; `reason` tells why in words."""
+    """Prunes a trial that its peers leave behind; `reason` tells why in words."""
 
-    def __init__(self, settings: Pruner, peers: Peers | None = None) -> None:
-        """`peers` tells which trials have finished; without it the study's own storage is asked."""
+    def __init__(
+        self,
+        settings: Pruner,
+        peers: Peers | None = None,
+        epochs_of: Callable[[str], int] | None = None,
+    ) -> None:
+        """`peers` tells which trials have finished; without it the study's own storage is asked.
+
+        `epochs_of` tells the length of a family's schedule: a longer trial (a baseline has its own recipe)
+        is no example of how the others go on.
+        """
         self.settings = settings
         self.peers = peers or StudyPeers()
+        self.epochs_of = epochs_of or (lambda family: 2**31)
         # by family: best value so far (trials, epochs), and which of these trials are complete
         self._curves: dict[str, Values] = {}
         self._complete: dict[str, NDArray[np.bool_]] = {}
+        self._examples: dict[str, NDArray[np.bool_]] = {}
+        """Complete and not longer than the family's schedule."""
+        self._finals: list[float] = []
+        """Of complete trials of all families."""
+        self._n_finished = 0
         self._read_at = -math.inf
 
     def new_trial(self) -> None:
@@ -54,38 +74,59 @@ class FamilyPruner(optuna.pruners.BasePruner):
 
     def reason_for(self, study: optuna.Study, family: str, values: dict[int, float]) -> str | None:
         """As `reason`, for a trial whose reports (epoch -> value) are known here already."""
-        settings, epoch = self.settings, max(values, default=0)
-        if settings.name == "none" or epoch < settings.warmup_of(family):
+        epoch = max(values, default=0)
+        if self.settings.name == "none" or epoch < self.settings.warmup_of(family):
             return None
-        peers = self._peer_values(study, family, epoch)
-        if len(peers) < settings.min_peers:
-            return None
-        own = max(values.values())
-        bar = float(np.quantile(peers, settings.quantile))
-        if own >= bar:
-            return None
-        return (
-            f"best of {epoch} epochs {own:.4f} is below {bar:.4f}, the "
-            f"{settings.quantile:.0%} quantile of {len(peers)} {family} trials"
-        )
-
-    def _peer_values(self, study: optuna.Study, family: str, epoch: int) -> Values:
-        """Each peer's best value up to `epoch`; pruned peers count as far as they came."""
         if time.monotonic() - self._read_at > REREAD_S:
             self._read(study)
             self._read_at = time.monotonic()
-        curves = self._curves.get(family)
-        if curves is None:
-            return np.empty(0)
+        if family not in self._curves:
+            return None
+        judge = self._forecast if self.settings.name == "forecast" else self._below_quantile
+        verdict = judge(family, epoch, max(values.values()))
+        return verdict and f"best of {epoch} epochs {max(values.values()):.4f} {verdict}"
+
+    def _below_quantile(self, family: str, epoch: int, own: float) -> str | None:
+        peers, quantile = self._so_far(family, epoch), self.settings.quantile
+        peers = peers[~np.isnan(peers)]
+        if len(peers) < self.settings.min_peers:
+            return None
+        bar = float(np.quantile(peers, quantile))
+        if own >= bar:
+            return None
+        return f"is below {bar:.4f}, the {quantile:.0%} quantile of {len(peers)} {family} trials"
+
+    def _forecast(self, family: str, epoch: int, own: float) -> str | None:
+        so_far, final = self._so_far(family, epoch), self._curves[family][:, -1]
+        known = self._examples[family] & ~np.isnan(so_far)
+        n_peers = int(known.sum())
+        if n_peers < max(2, self.settings.min_peers):
+            return None
+        rank = math.ceil(self.settings.top * self._n_finished)
+        bar = sorted(self._finals, reverse=True)[min(rank, len(self._finals)) - 1]
+        if own >= bar:
+            return None
+        found = chance(own, so_far[known], final[known], bar)
+        if found >= self.settings.chance:
+            return None
+        return (
+            f"has a chance of {found:.1%} to reach {bar:.4f}, number {rank} of {self._n_finished} trials, "
+            f"as {n_peers} {family} trials went on"
+        )
+
+    def _so_far(self, family: str, epoch: int) -> Values:
+        """Best value up to `epoch` of each trial of the family; NaN where it ended before, pruned."""
+        curves = self._curves[family]
+        if epoch <= curves.shape[1]:
+            return np.asarray(curves[:, epoch - 1])
         # past the longest curve every complete peer has its final best
-        column = curves[:, min(epoch, curves.shape[1]) - 1]
-        if epoch > curves.shape[1]:
-            column = column[self._complete[family]]
-        return column[~np.isnan(column)]
+        return np.where(self._complete[family], curves[:, -1], np.nan)
 
     def _read(self, study: optuna.Study) -> None:
         """Add the curves of trials that finished since the last look; finished trials stay as they are."""
         new = [peer for peer in self.peers.new(study) if peer.values]
+        self._n_finished += len(new)
+        self._finals += [max(peer.values.values()) for peer in new if peer.complete]
         for family in {peer.family for peer in new}:
             self._add(family, [peer for peer in new if peer.family == family])
 
@@ -100,8 +141,12 @@ class FamilyPruner(optuna.pruners.BasePruner):
         for row, peer in zip(curves[len(old) :], peers, strict=True):
             _fill(row, peer)
         self._curves[family] = curves
-        found = [peer.complete for peer in peers]
-        self._complete[family] = np.append(self._complete.get(family, []), found).astype(bool)
+        longest = self.epochs_of(family)
+        for known, found in (
+            (self._complete, [peer.complete for peer in peers]),
+            (self._examples, [peer.complete and max(peer.values) <= longest for peer in peers]),
+        ):
+            known[family] = np.append(known.get(family, []), found).astype(bool)
 
 
 def _fill(row: Values, peer: Peer) -> None:

@@ -132,7 +132,7 @@ def trial_sampler(
 
 
 def make_pruner(study_file: StudyFile, peers: Peers | None = None) -> FamilyPruner:
-    return FamilyPruner(study_file.pruner, peers)
+    return FamilyPruner(study_file.pruner, peers, study_file.training.epochs_of)
 
 
 def derive_seed(*parts: object) -> int:

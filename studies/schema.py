@@ -60,7 +60,8 @@ class Training(Section):
 
 
 class Pruner(Section):
-    name: Literal["family", "none"] = "family"
+    name: Literal["family", "forecast", "none"] = "family"
+    """family: by a quantile of the family's trials at the same epoch; forecast: by how these went on."""
     warmup_epochs: Annotated[int, Field(ge=1, le=10_000)] = 4
     """No trial is pruned before it has finished this many epochs."""
     mlp_warmup_epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None
@@ -68,7 +69,11 @@ class Pruner(Section):
     min_peers: Annotated[int, Field(ge=1, le=10_000)] = 4
     """Finished trials of the same family needed for a comparison."""
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """A trial whose best epoch so far is below this quantile of its peers' is pruned."""
+    """family: a trial whose best epoch so far is below this quantile of its peers' is pruned."""
+    chance: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """forecast: a trial that is less likely than this to end among the best is pruned."""
+    top: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """forecast: this share of all finished trials are the best."""
     audit: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Share of trials that are trained to their end although the pruner would have stopped them."""
 
@@ -181,7 +186,7 @@ SECTIONS: dict[str, type[Section]] = {
 }
 _ADDED_LATER = {
     "training": ("min_epochs", "mlp_epochs", "mlp_final_epochs", "threads"),
-    "pruner": ("mlp_warmup_epochs",),
+    "pruner": ("mlp_warmup_epochs", "chance", "top"),
 }
 """Keys that the first study files did not know: the hash of a file that does without stays what it was."""
 

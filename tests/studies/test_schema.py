@@ -88,6 +88,8 @@ CHANGES: dict[str, object] = {
     "pruner.mlp_warmup_epochs": 3,
     "pruner.min_peers": 4,
     "pruner.quantile": 0.5,
+    "pruner.chance": 0.2,
+    "pruner.top": 0.3,
     "pruner.audit": 0.5,
     "space.arch": ["mlp"],
     "space.optimizer": "adamw",
