@@ -1,7 +1,7 @@
 """The main job, timed and read: a search of 100 trials, its second stage, the final evaluation.
 
-    python -m benchmarks.end_to_end              # the default study
-    python -m benchmarks.end_to_end --arch mlp   # the same, MLPs alone
+    python -m benchmarks end_to_end         # the default study
+    python -m benchmarks end_to_end_mlp     # the same, MLPs alone
 
 The commands are a user's. At last the winner is trained again with five more seeds, as long as the second
 stage trained it: does what the second stage said of it hold? With $BENCH_FOLDER an interrupted run goes on;
@@ -11,7 +11,6 @@ opened once, by `final-eval`.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
@@ -83,7 +82,7 @@ def promise(folder: Path, study_name: str, trial: int) -> list[float]:
     return values
 
 
-def run(arch: str | None) -> None:
+def run(arch: str | None = None) -> None:
     name = "bloodmnist" if arch is None else f"bloodmnist-{arch}"
     folder = Path(os.environ.get("BENCH_FOLDER") or tempfile.mkdtemp(prefix="bs-end-to-end-"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -128,9 +127,3 @@ def run(arch: str | None) -> None:
         "again": again,
     }
     save("end_to_end" if arch is None else f"end_to_end_{arch}", result)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--arch", choices=["mlp", "cnn"])
-    run(parser.parse_args().arch)

@@ -1,6 +1,6 @@
 """What a page of hand-written Optuna finds in the same time: TPE, MedianPruner, the standard loop.
 
-    python -m benchmarks.plain_optuna --seconds 3600       # -> benchmarks/results/plain_optuna.json
+    python -m benchmarks plain_optuna      # as long as `end_to_end` took for its search and second stage
 
 Two processes of one thread share a study in SQLite until the time is over (trials that are then running
 are finished). The space is the course reports': one hidden layer or several, three convolutions of a width,
@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import save, shown, spread, table
+from benchmarks.common import RESULTS, save, shown, spread, table
 
 MAX_EPOCHS, PATIENCE = 40, 5
 N_WORKERS, N_SEEDS = 2, 5
@@ -140,8 +140,16 @@ def test_scores(params: dict[str, Any], files: list[Path]) -> list[float]:
     return found
 
 
-def run(seconds: float) -> None:
+def same_time() -> float:
+    """Seconds that our search and its second stage took on this machine."""
+    kept = json.loads((RESULTS / "end_to_end.json").read_text())["result"]
+    return 60 * float(sum(kept["minutes"].values()))
+
+
+def run(seconds: float | None = None) -> None:
     import optuna
+
+    seconds = seconds or same_time()
 
     me = [sys.executable, "-m", "benchmarks.plain_optuna"]
     with tempfile.TemporaryDirectory(prefix="bs-plain-") as folder:
@@ -188,7 +196,7 @@ def run(seconds: float) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=3600)
+    parser.add_argument("--seconds", type=float)
     parser.add_argument("--search", nargs=2)
     parser.add_argument("--replicate", nargs=3)
     given = parser.parse_args()

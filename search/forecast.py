@@ -27,7 +27,8 @@ MAX_SLOPE = 1.5
 def chance(own: float, so_far: Values, final: Values, bar: float) -> float:
     """Probability that a training whose value is `own` ends at `bar` or above.
 
-    `so_far` and `final`, both of shape (n,), n >= 2, hold its peers' values at the same epoch and at their ends.
+    `so_far` and `final`, both of shape (n,), n >= 2, hold its peers' values
+    at the same epoch and at their ends.
     """
     x, y = _log_error(so_far), _log_error(final)
     middle = float(x.mean())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import optuna
@@ -247,3 +248,79 @@ def test_decisions_are_those_of_the_definition(
                 continue  # a tie by rounding
             found = pruner.reason(study, running(values[:epoch]))
             assert (found is not None) == (bar is not None and own < bar)
+
+
+FORECAST = Pruner(name="forecast", warmup_epochs=1, min_peers=4, chance=0.05, top=0.1)
+# those that are higher after two epochs end higher
+STEADY: list[Peer] = [
+    ("cnn", C, [0.5, 0.60, 0.80]),
+    ("cnn", C, [0.5, 0.70, 0.85]),
+    ("cnn", C, [0.5, 0.80, 0.90]),
+    ("cnn", C, [0.5, 0.90, 0.95]),
+    ("cnn", C, [0.5, 0.91, 0.955]),
+    ("cnn", C, [0.5, 0.92, 0.96]),
+]
+# name: (peers, the trial's own values, its family, pruned?)
+FORECASTS: dict[str, tuple[list[Peer], list[float], str, bool]] = {
+    "far behind": (STEADY, [0.5, 0.5], "cnn", True),
+    "at the best ones' height": (STEADY, [0.5, 0.92], "cnn", False),
+    "the order at this epoch tells nothing": (STEADY, [0.5], "cnn", False),
+    "already there": ([*STEADY, ("cnn", C, [0.1, 0.1, 0.1])], [0.97, 0.1], "cnn", False),
+    "too few peers": (STEADY[:3], [0.5, 0.5], "cnn", False),
+    "pruned trials do not tell how it goes on": (
+        [*STEADY[:3], *[("cnn", P, [0.5, 0.6])] * 9],
+        [0.5, 0.5],
+        "cnn",
+        False,
+    ),
+    "another family does not tell either": (STEADY, [0.5, 0.5], "mlp", False),
+    "the best of another family are the bar": (
+        [*[("cnn", C, [0.95, 0.96, 0.97])] * 3, *[("mlp", *peer[1:]) for peer in STEADY[:4]]],
+        [0.5, 0.75],
+        "mlp",
+        True,
+    ),
+    "a longer training is no example": (
+        [*STEADY[:3], *[("cnn", C, [0.4, 0.5, 0.6, 0.99])] * 9],
+        [0.5, 0.5],
+        "cnn",
+        False,
+    ),
+    "peers that scatter allow no forecast": (
+        [
+            ("cnn", C, [0.5, value, final])
+            for value, final in ((0.6, 0.95), (0.7, 0.7), (0.8, 0.8), (0.6, 0.93), (0.7, 0.97))
+        ],
+        [0.5, 0.65],
+        "cnn",
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FORECASTS)
+def test_forecast(case: str) -> None:
+    peers, values, family, pruned = FORECASTS[case]
+    pruner = FamilyPruner(FORECAST, epochs_of=lambda family: 3)
+    assert (pruner.reason(study_of(peers), running(values, family)) is not None) == pruned
+
+
+def test_the_forecasts_reason_tells_the_numbers() -> None:
+    pruner = FamilyPruner(FORECAST.model_copy(update={"top": 0.5}))
+    text = pruner.reason(study_of([*STEADY, ("mlp", P, [0.2])]), running([0.5, 0.5]))
+    assert text is not None
+    assert re.fullmatch(
+        r"best of 2 epochs 0.5000 has a chance of 0\.\d% to reach 0\.9000, number 4 of 7 trials, "
+        r"as 6 cnn trials went on",
+        text,
+    )
+
+
+def test_a_larger_share_of_the_best_lowers_the_bar() -> None:
+    study, trial = study_of(STEADY), running([0.5, 0.66])
+    stopped = [
+        top
+        for top in (0.1, 0.5, 1.0)
+        if FamilyPruner(FORECAST.model_copy(update={"top": top})).reason(study, trial)
+    ]
+    assert stopped == [0.1, 0.5]
