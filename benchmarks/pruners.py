@@ -98,6 +98,8 @@ def search(
         found.epochs += 1
         found.seconds = now
         trial.report(curve.values[done - 1], done)
+        trial.set_user_attr("train_losses", curve.train_losses[:done])
+        trial.set_user_attr("val_losses", curve.val_losses[:done])
         if done == len(curve.values) and curve.diverged:
             found.seconds += curve.epoch_s  # of the epoch in which it did
             study.tell(trial, state=TrialState.PRUNED)

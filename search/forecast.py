@@ -1,11 +1,14 @@
-"""How likely a training that is at `own` now is to end above a bar, from trainings that ended.
+"""How likely a training is to end above a bar, from what is seen of it now and from trainings that ended.
 
-A linear regression of the final value on the value so far, both as the logarithm of the error (1 - macro-F1):
-errors shrink by factors, and their scatter is even on that scale. This is the performance prediction of
-Baker et al., "Accelerating Neural Architecture Search using Performance Prediction" (arXiv 1705.10823), with
-one regressor and Student's t in place of cross-validated residuals, so that few peers mean a wide interval.
-Which peers were stopped early depends on their values so far only, so those that ended are a fair sample
-for the regression of the end on the way.
+A Bayesian linear regression of the final value on the best value so far and on the epoch's training and
+validation losses, all as logarithms (of the error, 1 - macro-F1, for a value): errors shrink by factors, and
+their scatter is even on that scale. With a learning rate that is still high the validation macro-F1 of an
+epoch is noisy; the losses tell more (`python -m benchmarks landscape`). The conjugate prior makes the
+prediction Student's t, wide as long as peers are few.
+
+The rule, to stop what is unlikely to end among the best, is that of Baker et al., "Accelerating Neural
+Architecture Search using Performance Prediction" (arXiv 1705.10823). Which peers were stopped early depends
+on what was seen of them only, so those that ended are a fair sample for a regression on what was seen.
 """
 
 from __future__ import annotations
@@ -16,34 +19,40 @@ from scipy.special import stdtr
 
 Values = NDArray[np.float64]
 
-LEAST_ERROR = 1e-4
+LEAST = 1e-4
+"""Errors and losses below count as this much."""
 PRIOR_SD, PRIOR_WEIGHT = 0.2, 2
 """Scatter of the final log error before any peer was seen, and the number of peers that this is worth: three
 peers that happen to lie on a line must not promise a forecast without error."""
-MAX_SLOPE = 1.5
-"""Of the final log error per log error so far: few peers must not extrapolate wildly."""
+SHRINKAGE = 1.0
+"""Precision of the coefficients' prior, in peers: few of them must not extrapolate wildly."""
 
 
-def chance(own: float, so_far: Values, final: Values, bar: float) -> float:
-    """Probability that a training whose value is `own` ends at `bar` or above.
+def seen(best: float, losses: tuple[float, float] | None) -> Values:
+    """A row of what is known of a training at an epoch, shape (3,), without `losses` (1,).
 
-    `so_far` and `final`, both of shape (n,), n >= 2, hold its peers' values
-    at the same epoch and at their ends.
+    `best` is its best validation macro-F1 so far, `losses` the epoch's training and validation loss.
     """
-    x, y = _log_error(so_far), _log_error(final)
-    middle = float(x.mean())
-    scatter = float(((x - middle) ** 2).sum())
-    slope = float(((x - middle) * (y - y.mean())).sum()) / scatter if scatter > 0 else 0.0
-    slope = min(max(slope, 0.0), MAX_SLOPE)
-    residuals = y - y.mean() - slope * (x - middle)
-    freedom = len(x) - 2 + PRIOR_WEIGHT
-    variance = (float((residuals**2).sum()) + PRIOR_WEIGHT * PRIOR_SD**2) / freedom
-    away = float(_log_error(own)) - middle
-    expected = float(y.mean()) + slope * away
-    spread = variance * (1 + 1 / len(x) + (away**2 / scatter if scatter > 0 else 0.0))
+    return np.log(np.maximum([1 - best, *(losses or ())], LEAST))
+
+
+def chance(own: Values, peers: Values, final: Values, bar: float) -> float:
+    """Probability that a training ends at `bar` or above.
+
+    `own` is its row, shape (p,); `peers`, shape (n, p), are the rows of others at the same epoch and `final`,
+    shape (n,), their values in the end; n >= 2.
+    """
+    errors = np.log(np.maximum(1 - final, LEAST))
+    scale = peers.std(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    rows, row = (peers - peers.mean(axis=0)) / scale, (own - peers.mean(axis=0)) / scale
+    n, p = rows.shape
+    inverse = np.linalg.inv(rows.T @ rows + SHRINKAGE * np.eye(p))
+    slopes = inverse @ rows.T @ (errors - errors.mean())
+    residuals = errors - errors.mean() - rows @ slopes
+    freedom = n - 1 + PRIOR_WEIGHT
+    squares = residuals @ residuals + SHRINKAGE * slopes @ slopes + PRIOR_WEIGHT * PRIOR_SD**2
+    spread = np.sqrt(squares / freedom * (1 + 1 / n + row @ inverse @ row))
     # a smaller error is a better end
-    return float(stdtr(freedom, (float(_log_error(bar)) - expected) / np.sqrt(spread)))
-
-
-def _log_error(values: Values | float) -> Values:
-    return np.asarray(np.log(np.maximum(1 - np.asarray(values, dtype=float), LEAST_ERROR)))
+    away = np.log(max(1 - bar, LEAST)) - errors.mean() - row @ slopes
+    return float(stdtr(freedom, away / spread))

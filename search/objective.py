@@ -211,14 +211,15 @@ class _Run:
             self.hooks.report(result.epoch, result.val_macro_f1)
             self.reported[result.epoch] = result.val_macro_f1
             if self.prunable and result.epoch < self.config.epochs:
-                self._judge(result.epoch)
+                self._judge(result)
         except StorageError as away:  # past its time limit: keep the epoch for whoever goes on
             raise Drained from away
 
-    def _judge(self, epoch: int) -> None:
-        values = {e: value for e, value in self.reported.items() if e <= epoch}
+    def _judge(self, result: EpochResult) -> None:
+        values = {e: value for e, value in self.reported.items() if e <= result.epoch}
+        losses = result.train_loss, result.val_loss
         reason = self.hooks.persist(
-            lambda: self.pruner.reason_for(self.trial.study, self.config.family, values)
+            lambda: self.pruner.reason_for(self.trial.study, self.config.family, values, losses)
         )
         if reason is not None and not self.audited:
             raise _Pruned(reason)

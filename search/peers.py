@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import optuna
 import sqlalchemy as sa
@@ -20,15 +20,46 @@ from search.optuna_rows import (
 )
 
 _STATES = (TrialState.COMPLETE, TrialState.PRUNED)
+_ATTRIBUTES = ("family", "train_losses", "val_losses")
+
+
+Losses = tuple[float, float]
+"""Training and validation loss of an epoch."""
+
+
+def losses_at(
+    epoch: int, train_losses: list[float] | None, val_losses: list[float] | None
+) -> Losses | None:
+    """The losses of an epoch from those by epoch; None where there are none."""
+    if (
+        not train_losses
+        or not val_losses
+        or not 0 < epoch <= min(len(train_losses), len(val_losses))
+    ):
+        return None
+    return train_losses[epoch - 1], val_losses[epoch - 1]
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A finished trial: its family, whether it is complete, and its reports by epoch."""
+    """A finished trial: its family, whether it is complete, its reports by epoch, and its losses.
+
+    Losses are a complete trial's only: a pruned one's end is unknown, so that nothing is learned from them.
+    """
 
     family: str
     complete: bool
     values: dict[int, float]
+    train_losses: list[float] | None = None
+    val_losses: list[float] | None = None
+
+    def best(self, epoch: int) -> float:
+        """Best value up to `epoch`. Raises ValueError if there is none."""
+        return max(value for at, value in self.values.items() if at <= epoch)
+
+    def losses_at(self, epoch: int) -> Losses | None:
+        """Training and validation loss of `epoch`, of its last one past its end; None if unknown."""
+        return losses_at(min(epoch, max(self.values)), self.train_losses, self.val_losses)
 
 
 class Peers(Protocol):
@@ -54,6 +85,8 @@ class StudyPeers:
                 str(t.user_attrs.get("family")),
                 t.state is TrialState.COMPLETE,
                 t.intermediate_values,
+                t.user_attrs.get("train_losses"),
+                t.user_attrs.get("val_losses"),
             )
             for t in new
         ]
@@ -90,11 +123,13 @@ class TablePeers:
             if not new:
                 return []
             first = min(new)
-            families = sa.select(a.trial_id, a.value_json).join(
+            query = sa.select(a.trial_id, a.key, a.value_json).join(
                 trials_table, t.trial_id == a.trial_id
             )
-            families = families.where(ours, a.trial_id >= first, a.key == "family")
-            family = {row[0]: row[1] for row in db.execute(families)}
+            query = query.where(ours, a.trial_id >= first, a.key.in_(_ATTRIBUTES))
+            attrs: defaultdict[int, dict[str, Any]] = defaultdict(dict)
+            for trial_id, key, value in db.execute(query):
+                attrs[trial_id][key] = json.loads(value)
             reports = sa.select(r.trial_id, r.step, r.intermediate_value).join(
                 trials_table, t.trial_id == r.trial_id
             )
@@ -107,9 +142,11 @@ class TablePeers:
         self._seen = {trial_id for trial_id in self._seen | set(found) if trial_id >= self._floor}
         return [
             Peer(
-                json.loads(family.get(trial_id, '"None"')),
+                str(attrs[trial_id].get("family")),
                 found[trial_id] is TrialState.COMPLETE,
                 values[trial_id],
+                attrs[trial_id].get("train_losses"),
+                attrs[trial_id].get("val_losses"),
             )
             for trial_id in new
         ]

@@ -21,8 +21,8 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from search.forecast import chance
-from search.peers import Peer, Peers, StudyPeers
+from search.forecast import chance, seen
+from search.peers import Losses, Peer, Peers, StudyPeers, losses_at
 from studies.schema import Pruner
 
 Values = NDArray[np.float64]
@@ -51,8 +51,8 @@ class FamilyPruner(optuna.pruners.BasePruner):
         # by family: best value so far (trials, epochs), and which of these trials are complete
         self._curves: dict[str, Values] = {}
         self._complete: dict[str, NDArray[np.bool_]] = {}
-        self._examples: dict[str, NDArray[np.bool_]] = {}
-        """Complete and not longer than the family's schedule."""
+        self._examples: dict[str, list[Peer]] = {}
+        """Complete ones not longer than the family's schedule."""
         self._finals: list[float] = []
         """Of complete trials of all families."""
         self._n_finished = 0
@@ -63,17 +63,26 @@ class FamilyPruner(optuna.pruners.BasePruner):
         self._read_at = -math.inf
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        """Optuna's interface; the trial's family is its user attribute `family`."""
+        """Optuna's interface; family and losses are the trial's user attributes, as ours have them."""
         return self.reason(study, trial) is not None
 
     def reason(self, study: optuna.Study, trial: FrozenTrial) -> str | None:
         """Why `trial` should stop now, or None if it should go on."""
         self.new_trial()
-        family = str(trial.user_attrs.get("family"))
-        return self.reason_for(study, family, trial.intermediate_values)
+        attrs, values = trial.user_attrs, trial.intermediate_values
+        losses = losses_at(
+            max(values, default=0), attrs.get("train_losses"), attrs.get("val_losses")
+        )
+        return self.reason_for(study, str(attrs.get("family")), values, losses)
 
-    def reason_for(self, study: optuna.Study, family: str, values: dict[int, float]) -> str | None:
-        """As `reason`, for a trial whose reports (epoch -> value) are known here already."""
+    def reason_for(
+        self,
+        study: optuna.Study,
+        family: str,
+        values: dict[int, float],
+        losses: Losses | None = None,
+    ) -> str | None:
+        """As `reason`, for a trial of which reports (epoch -> value) and last losses are known here."""
         epoch = max(values, default=0)
         if self.settings.name == "none" or epoch < self.settings.warmup_of(family):
             return None
@@ -82,13 +91,15 @@ class FamilyPruner(optuna.pruners.BasePruner):
             self._read_at = time.monotonic()
         if family not in self._curves:
             return None
-        judge = self._forecast if self.settings.name == "forecast" else self._below_quantile
-        verdict = judge(family, epoch, max(values.values()))
-        return verdict and f"best of {epoch} epochs {max(values.values()):.4f} {verdict}"
+        own = max(values.values())
+        if self.settings.name == "forecast":
+            verdict = self._forecast(family, epoch, own, losses)
+        else:
+            verdict = self._below_quantile(family, epoch, own)
+        return verdict and f"best of {epoch} epochs {own:.4f} {verdict}"
 
     def _below_quantile(self, family: str, epoch: int, own: float) -> str | None:
         peers, quantile = self._so_far(family, epoch), self.settings.quantile
-        peers = peers[~np.isnan(peers)]
         if len(peers) < self.settings.min_peers:
             return None
         bar = float(np.quantile(peers, quantile))
@@ -96,31 +107,37 @@ class FamilyPruner(optuna.pruners.BasePruner):
             return None
         return f"is below {bar:.4f}, the {quantile:.0%} quantile of {len(peers)} {family} trials"
 
-    def _forecast(self, family: str, epoch: int, own: float) -> str | None:
-        so_far, final = self._so_far(family, epoch), self._curves[family][:, -1]
-        known = self._examples[family] & ~np.isnan(so_far)
-        n_peers = int(known.sum())
-        if n_peers < max(2, self.settings.min_peers):
+    def _forecast(self, family: str, epoch: int, own: float, losses: Losses | None) -> str | None:
+        known = [peer for peer in self._examples[family] if min(peer.values) <= epoch]
+        if losses is not None:
+            known = [peer for peer in known if peer.losses_at(epoch)]
+        if len(known) < max(2, self.settings.min_peers) or not np.isfinite(losses or ()).all():
             return None
         rank = math.ceil(self.settings.top * self._n_finished)
         bar = sorted(self._finals, reverse=True)[min(rank, len(self._finals)) - 1]
         if own >= bar:
             return None
-        found = chance(own, so_far[known], final[known], bar)
+        rows = [
+            seen(peer.best(epoch), None if losses is None else peer.losses_at(epoch))
+            for peer in known
+        ]
+        final = np.array([max(peer.values.values()) for peer in known])
+        found = chance(seen(own, losses), np.array(rows), final, bar)
         if found >= self.settings.chance:
             return None
         return (
-            f"has a chance of {found:.1%} to reach {bar:.4f}, number {rank} of {self._n_finished} trials, "
-            f"as {n_peers} {family} trials went on"
+            f"has a chance of {found:.1%} to reach {bar:.4f}, number {rank} of {self._n_finished} "
+            f"trials, as {len(known)} {family} trials went on"
         )
 
     def _so_far(self, family: str, epoch: int) -> Values:
-        """Best value up to `epoch` of each trial of the family; NaN where it ended before, pruned."""
+        """Each peer's best value up to `epoch`; pruned peers count as far as they came."""
         curves = self._curves[family]
-        if epoch <= curves.shape[1]:
-            return np.asarray(curves[:, epoch - 1])
         # past the longest curve every complete peer has its final best
-        return np.where(self._complete[family], curves[:, -1], np.nan)
+        column = curves[:, min(epoch, curves.shape[1]) - 1]
+        if epoch > curves.shape[1]:
+            column = column[self._complete[family]]
+        return column[~np.isnan(column)]
 
     def _read(self, study: optuna.Study) -> None:
         """Add the curves of trials that finished since the last look; finished trials stay as they are."""
@@ -141,12 +158,12 @@ class FamilyPruner(optuna.pruners.BasePruner):
         for row, peer in zip(curves[len(old) :], peers, strict=True):
             _fill(row, peer)
         self._curves[family] = curves
-        longest = self.epochs_of(family)
-        for known, found in (
-            (self._complete, [peer.complete for peer in peers]),
-            (self._examples, [peer.complete and max(peer.values) <= longest for peer in peers]),
-        ):
-            known[family] = np.append(known.get(family, []), found).astype(bool)
+        found = [peer.complete for peer in peers]
+        self._complete[family] = np.append(self._complete.get(family, []), found).astype(bool)
+        length = self.epochs_of(family)
+        self._examples.setdefault(family, []).extend(
+            peer for peer in peers if peer.complete and max(peer.values) <= length
+        )
 
 
 def _fill(row: Values, peer: Peer) -> None:

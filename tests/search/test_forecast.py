@@ -4,49 +4,61 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import linregress, t
+from scipy.stats import t
+from sklearn.linear_model import LinearRegression
 
 from search import forecast
-from search.forecast import chance
+from search.forecast import chance, seen
 
-SO_FAR = np.array([0.6, 0.65, 0.7, 0.8, 0.85, 0.9, 0.92])
+BEST = np.array([0.6, 0.65, 0.7, 0.8, 0.85, 0.9, 0.92])
+LOSSES = [(1.0, 0.9), (1.1, 0.7), (0.8, 0.8), (0.6, 0.7), (0.5, 0.4), (0.45, 0.3), (0.4, 0.35)]
 FINAL = np.array([0.85, 0.82, 0.91, 0.92, 0.93, 0.95, 0.97])
+PEERS = np.array([seen(best, losses) for best, losses in zip(BEST, LOSSES, strict=True)])
 
 
-def test_without_a_prior_it_is_the_prediction_of_a_linear_regression(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("columns", [1, 3])
+def test_with_hardly_a_prior_it_is_the_prediction_of_a_linear_regression(
+    monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
-    monkeypatch.setattr(forecast, "PRIOR_WEIGHT", 0)
-    x, y = np.log(1 - SO_FAR), np.log(1 - FINAL)
-    line, n = linregress(x, y), len(x)
-    away = np.log(1 - 0.75) - x.mean()
-    residuals = y - line.intercept - line.slope * x
-    scatter = ((x - x.mean()) ** 2).sum()
-    spread = np.sqrt((residuals**2).sum() / (n - 2) * (1 + 1 / n + away**2 / scatter))
-    expected = line.intercept + line.slope * np.log(1 - 0.75)
+    monkeypatch.setattr(forecast, "SHRINKAGE", 1e-9)
+    # the conjugate prior counts no degree of freedom for the slopes
+    monkeypatch.setattr(forecast, "PRIOR_WEIGHT", -columns)
+    monkeypatch.setattr(forecast, "PRIOR_SD", 0.0)
+    rows, own, n = PEERS[:, :columns], seen(0.75, (0.7, 0.6))[:columns], len(PEERS)
+    errors = np.log(1 - FINAL)
+    line = LinearRegression().fit(rows, errors)
+    design = np.column_stack([np.ones(n), rows])
+    row = np.array([1, *own])
+    freedom = n - columns - 1
+    squares = ((errors - line.predict(rows)) ** 2).sum() / freedom
+    spread = np.sqrt(squares * (1 + row @ np.linalg.inv(design.T @ design) @ row))
     for bar in (0.85, 0.9, 0.93, 0.96):
-        found = chance(0.75, SO_FAR, FINAL, bar)
-        assert found == pytest.approx(t.cdf((np.log(1 - bar) - expected) / spread, n - 2))
+        away = np.log(1 - bar) - line.predict(own[None])[0]
+        assert chance(own, rows, FINAL, bar) == pytest.approx(t.cdf(away / spread, freedom))
 
 
-def test_it_grows_with_the_value_and_falls_with_the_bar() -> None:
-    by_value = [chance(own, SO_FAR, FINAL, 0.95) for own in (0.3, 0.6, 0.8, 0.9, 0.95)]
-    by_bar = [chance(0.8, SO_FAR, FINAL, bar) for bar in (0.85, 0.9, 0.95, 0.99)]
+def test_it_grows_with_the_value_and_falls_with_the_loss_and_the_bar() -> None:
+    by_value = [
+        chance(seen(own, None), PEERS[:, :1], FINAL, 0.95) for own in (0.3, 0.6, 0.8, 0.9, 0.95)
+    ]
+    by_loss = [chance(seen(0.8, (loss, loss)), PEERS, FINAL, 0.95) for loss in (0.3, 0.5, 0.7, 0.9)]
+    by_bar = [chance(seen(0.8, None), PEERS[:, :1], FINAL, bar) for bar in (0.85, 0.9, 0.95, 0.99)]
     assert by_value == sorted(by_value)
+    assert by_loss == sorted(by_loss, reverse=True)
     assert by_bar == sorted(by_bar, reverse=True)
     assert by_value[0] < 0.05 < 0.5 < by_value[-1]
 
 
 def test_few_peers_on_a_line_are_not_believed_blindly() -> None:
-    line = 1 - (1 - SO_FAR) / 3  # a third of the error is left, always
-    few = chance(0.7, SO_FAR[:2], line[:2], 0.93)
-    many = chance(0.7, np.repeat(SO_FAR, 20), np.repeat(line, 20), 0.93)
+    line = 1 - (1 - BEST) / 3  # a third of the error is left, always
+    few = chance(seen(0.7, None), PEERS[:2, :1], line[:2], 0.93)
+    many = chance(seen(0.7, None), np.repeat(PEERS[:, :1], 20, axis=0), np.repeat(line, 20), 0.93)
     assert few > 0.1
     assert many < 0.01
 
 
 @pytest.mark.parametrize("own", [0.0, 0.7, 1.0])
 def test_peers_without_any_scatter_and_values_at_the_ends_give_a_probability(own: float) -> None:
-    same = np.full(5, 0.7)
-    assert 0 <= chance(own, same, np.full(5, 1.0), 1.0) <= 1
-    assert 0 <= chance(own, same, np.full(5, 0.9), 0.95) <= 1
+    same = np.full((5, 1), -1.0)
+    assert 0 <= chance(seen(own, None), same, np.full(5, 1.0), 1.0) <= 1
+    assert 0 <= chance(seen(own, None), same, np.full(5, 0.9), 0.95) <= 1

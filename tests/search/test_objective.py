@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -120,6 +121,25 @@ def test_bug_fails_the_trial_with_its_traceback(
     assert outcome.attrs["stop_reason"] == "ZeroDivisionError: by hand"
     assert "in bug" in outcome.attrs["traceback"]
     assert outcome.checkpoint == tmp_path / "tiny" / "trial-0.pt"
+
+
+def test_pruner_is_asked_with_what_the_trial_will_have_stored(
+    trial: optuna.Trial, small: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(
+        FamilyPruner, "reason_for", lambda self, study, *what: asked.append(what) and None
+    )
+    reports: dict[int, float] = {}
+    outcome = run(trial, small, tmp_path, lambda epoch, value: reports.update({epoch: value}))
+    assert outcome.state is TrialState.COMPLETE
+    losses = list(zip(outcome.attrs["train_losses"], outcome.attrs["val_losses"], strict=True))
+    epochs = range(1, len(reports))  # after the last one there is nothing to decide
+    expected = [
+        (outcome.attrs["family"], {e: reports[e] for e in range(1, epoch + 1)}) for epoch in epochs
+    ]
+    assert [what[:2] for what in asked] == expected
+    assert [what[2] for what in asked] == [pytest.approx(found, abs=1e-6) for found in losses[:-1]]
 
 
 def test_audited_trial_runs_on_and_keeps_the_reason(

@@ -119,7 +119,10 @@ def test_pruner_learns_the_same_from_tables_as_from_optuna(leases: Leases) -> No
         for source in (tables, study):
             peers = source.new(leases.study)
             found.append(
-                sorted((p.family, p.complete, tuple(sorted(p.values.items()))) for p in peers)
+                sorted(
+                    (p.family, p.complete, tuple(sorted(p.values.items())), p.losses_at(1))
+                    for p in peers
+                )
             )
         assert found[0] == found[1]
         return found[0]
@@ -134,7 +137,12 @@ def test_pruner_learns_the_same_from_tables_as_from_optuna(leases: Leases) -> No
     assert len(both()) == 2
     assert both() == []
     slow.report(0.375, 1)
+    slow.set_user_attr("train_losses", [1.5])
+    slow.set_user_attr("val_losses", [0.5])
     leases.study.tell(slow, 0.375)
     our_trial(leases, COMPLETE, 0.625, {1: 0.625})
-    assert [values for _, _, values in both()] == [((1, 0.375),), ((1, 0.625),)]
+    assert [found[2:] for found in both()] == [
+        (((1, 0.375),), (1.5, 0.5)),
+        (((1, 0.625),), None),
+    ]
     assert both() == []
