@@ -163,7 +163,9 @@ def _audit(study: Gathered) -> Check:
         f"{found['mattered']} of them are among the best {TOP}"
     )
     if found["mattered"]:
-        advice = "let the pruner wait: raise pruner.warmup_epochs, or lower pruner.chance or quantile"
+        advice = (
+            "let the pruner wait: raise pruner.warmup_epochs, or lower pruner.chance or quantile"
+        )
         return Check(name, "look", text, advice)
     return Check(name, "good", text)
 
