@@ -23,6 +23,7 @@ from studies import Range, load_study_file
 
 N_BOOTSTRAP = 200
 BEST_SHARE = 0.1
+MAX_CHOICES = 5
 STUDY = load_study_file("bloodmnist")
 
 SEEN: dict[str, Callable[[Curve, int], float]] = {
@@ -52,18 +53,15 @@ def agreement(curves: list[Curve], family: str) -> Iterator[list[str]]:
 
 def parts(name: str, curves: list[Curve]) -> dict[str, list[Curve]]:
     """The curves by the choice, or by the third of the range, that `name` had in them."""
-    entry = STUDY.space[name]
-    found: dict[str, list[Curve]] = {}
-    if isinstance(entry, Range) and not (entry.step or float(entry.high - entry.low) <= 3):
-        edges = np.geomspace if entry.log else np.linspace
-        bounds = [float(edge) for edge in edges(entry.low, entry.high, 4)]
-        for low, high in itertools.pairwise(bounds):
-            inside = [c for c in curves if low <= c.params[name] <= high]
-            found[f"{low:.2g} .. {high:.2g}"] = inside
-        return found
-    for value in sorted({c.params[name] for c in curves}):
-        found[str(value)] = [c for c in curves if c.params[name] == value]
-    return found
+    entry, drawn = STUDY.space[name], sorted({curve.params[name] for curve in curves})
+    if not isinstance(entry, Range) or len(drawn) <= MAX_CHOICES:
+        return {str(value): [c for c in curves if c.params[name] == value] for value in drawn}
+    edges = np.geomspace if entry.log else np.linspace
+    bounds = [float(edge) for edge in edges(entry.low, entry.high, 4)]
+    return {
+        f"{low:.2g} .. {high:.2g}": [c for c in curves if low <= c.params[name] <= high]
+        for low, high in itertools.pairwise(bounds)
+    }
 
 
 def matters(curves: list[Curve], family: str) -> Iterator[list[str]]:
