@@ -13,9 +13,13 @@ on what was seen of them only, so those that ended are a fair sample for a regre
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
+
+from search.peers import Losses, Peer
 
 Values = NDArray[np.float64]
 
@@ -28,12 +32,46 @@ SHRINKAGE = 1.0
 """Precision of the coefficients' prior, in peers: few of them must not extrapolate wildly."""
 
 
-def seen(best: float, losses: tuple[float, float] | None) -> Values:
+def seen(best: float, losses: Losses | None) -> Values:
     """A row of what is known of a training at an epoch, shape (3,), without `losses` (1,).
 
     `best` is its best validation macro-F1 so far, `losses` the epoch's training and validation loss.
     """
     return np.log(np.maximum([1 - best, *(losses or ())], LEAST))
+
+
+class Examples:
+    """Trainings of one family that ended: what was seen of each at every epoch, and where it came to."""
+
+    def __init__(self) -> None:
+        self._rows = np.empty((0, 0, 3))
+        """Shape (n, epochs, 3), past a training's end as at its end; NaN where unknown."""
+        self._final = np.empty(0)
+
+    def add(self, peers: Sequence[Peer]) -> None:
+        """Learn of complete trials."""
+        if not peers:
+            return
+        old = self._rows
+        longest = max([old.shape[1], *(max(peer.values) for peer in peers)])
+        self._rows = np.full((len(old) + len(peers), longest, 3), np.nan)
+        if old.size:
+            self._rows[: len(old), : old.shape[1]] = old
+            self._rows[: len(old), old.shape[1] :] = old[:, -1:]
+        for rows, peer in zip(self._rows[len(old) :], peers, strict=True):
+            for epoch in range(max(1, min(peer.values)), longest + 1):
+                row = seen(peer.best(epoch), peer.losses_at(epoch))
+                rows[epoch - 1, : len(row)] = row
+        finals = [max(peer.values.values()) for peer in peers]
+        self._final = np.append(self._final, finals)
+
+    def at(self, epoch: int, n_columns: int) -> tuple[Values, Values]:
+        """Rows at an epoch, cut to `n_columns`, and final values, of those of which both are known."""
+        if not self._rows.size:
+            return np.empty((0, n_columns)), np.empty(0)
+        rows = self._rows[:, min(epoch, self._rows.shape[1]) - 1, :n_columns]
+        known = np.isfinite(rows).all(axis=1)
+        return rows[known], self._final[known]
 
 
 def chance(own: Values, peers: Values, final: Values, bar: float) -> float:

@@ -123,12 +123,12 @@ class TablePeers:
             if not new:
                 return []
             first = min(new)
-            query = sa.select(a.trial_id, a.key, a.value_json).join(
+            described = sa.select(a.trial_id, a.key, a.value_json).join(
                 trials_table, t.trial_id == a.trial_id
             )
-            query = query.where(ours, a.trial_id >= first, a.key.in_(_ATTRIBUTES))
+            described = described.where(ours, a.trial_id >= first, a.key.in_(_ATTRIBUTES))
             attrs: defaultdict[int, dict[str, Any]] = defaultdict(dict)
-            for trial_id, key, value in db.execute(query):
+            for trial_id, key, value in db.execute(described):
                 attrs[trial_id][key] = json.loads(value)
             reports = sa.select(r.trial_id, r.step, r.intermediate_value).join(
                 trials_table, t.trial_id == r.trial_id

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable
 
 import numpy as np
@@ -21,7 +22,7 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from search.forecast import chance, seen
+from search.forecast import Examples, chance, seen
 from search.peers import Losses, Peer, Peers, StudyPeers, losses_at
 from studies.schema import Pruner
 
@@ -51,10 +52,10 @@ class FamilyPruner(optuna.pruners.BasePruner):
         # by family: best value so far (trials, epochs), and which of these trials are complete
         self._curves: dict[str, Values] = {}
         self._complete: dict[str, NDArray[np.bool_]] = {}
-        self._examples: dict[str, list[Peer]] = {}
-        """Complete ones not longer than the family's schedule."""
+        self._examples: defaultdict[str, Examples] = defaultdict(Examples)
+        """By family, complete trials not longer than its schedule."""
         self._finals: list[float] = []
-        """Of complete trials of all families."""
+        """Of complete trials of all families, in rising order."""
         self._n_finished = 0
         self._read_at = -math.inf
 
@@ -108,26 +109,20 @@ class FamilyPruner(optuna.pruners.BasePruner):
         return f"is below {bar:.4f}, the {quantile:.0%} quantile of {len(peers)} {family} trials"
 
     def _forecast(self, family: str, epoch: int, own: float, losses: Losses | None) -> str | None:
-        known = [peer for peer in self._examples[family] if min(peer.values) <= epoch]
-        if losses is not None:
-            known = [peer for peer in known if peer.losses_at(epoch)]
-        if len(known) < max(2, self.settings.min_peers) or not np.isfinite(losses or ()).all():
+        row = seen(own, losses)
+        peers, final = self._examples[family].at(epoch, len(row))
+        if len(peers) < max(2, self.settings.min_peers) or not np.isfinite(row).all():
             return None
         rank = math.ceil(self.settings.top * self._n_finished)
-        bar = sorted(self._finals, reverse=True)[min(rank, len(self._finals)) - 1]
+        bar = self._finals[-min(rank, len(self._finals))]
         if own >= bar:
             return None
-        rows = [
-            seen(peer.best(epoch), None if losses is None else peer.losses_at(epoch))
-            for peer in known
-        ]
-        final = np.array([max(peer.values.values()) for peer in known])
-        found = chance(seen(own, losses), np.array(rows), final, bar)
+        found = chance(row, peers, final, bar)
         if found >= self.settings.chance:
             return None
         return (
             f"has a chance of {found:.1%} to reach {bar:.4f}, number {rank} of {self._n_finished} "
-            f"trials, as {len(known)} {family} trials went on"
+            f"trials, as {len(peers)} {family} trials went on"
         )
 
     def _so_far(self, family: str, epoch: int) -> Values:
@@ -144,6 +139,7 @@ class FamilyPruner(optuna.pruners.BasePruner):
         new = [peer for peer in self.peers.new(study) if peer.values]
         self._n_finished += len(new)
         self._finals += [max(peer.values.values()) for peer in new if peer.complete]
+        self._finals.sort()
         for family in {peer.family for peer in new}:
             self._add(family, [peer for peer in new if peer.family == family])
 
@@ -161,8 +157,8 @@ class FamilyPruner(optuna.pruners.BasePruner):
         found = [peer.complete for peer in peers]
         self._complete[family] = np.append(self._complete.get(family, []), found).astype(bool)
         length = self.epochs_of(family)
-        self._examples.setdefault(family, []).extend(
-            peer for peer in peers if peer.complete and max(peer.values) <= length
+        self._examples[family].add(
+            [peer for peer in peers if peer.complete and max(peer.values) <= length]
         )
 
 
