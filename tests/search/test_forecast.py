@@ -8,7 +8,8 @@ from scipy.stats import t
 from sklearn.linear_model import LinearRegression
 
 from search import forecast
-from search.forecast import chance, seen
+from search.forecast import Examples, chance, seen
+from search.peers import Peer
 
 BEST = np.array([0.6, 0.65, 0.7, 0.8, 0.85, 0.9, 0.92])
 LOSSES = [(1.0, 0.9), (1.1, 0.7), (0.8, 0.8), (0.6, 0.7), (0.5, 0.4), (0.45, 0.3), (0.4, 0.35)]
@@ -62,3 +63,22 @@ def test_peers_without_any_scatter_and_values_at_the_ends_give_a_probability(own
     same = np.full((5, 1), -1.0)
     assert 0 <= chance(seen(own, None), same, np.full(5, 1.0), 1.0) <= 1
     assert 0 <= chance(seen(own, None), same, np.full(5, 0.9), 0.95) <= 1
+
+
+def test_examples_that_ended_early_stay_where_they_ended() -> None:
+    examples = Examples()
+    examples.add([Peer("cnn", True, {1: 0.5}, [0.9], [0.8])])
+    examples.add([Peer("cnn", True, {1: 0.6, 2: 0.2, 3: 0.7}, [0.6, 0.5, 0.4], [0.3, 0.2, 0.1])])
+    for epoch, losses in ((2, (0.5, 0.2)), (3, (0.4, 0.1)), (9, (0.4, 0.1))):
+        rows, final = examples.at(epoch, 3)
+        best = 0.6 if epoch == 2 else 0.7
+        assert np.exp(rows) == pytest.approx(np.array([(0.5, 0.9, 0.8), (1 - best, *losses)]))
+        assert list(final) == [0.5, 0.7]
+
+
+def test_examples_are_those_of_which_enough_is_known() -> None:
+    examples = Examples()
+    assert len(examples.at(1, 3)[0]) == 0
+    examples.add([Peer("cnn", True, {2: 0.5}), Peer("cnn", True, {1: 0.7}, [0.9], [0.8])])
+    assert [len(examples.at(epoch, 1)[0]) for epoch in (1, 2)] == [1, 2]  # the first begins late
+    assert [len(examples.at(epoch, 3)[0]) for epoch in (1, 2)] == [1, 1]  # and has no losses

@@ -266,6 +266,12 @@ FORECASTS: dict[str, tuple[list[Peer], list[float], str, bool]] = {
     "at the best ones' height": (STEADY, [0.5, 0.92], "cnn", False),
     "the order at this epoch tells nothing": (STEADY, [0.5], "cnn", False),
     "already there": ([*STEADY, ("cnn", C, [0.1, 0.1, 0.1])], [0.97, 0.1], "cnn", False),
+    "already there, although its peers came no further": (
+        [*[("cnn", C, [0.5, value, 0.95]) for value in (0.6, 0.7, 0.8, 0.9)], ("mlp", C, [0.99])],
+        [0.5, 0.991],
+        "cnn",
+        False,
+    ),
     "too few peers": (STEADY[:3], [0.5, 0.5], "cnn", False),
     "pruned trials do not tell how it goes on": (
         [*STEADY[:3], *[("cnn", P, [0.5, 0.6])] * 9],
@@ -281,7 +287,7 @@ FORECASTS: dict[str, tuple[list[Peer], list[float], str, bool]] = {
         True,
     ),
     "a longer training is no example": (
-        [*STEADY[:3], *[("cnn", C, [0.4, 0.5, 0.6, 0.99])] * 9],
+        [*STEADY[:3], *[("cnn", C, [0.4, 0.5, 0.55, 0.6])] * 9],
         [0.5, 0.5],
         "cnn",
         False,
@@ -317,7 +323,7 @@ def test_the_forecasts_reason_tells_the_numbers() -> None:
 
 
 def test_a_larger_share_of_the_best_lowers_the_bar() -> None:
-    study, trial = study_of(STEADY), running([0.5, 0.66])
+    study, trial = study_of(STEADY[::-1]), running([0.5, 0.66])
     stopped = [
         top
         for top in (0.1, 0.5, 1.0)
