@@ -119,6 +119,8 @@ def run(arch: str | None = None) -> None:
         ["openings of the test split", str(final["test_openings"])],
     ]
     table(f"{name}: {N_TRIALS} trials, second stage, {N_REPLICATES} replicates", ["", ""], rows)
+    for found in (search, final):
+        del found["storage"]  # a path of this machine
     result = {
         "minutes": {"search": minutes(trials), "finalists": minutes(raced)},
         "worker_minutes": {"search": worker_minutes(trials), "finalists": worker_minutes(raced)},
