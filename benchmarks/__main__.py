@@ -8,7 +8,7 @@ import sys
 NAMES = (
     *("exactness", "kills", "overhead", "efficiency", "survival"),
     *("epochs", "operations", "harness", "startup", "memory", "quality", "recipe"),
-    *("landscape", "pruners", "end_to_end", "end_to_end_mlp", "plain_optuna"),
+    *("lengths", "landscape", "pruners", "end_to_end", "end_to_end_mlp", "plain_optuna"),
 )
 
 
