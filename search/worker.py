@@ -189,8 +189,13 @@ class _Worker:
                 raise LostLease
 
         def view(draw: int) -> optuna.Trial:
-            self.study.sampler = trial_sampler(self.info.study_file, number, draw)
-            return optuna.Trial(self.study, trial_id)
+            # a study of its own: one that `study.ask` or `tell` does not refresh shows its sampler for ever
+            # the trials that there were at its first look (`Study._get_trials(use_cache=True)`, Optuna 5.0.0)
+            sampler = trial_sampler(self.info.study_file, number, draw)
+            study = optuna.load_study(
+                study_name=self.info.name, storage=self.storage.optuna, sampler=sampler
+            )
+            return optuna.Trial(study, trial_id)
 
         def suggest(trial: optuna.Trial, file: StudyFile, accept: Accept) -> Params:
             # a fresh view each time: an attempt that an outage ended has left its draws in the old one
