@@ -17,7 +17,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr
 
 from search.peers import Losses, Peer
 
@@ -80,6 +79,8 @@ def chance(own: Values, peers: Values, final: Values, bar: float) -> float:
     `own` is its row, shape (p,); `peers`, shape (n, p), are the rows of others at the same epoch and `final`,
     shape (n,), their values in the end; n >= 2.
     """
+    from scipy.special import stdtr  # here, because whoever only reads a study needs no scipy
+
     errors = np.log(np.maximum(1 - final, LEAST))
     scale = peers.std(axis=0)
     scale = np.where(scale > 0, scale, 1.0)
