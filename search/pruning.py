@@ -3,11 +3,12 @@
 Peers are finished trials of the same family: a fast family must not end a slow starter of the
 other. Each is judged by its best epoch so far, carried forward past its own end, because single
 epochs of a BatchNorm network jump by 0.1-0.2 and because a trial that patience ended early is still a
-peer. Nothing is decided in the first epochs: on BloodMNIST the order after epoch 1 has a rank
-correlation near zero with the order at the end.
+peer.
 
-Two rules: "family" stops what is below a quantile of its peers now; "forecast" learns from peers how far
-trainings still come, and stops what is unlikely to end among the best, whatever their family.
+Two rules: "family" stops what is below a quantile of its peers now, and needs a warm-up, because the first
+epochs' order says little of the end (`python -m benchmarks landscape`); "forecast" learns from peers how far
+trainings still come and how uncertain that is, and stops what is unlikely to end among the best of all
+families.
 """
 
 from __future__ import annotations
@@ -22,11 +23,9 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from search.forecast import Examples, chance, seen
+from search.forecast import Examples, Values, chance, seen
 from search.peers import Losses, Peer, Peers, StudyPeers, losses_at
 from studies.schema import Pruner
-
-Values = NDArray[np.float64]
 
 REREAD_S = 2.0
 """Within a trial, how old the list of peers may be: reading it costs milliseconds per epoch."""
