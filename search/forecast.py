@@ -13,12 +13,15 @@ on what was seen of them only, so those that ended are a fair sample for a regre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search.peers import Losses, Peer
+from studies.schema import Pruner
 
 Values = NDArray[np.float64]
 
@@ -58,8 +61,8 @@ class Examples:
             self._rows[: len(old), : old.shape[1]] = old
             self._rows[: len(old), old.shape[1] :] = old[:, -1:]
         for rows, peer in zip(self._rows[len(old) :], peers, strict=True):
-            for epoch in range(max(1, min(peer.values)), longest + 1):
-                row = seen(peer.best(epoch), peer.losses_at(epoch))
+            for epoch, best in enumerate(peer.best_so_far(longest), start=1):
+                row = seen(best, peer.losses_at(epoch))
                 rows[epoch - 1, : len(row)] = row
         finals = [max(peer.values.values()) for peer in peers]
         self._final = np.append(self._final, finals)
@@ -71,6 +74,46 @@ class Examples:
         rows = self._rows[:, min(epoch, self._rows.shape[1]) - 1, :n_columns]
         known = np.isfinite(rows).all(axis=1)
         return rows[known], self._final[known]
+
+
+class Forecast:
+    """The rule: stop what is unlikely to end among the best of all families."""
+
+    def __init__(self, settings: Pruner, epochs_of: Callable[[str], int]) -> None:
+        self.settings = settings
+        self.epochs_of = epochs_of
+        self._examples: defaultdict[str, Examples] = defaultdict(Examples)
+        """By family, complete trials not longer than its schedule."""
+        self._finals: list[float] = []
+        """Of complete trials of all families, in rising order."""
+        self._n_finished = 0
+
+    def learn(self, peers: Sequence[Peer]) -> None:
+        self._n_finished += len(peers)
+        complete = [peer for peer in peers if peer.complete]
+        self._finals = sorted(self._finals + [max(peer.values.values()) for peer in complete])
+        for family in {peer.family for peer in complete}:
+            length = self.epochs_of(family)
+            self._examples[family].add(
+                [peer for peer in complete if peer.family == family and max(peer.values) <= length]
+            )
+
+    def verdict(self, family: str, epoch: int, own: float, losses: Losses | None) -> str | None:
+        row = seen(own, losses)
+        peers, final = self._examples[family].at(epoch, len(row))
+        if len(peers) < max(2, self.settings.min_peers) or not np.isfinite(row).all():
+            return None
+        rank = math.ceil(self.settings.top * self._n_finished)
+        bar = self._finals[-min(rank, len(self._finals))]
+        if own >= bar:
+            return None
+        found = chance(row, peers, final, bar)
+        if found >= self.settings.chance:
+            return None
+        return (
+            f"has a chance of {found:.1%} to reach {bar:.4f}, number {rank} of {self._n_finished} "
+            f"trials, as {len(peers)} {family} trials went on"
+        )
 
 
 def chance(own: Values, peers: Values, final: Values, bar: float) -> float:

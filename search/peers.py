@@ -7,8 +7,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import optuna
 import sqlalchemy as sa
+from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from search.optuna_rows import (
@@ -53,9 +55,14 @@ class Peer:
     train_losses: list[float] | None = None
     val_losses: list[float] | None = None
 
-    def best(self, epoch: int) -> float:
-        """Best value up to `epoch`. Raises ValueError if there is none."""
-        return max(value for at, value in self.values.items() if at <= epoch)
+    def best_so_far(self, length: int) -> NDArray[np.float64]:
+        """Best value up to each epoch, shape (length,): NaN before the first report, then carried on."""
+        values = np.full(length, np.nan)
+        for epoch, value in self.values.items():
+            if 1 <= epoch <= length:
+                values[epoch - 1] = value
+        found: NDArray[np.float64] = np.fmax.accumulate(values)
+        return found
 
     def losses_at(self, epoch: int) -> Losses | None:
         """Training and validation loss of `epoch`, of its last one past its end; None if unknown."""
