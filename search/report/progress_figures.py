@@ -103,7 +103,7 @@ def pareto(trials: Sequence[TrialRecord], title: str) -> Figure:
             [getattr(t, attribute) for t in front], [t.value or 0 for t in front],
             color="black", linewidth=1, drawstyle="steps-post", label="none better and cheaper",
         )  # fmt: skip
-        for trial in front:
+        for trial in front[::-1]:
             axes.annotate(
                 str(trial.number), (getattr(trial, attribute), trial.value or 0),
                 xytext=(3, 4), textcoords="offset points", fontsize=8,
@@ -111,6 +111,7 @@ def pareto(trials: Sequence[TrialRecord], title: str) -> Figure:
         style.log_axis(axes, label)
         axes.set_ylabel(F1)
     style.legend(figure, panels[0])
+    style.thin_out(figure)  # the table beside it names those that go
     return figure
 
 

@@ -11,6 +11,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+from matplotlib.transforms import Bbox
 
 # Okabe and Ito's palette
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -88,6 +89,19 @@ def legend(figure: Figure, axes: Axes, columns: int = 4) -> None:
     """Below the axes, where it hides nothing."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower right", ncols=columns)
+
+
+def thin_out(figure: Figure) -> None:
+    """Remove the notes at points that would lie over an earlier one; call when all else is drawn."""
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        kept: list[Bbox] = []
+        for note in list(axes.texts):
+            box = note.get_window_extent()
+            if any(box.overlaps(other) for other in kept):
+                note.remove()
+            else:
+                kept.append(box)
 
 
 def bare(axes: Axes) -> None:
