@@ -5,8 +5,7 @@
 
 The commands are a user's. At last the winner is trained again with five more seeds, as long as the second
 stage trained it: does what the second stage said of it hold? With $BENCH_FOLDER an interrupted run goes on;
-worker-minutes are then what counts, the clock's minutes have the interruption in them. The test split is
-opened once, by `final-eval`.
+minutes are those in which trials ran. The test split is opened once, by `final-eval`.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +46,29 @@ def finished(trials: list[FrozenTrial]) -> list[FrozenTrial]:
     return [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
 
 
+def spans(trials: list[FrozenTrial]) -> list[tuple[datetime, datetime]]:
+    """When each trial was worked on; what was trained of it before an interruption counts as just before."""
+    found = []
+    for trial in finished(trials):
+        assert trial.duration is not None
+        assert trial.datetime_complete is not None
+        trained = timedelta(seconds=trial.user_attrs.get("train_seconds", 0.0))
+        end = trial.datetime_complete
+        found.append((end - max(trial.duration, trained), end))
+    return sorted(found)
+
+
 def minutes(trials: list[FrozenTrial]) -> float:
-    """From the first one's start to the last one's end."""
-    ended = finished(trials)
-    first = min(t.datetime_start for t in ended if t.datetime_start)
-    last = max(t.datetime_complete for t in ended if t.datetime_complete)
-    return (last - first).total_seconds() / 60
+    """The clock's, without interruptions: as long as any trial ran."""
+    total, until = timedelta(), datetime.min
+    for start, end in spans(trials):
+        total += max(end - max(start, until), timedelta())
+        until = max(until, end)
+    return total.total_seconds() / 60
 
 
 def worker_minutes(trials: list[FrozenTrial]) -> float:
-    return sum(t.duration.total_seconds() for t in finished(trials) if t.duration) / 60
+    return sum((end - start).total_seconds() for start, end in spans(trials)) / 60
 
 
 def promise(folder: Path, study_name: str, trial: int) -> list[float]:
