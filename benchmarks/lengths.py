@@ -1,10 +1,10 @@
-"""What shifting images is worth in a trial's few epochs and in the final training's many, on validation.
+"""What a few epochs cannot choose: shifts and widths in a trial's epochs and in a final training's.
 
     python -m benchmarks lengths                  # continues where it stopped
 
-A search can only choose what shows within a trial. One CNN and one MLP of the default study are trained for
-the epochs of a trial and for those of the final evaluation, with images shifted by up to 0 .. 3 pixels, on
-one thread each, as many at a time as there are cores. The test split is not opened.
+A search can only choose what shows within a trial. Two models of the default study are trained for the epochs
+of a trial and for those of the final evaluation, with and without shifted images and, the CNN, wider; each on
+one thread, as many at a time as there are cores. Values are of validation, seconds of the processor.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import os
 import statistics
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,28 +23,41 @@ from benchmarks.common import RESULTS, in_own_process, save, shown, spread, tabl
 from benchmarks.recipe import REFERENCE
 from studies import Value, load_study_file
 
-SHIFTS = (0, 1, 2, 3)
-MODELS: dict[str, dict[str, Value]] = {
-    "cnn": REFERENCE,
-    "mlp": {
-        "arch": "mlp",
-        "mlp_depth": 3,
-        "mlp_width": 512,
-        "mlp_dropout": 0.1,
-        "mlp_norm": True,
-        "optimizer": "adamw",
-        "lr": 2e-3,
-        "weight_decay": 1e-3,
-        "loss": "cross_entropy",
-        "label_smoothing": 0.1,
-        "schedule": "one_cycle",
-        "augment": "dihedral",
-        "batch_size": 128,
-    },
+MLP: dict[str, Value] = {
+    "arch": "mlp",
+    "mlp_depth": 3,
+    "mlp_width": 512,
+    "mlp_dropout": 0.1,
+    "mlp_norm": True,
+    "optimizer": "adamw",
+    "lr": 2e-3,
+    "weight_decay": 1e-3,
+    "loss": "cross_entropy",
+    "label_smoothing": 0.1,
+    "schedule": "one_cycle",
+    "augment": "dihedral",
+    "shift": 2,
+    "batch_size": 128,
+}
+# name: parameters, and how long the long training is, as a share of the final evaluation's epochs
+CASES: dict[str, tuple[dict[str, Value], float]] = {
+    "CNN, 16 wide, shift 2": (REFERENCE, 1),
+    "CNN, 16 wide, shift 0": ({**REFERENCE, "shift": 0}, 1),
+    "CNN, 24 wide, shift 2": ({**REFERENCE, "cnn_width": 24}, 1),
+    "CNN, 32 wide, shift 2": ({**REFERENCE, "cnn_width": 32}, 0.5),
+    "MLP, shift 2": (MLP, 1),
+    "MLP, shift 0": ({**MLP, "shift": 0}, 1),
 }
 
 
-def child(family: str, epochs: int, shift: int, seed: int) -> None:
+def lengths(name: str) -> tuple[int, int]:
+    """Epochs of the short and of the long training of a case."""
+    (params, share), training = CASES[name], load_study_file("bloodmnist").training
+    family = str(params["arch"])
+    return training.epochs_of(family), round(share * training.final_epochs_of(family))
+
+
+def child(name: str, epochs: int, seed: int) -> None:
     import torch
 
     from search.space import to_config
@@ -53,57 +67,52 @@ def child(family: str, epochs: int, shift: int, seed: int) -> None:
 
     torch.set_num_threads(1)
     data = to_device(load_dataset("bloodmnist"), torch.device("cpu"))
-    config = to_config({**MODELS[family], "shift": shift}, epochs=epochs, patience=0)
+    config = to_config(CASES[name][0], epochs=epochs, patience=0)
     values: list[float] = []
+    started = time.process_time()
     fit(config, data, seed=seed, on_epoch=lambda result: values.append(result.val_macro_f1))
-    print(json.dumps(values))
+    print(json.dumps({"values": values, "cpu_seconds": time.process_time() - started}))
 
 
 def run(n_seeds: int = 2) -> None:
-    path, training = RESULTS / "lengths.json", load_study_file("bloodmnist").training
-    known: dict[str, list[float]] = {}
+    path = RESULTS / "lengths.json"
+    known: dict[str, dict[str, Any]] = {}
     if path.exists():
         known = json.loads(path.read_text())["result"]
-    lengths = [
-        (family, epochs)
-        for family in MODELS
-        for epochs in (training.epochs_of(family), training.final_epochs_of(family))
-    ]
-    tasks = [
-        (family, epochs, shift, seed)
-        for seed, (family, epochs), shift in itertools.product(range(n_seeds), lengths, SHIFTS)
-    ]
-
+    cases = [(name, epochs) for name in CASES for epochs in lengths(name)]
     one_writes = threading.Lock()
 
-    def one(task: tuple[str, int, int, int]) -> None:
-        key = " ".join(map(str, task))
+    def one(task: tuple[int, tuple[str, int]]) -> None:
+        seed, (name, epochs) = task
+        key = f"{name}, {epochs} epochs, seed {seed}"
         if key in known:
             return
-        found = in_own_process("lengths", "--child", *map(str, task))
+        found = in_own_process("lengths", "--child", name, str(epochs), str(seed))
         with one_writes:
             known[key] = found
-            print(key, f"{found[-1]:.4f}", flush=True)
+            print(key, f"{found['values'][-1]:.4f}", flush=True)
             save("lengths", known)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(one, tasks))
+        list(pool.map(one, itertools.product(range(n_seeds), cases)))
     rows = []
-    for (family, epochs), shift in itertools.product(lengths, SHIFTS):
-        ends = [known[f"{family} {epochs} {shift} {seed}"][-1] for seed in range(n_seeds)]
-        mean = f"{statistics.fmean(ends):.4f}"
-        rows.append([family, str(epochs), str(shift), mean, shown(spread(ends), digits=4)])
-    columns = ["family", "epochs", "shift, pixels", "validation macro-F1, mean", "median"]
-    table(f"images shifted by up to so much, the same {n_seeds} seeds", columns, rows)
+    for name, epochs in cases:
+        runs = [known[f"{name}, {epochs} epochs, seed {seed}"] for seed in range(n_seeds)]
+        ends = [row["values"][-1] for row in runs]
+        seconds = statistics.fmean(row["cpu_seconds"] for row in runs)
+        values = shown(spread(ends), digits=4)
+        rows.append([name, str(epochs), f"{statistics.fmean(ends):.4f}", values, f"{seconds:.0f}"])
+    columns = ["model", "epochs", "validation macro-F1, mean", "median", "CPU s"]
+    table(f"a trial's epochs and a final training's, the same {n_seeds} seeds", columns, rows)
     save("lengths", known)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--child", nargs=4)
-    given: Any = parser.parse_args()
+    parser.add_argument("--child", nargs=3)
+    given = parser.parse_args()
     if given.child is None:
         run(given.seeds)
     else:
-        child(given.child[0], *map(int, given.child[1:]))
+        child(given.child[0], int(given.child[1]), int(given.child[2]))
