@@ -101,10 +101,9 @@ def run(arch: str | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     only = [] if arch is None else ["--arch", arch]
     search = bloodsearch(folder, "optimize", "--trials", str(N_TRIALS), *only)
-    kept = folder / "final.json"  # a second run must not open the test split again
-    if not kept.exists():
-        final = bloodsearch(folder, "final-eval", "--name", name, "--replicates", str(N_REPLICATES))
-        kept.write_text(json.dumps(final))
+    kept = folder / "final" / name / "result.json"
+    if not kept.exists():  # a second run must not open the test split again
+        bloodsearch(folder, "final-eval", "--name", name, "--replicates", str(N_REPLICATES))
     final = json.loads(kept.read_text())
     again = promise(folder, name, final["trial"])
     storage = open_storage(url_in(folder), create=False)
