@@ -20,6 +20,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.common import save, shown, spread, table
@@ -71,6 +72,20 @@ def worker_minutes(trials: list[FrozenTrial]) -> float:
     return sum((end - start).total_seconds() for start, end in spans(trials)) / 60
 
 
+def epochs(study: optuna.Study) -> tuple[int, int]:
+    """Epochs that the trials trained, and that they would have trained without pruning."""
+    from search.study import info
+
+    planned = info(study).study_file.training.epochs_of
+    trained = whole = 0
+    for trial in finished(study.trials):
+        n = len(trial.intermediate_values)
+        trained += n
+        pruned = trial.state is TrialState.PRUNED
+        whole += planned(trial.user_attrs["family"]) if pruned else n
+    return trained, whole
+
+
 def promise(folder: Path, study_name: str, trial: int) -> list[float]:
     """Validation macro-F1 of the winner, trained again for as long as the second stage did."""
     from search.evaluation.selection import queue_replicates
@@ -107,7 +122,8 @@ def run(arch: str | None = None) -> None:
     final = json.loads(kept.read_text())
     again = promise(folder, name, final["trial"])
     storage = open_storage(url_in(folder), create=False)
-    trials = load(storage, name).trials
+    study = load(storage, name)
+    trials, (trained, whole) = study.trials, epochs(study)
     raced = load(storage, f"{name}-finalists").trials
     storage.close()
     selection = final["selection"]
@@ -118,6 +134,7 @@ def run(arch: str | None = None) -> None:
         ["search: minutes, worker-minutes", f"{minutes(trials):.1f}, {worker_minutes(trials):.1f}"],
         ["second stage: the same", f"{minutes(raced):.1f}, {worker_minutes(raced):.1f}"],
         ["trials complete, pruned", f"{search['complete']}, {search['pruned']}"],
+        ["epochs, without pruning", f"{trained}, {whole}"],
         ["trainings of the second stage", str(len(finished(raced)))],
         ["best search value", f"{search['best_value']:.4f}"],
         ["the winner in the second stage", shown(fresh, digits=4)],
@@ -136,6 +153,7 @@ def run(arch: str | None = None) -> None:
     result = {
         "minutes": {"search": minutes(trials), "finalists": minutes(raced)},
         "worker_minutes": {"search": worker_minutes(trials), "finalists": worker_minutes(raced)},
+        "epochs": {"trained": trained, "without pruning": whole},
         "search": search,
         "final": final,
         "again": again,
