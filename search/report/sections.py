@@ -133,7 +133,7 @@ def _history(study: Gathered) -> Picture | None:
         )
     return Picture(
         "history", title, functools.partial(progress_figures.history, study.finished, title),
-        "A pruned trial is shown at its best epoch; it was stopped for being below its family's peers.",
+        "A pruned trial is shown at its best epoch; `bloodsearch show TRIAL` says why it was stopped.",
     )  # fmt: skip
 
 
@@ -210,7 +210,7 @@ def space(study: Gathered, found: Sequence[Importance], health: Sequence[Check])
         text.append(f"Importances need {MIN_TRIALS} complete trials with searched parameters.")
     searched = [t for t in study.finished if t.raw.params and t.best is not None]
     for group, names in _groups(searched).items():
-        title = _where_the_best_lie(searched, names) or f"Validation macro-F1 against {group}"
+        title = where_the_best_lie(searched, names) or f"Validation macro-F1 against {group}"
         pictures.append(
             Picture(f"slices-{group.split()[0].lower()}", title,
                     functools.partial(space_figures.slices, searched, names, title))
@@ -227,7 +227,7 @@ def space(study: Gathered, found: Sequence[Importance], health: Sequence[Check])
     return Section("The search space", text, pictures, [table], warnings)
 
 
-def _where_the_best_lie(trials: Sequence[TrialRecord], names: Sequence[str]) -> str:
+def where_the_best_lie(trials: Sequence[TrialRecord], names: Sequence[str]) -> str:
     """The number whose values among the top quarter are the narrowest part of its range."""
     complete = sorted((t for t in trials if t.value is not None), key=lambda t: -(t.value or 0))
     found: list[tuple[float, str]] = []
@@ -238,10 +238,10 @@ def _where_the_best_lie(trials: Sequence[TrialRecord], names: Sequence[str]) -> 
             continue
         values = [t.raw.params[name] for t in top]
         places = [position(mine[0].raw.distributions[name], value) for value in values]
-        text = f"The top {len(top)} of {len(mine)} complete trials have {name} in "
-        found.append(
-            (max(places) - min(places), f"{text}{_short(min(values))} .. {_short(max(values))}")
-        )
+        low, high = _short(min(values)), _short(max(values))
+        there = f"= {low}" if low == high else f"in {low} .. {high}"
+        text = f"The top {len(top)} of {len(mine)} complete trials have {name} {there}"
+        found.append((max(places) - min(places), text))
     return min(found, default=(0.0, ""))[1]
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from optuna.distributions import IntDistribution
+from optuna.trial import create_trial
 from report_support import MakeStudy
 
 from search.evaluation import final, ledger
@@ -16,6 +19,7 @@ from search.report.build import build, write_report
 from search.report.gather import gather
 from search.report.page import write
 from search.report.parts import Report, Section, Table
+from search.report.sections import where_the_best_lie
 from search.storage import Storage
 from search.training import data as data_module
 
@@ -78,6 +82,31 @@ def test_the_report_is_whole_and_needs_no_network(
     assert "opened once" in card
     assert "Not a medical device" in card
     assert "not on blood cells" in card
+
+
+@pytest.mark.parametrize(
+    ("widths", "there"),
+    [([24] * 3 + [16] * 9, "cnn_width = 24"), ([16, 24, 32] * 4, "cnn_width in 16 .. 32")],
+)
+def test_where_the_best_lie_is_a_value_or_a_range(
+    storage: Storage, make_study: MakeStudy, widths: list[int], there: str
+) -> None:
+    records = gather(storage, make_study([0.9] * len(widths)), None).trials
+    trials = [
+        dataclasses.replace(
+            record,
+            value=1 - number / 100,
+            raw=create_trial(
+                value=0.9,
+                params={"cnn_width": width},
+                distributions={"cnn_width": IntDistribution(8, 64)},
+            ),
+        )
+        for number, (record, width) in enumerate(zip(records, widths, strict=True))
+    ]
+    assert (
+        where_the_best_lie(trials, ["cnn_width"]) == f"The top 3 of 12 complete trials have {there}"
+    )
 
 
 def test_the_winner_is_the_final_evaluations(storage: Storage, make_study: MakeStudy) -> None:
