@@ -24,6 +24,7 @@ from benchmarks.recipe import REFERENCE
 from studies import Value, load_study_file
 
 MLP: dict[str, Value] = {
+    **{name: value for name, value in REFERENCE.items() if not name.startswith("cnn_")},
     "arch": "mlp",
     "mlp_depth": 3,
     "mlp_width": 512,
@@ -31,13 +32,6 @@ MLP: dict[str, Value] = {
     "mlp_norm": True,
     "optimizer": "adamw",
     "lr": 2e-3,
-    "weight_decay": 1e-3,
-    "loss": "cross_entropy",
-    "label_smoothing": 0.1,
-    "schedule": "one_cycle",
-    "augment": "dihedral",
-    "shift": 2,
-    "batch_size": 128,
 }
 # name: parameters, and how long the long training is, as a share of the final evaluation's epochs
 CASES: dict[str, tuple[dict[str, Value], float]] = {
@@ -45,6 +39,7 @@ CASES: dict[str, tuple[dict[str, Value], float]] = {
     "CNN, 16 wide, shift 0": ({**REFERENCE, "shift": 0}, 1),
     "CNN, 24 wide, shift 2": ({**REFERENCE, "cnn_width": 24}, 1),
     "CNN, 32 wide, shift 2": ({**REFERENCE, "cnn_width": 32}, 0.5),
+    "CNN, 48 wide, shift 2": ({**REFERENCE, "cnn_width": 48}, 0.5),
     "MLP, shift 2": (MLP, 1),
     "MLP, shift 0": ({**MLP, "shift": 0}, 1),
 }
