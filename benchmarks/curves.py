@@ -4,8 +4,9 @@
     python -m benchmarks.curves --trials 240 --part 1/2  # a share of them, beside another process
 
 Configurations are drawn and trained as the search does it, each on one thread; configuration i is the same
-whoever trains it. Those in the file are not trained again. Seconds are of the processor, so that a busy
-machine does not count. A curve is shorter where the training diverged. The test split is not opened.
+whoever trains it, as long as the study file is: delete the curves before recording a changed space. Those in
+the file are not trained again. Seconds are of the processor, so that a busy machine does not count. A curve
+is shorter where the training diverged. The test split is not opened.
 """
 
 from __future__ import annotations

@@ -47,6 +47,8 @@ def _middle(name: str, entry: Entry) -> Value:
     if not isinstance(entry, Range):
         return entry
     middle = math.sqrt(entry.low * entry.high) if entry.log else (entry.low + entry.high) / 2
+    if entry.step is not None:
+        middle = entry.low + entry.step * round((middle - entry.low) / entry.step)
     return round(middle) if PARAMETERS[name].kind is int else middle
 
 

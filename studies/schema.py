@@ -75,7 +75,7 @@ class Pruner(Section):
     top: Annotated[float, Field(gt=0, le=1)] = 0.1
     """forecast: this share of all finished trials are the best."""
     audit: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """Share of trials that are trained to their end although the pruner would have stopped them."""
+    """Share of trials that are exempt from pruning, to see what the pruner misses."""
 
     def warmup_of(self, family: str) -> int:
         """Epochs before a trial of this family may be pruned."""

@@ -46,7 +46,16 @@ def test_command_parses(line: str) -> None:
     elif words[0] == "make":
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     else:
-        assert words[0] in ("git", "cd", "optuna", "optuna-dashboard", "docker", "python3", "pip")
+        assert words[0] in (
+            "git",
+            "cd",
+            "export",
+            "optuna",
+            "optuna-dashboard",
+            "docker",
+            "python3",
+            "pip",
+        )
 
 
 def test_a_wrong_option_would_be_noticed() -> None:

@@ -15,7 +15,7 @@ app = typer.Typer(help="Fetch or describe the data.", no_args_is_help=True, rich
 
 @app.command("fetch")
 def fetch_data(data_root: DataRootOption = None, debug: DebugOption = False) -> None:
-    """Download BloodMNIST (40 MB), checked before it takes its place."""
+    """Download BloodMNIST (35 MB), checked before it takes its place."""
     from search.training.data import default_root, load_dataset
     from search.training.download import fetch
 

@@ -1,4 +1,4 @@
-"""`bloodsearch predict`: the classes of images, with an exported file and onnxruntime alone."""
+"""`bloodsearch predict`: the classes of images, with an exported file and onnxruntime, without PyTorch."""
 
 from __future__ import annotations
 
