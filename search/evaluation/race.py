@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -26,6 +27,8 @@ Prefer = Literal["best", "small", "fast"]
 
 SD_FLOOR = 0.003
 """Least standard deviation over seeds that is believed: few values can agree by chance."""
+N_ATTEMPTS = 2
+"""Trainings of a finalist with one seed at most: what fails twice is not bad luck."""
 CLEAR = 2.0
 """Standard errors of a difference that make a loser clear."""
 
@@ -39,10 +42,16 @@ class Finalist:
     values: list[float]
     n_parameters: int
     latency_ms: float | None
+    n_diverged: int = 0
+    """Fresh seeds with which it diverged: each is worth nothing."""
+
+    @property
+    def n(self) -> int:
+        return len(self.values) + self.n_diverged
 
     @property
     def mean(self) -> float:
-        return statistics.fmean(self.values)
+        return sum(self.values) / self.n
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +81,7 @@ class Raced:
                     "search_value": f.search_value,
                     "mean": f.mean,
                     "values": f.values,
+                    "n_diverged": f.n_diverged,
                     "n_parameters": f.n_parameters,
                     "latency_ms": f.latency_ms,
                 }
@@ -82,10 +92,16 @@ class Raced:
 
 def finalist_rows(raced: dict[str, Any]) -> list[tuple[Any, ...]]:
     """A stored race as a table: trial, search value, fresh mean, n, parameters, ms an image, mark."""
+
+    def mark(found: dict[str, Any]) -> str:
+        diverged = found.get("n_diverged", 0)  # older races do not know it
+        marks = ["winner"] * (found["trial"] == raced["winner"])
+        return ", ".join(marks + [f"{diverged} diverged"] * bool(diverged))
+
     return [
         (
-            f["trial"], f["search_value"], f["mean"], len(f["values"]), f["n_parameters"],
-            f["latency_ms"], "winner" if f["trial"] == raced["winner"] else "",
+            f["trial"], f["search_value"], f["mean"], len(f["values"]) + f.get("n_diverged", 0),
+            f["n_parameters"], f["latency_ms"], mark(f),
         )
         for f in raced["finalists"]
     ]  # fmt: skip
@@ -126,8 +142,10 @@ def race(
 ) -> Raced:
     """Train the candidates with fresh seeds until one is left or `rounds` are over, and choose.
 
-    They are trials of the study `NAME-finalists`; `train` trains what is queued there. Those that
-    were trained before are kept, so an interrupted race goes on.
+    They are trials of the study `NAME-finalists`; `train` trains what is queued there. Those that were
+    trained before are kept, so an interrupted race goes on, and decides as if it had not been: in each
+    round by that round's seeds and earlier ones. A training that failed is tried once more. Raises
+    RefusedError when none came to a value.
     """
     study_info = info(study)
     arena = create_or_resume(
@@ -137,31 +155,33 @@ def race(
         study_info.fingerprint,
         kind="finalists",
     )
-    survivors = list(found)
+    survivors, seeds = list(found), list[int]()
     for number in range(1, rounds + 1):
-        seed = derive_seed(study_info.study_file.search.seed, "finalist", number)
-        _queue(storage, arena, survivors, seed)
-        train(arena)
-        finalists = _finalists(arena, found)
-        survivors = [t for t in survivors if t.number in _left(finalists)]
+        seeds.append(derive_seed(study_info.study_file.search.seed, "finalist", number))
+        for _ in range(N_ATTEMPTS):
+            if _queue(storage, arena, survivors, seeds[-1]):
+                train(arena)
+        finalists = _finalists(arena, found, seeds)
+        alive = {trial.number for trial in survivors}
+        left = _left([f for f in finalists if f.trial in alive], pooled_sd(finalists))
+        survivors = [trial for trial in survivors if trial.number in left]
         if len(survivors) <= 1:
             break
-    if not finalists:
+    if not survivors:
         raise RefusedError(
-            f"no finalist of {study_info.name} was trained to its end; "
-            f"`bloodsearch leaderboard {arena.study_name}` lists why"
+            f"no finalist of {study_info.name} was trained to its end; {_last_reason(arena)}"
         )
-    raced = _chosen(finalists, prefer)
+    raced = _chosen(finalists, {trial.number for trial in survivors}, prefer)
     study.set_user_attr("selection", raced.as_dict())
     return raced
 
 
-def _queue(storage: Storage, arena: optuna.Study, trials: list[FrozenTrial], seed: int) -> None:
-    """Queue each trial's point with this seed, unless it was before."""
+def _queue(storage: Storage, arena: optuna.Study, trials: list[FrozenTrial], seed: int) -> bool:
+    """Queue each trial's point with this seed, unless it was before; whether there is anything to train."""
     study_file = info(arena).study_file
     with storage.lock():
         known = {
-            (trial.user_attrs["replicate_of"], trial.user_attrs["seed"])
+            (trial.user_attrs["replicate_of"], trial.user_attrs["seed"]): trial.state
             for trial in arena.get_trials(deepcopy=False)
             if trial.state is not TrialState.FAIL
         }
@@ -169,13 +189,22 @@ def _queue(storage: Storage, arena: optuna.Study, trials: list[FrozenTrial], see
             if (trial.number, seed) not in known:
                 point = trial.user_attrs["params"]
                 enqueue(arena, study_file, point, seed=seed, replicate_of=trial.number)
+    states = [known.get((trial.number, seed), TrialState.WAITING) for trial in trials]
+    return not all(state.is_finished() for state in states)
 
 
-def _finalists(arena: optuna.Study, found: list[FrozenTrial]) -> list[Finalist]:
-    """What is known of each candidate, best mean first; those without a value are left out."""
-    values: dict[int, list[float]] = {}
-    for trial in arena.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        values.setdefault(trial.user_attrs["replicate_of"], []).append(float(trial.value or 0.0))
+def _finalists(arena: optuna.Study, found: list[FrozenTrial], seeds: list[int]) -> list[Finalist]:
+    """What these seeds say of each candidate, best mean first; those without a value are left out."""
+    values: defaultdict[int, list[float]] = defaultdict(list)
+    diverged: Counter[int] = Counter()
+    for trial in arena.get_trials(deepcopy=False):
+        of = trial.user_attrs["replicate_of"]
+        if trial.user_attrs["seed"] not in seeds:
+            continue
+        if trial.state is TrialState.COMPLETE:
+            values[of].append(float(trial.value or 0.0))
+        elif trial.state is TrialState.PRUNED:
+            diverged[of] += 1
     finalists = [
         Finalist(
             trial=trial.number,
@@ -183,6 +212,7 @@ def _finalists(arena: optuna.Study, found: list[FrozenTrial]) -> list[Finalist]:
             values=values[trial.number],
             n_parameters=trial.user_attrs["n_parameters"],
             latency_ms=trial.user_attrs.get("latency_ms"),
+            n_diverged=diverged[trial.number],
         )
         for trial in found
         if trial.number in values
@@ -190,29 +220,44 @@ def _finalists(arena: optuna.Study, found: list[FrozenTrial]) -> list[Finalist]:
     return sorted(finalists, key=lambda f: (-f.mean, f.trial))
 
 
+def _last_reason(arena: optuna.Study) -> str:
+    """Why the last training of the arena did not end well."""
+    ended = [t for t in arena.get_trials(deepcopy=False) if t.state.is_finished()]
+    if not ended:
+        return "the same command trains them"
+    last = max(ended, key=lambda trial: (trial.datetime_complete, trial.number))
+    return f"trial {last.number} of {arena.study_name}: {last.user_attrs.get('stop_reason', 'no reason')}"
+
+
 def pooled_sd(finalists: list[Finalist]) -> float:
-    """Standard deviation over seeds, common to all, at least SD_FLOOR."""
+    """Standard deviation over seeds, common to all, at least SD_FLOOR; diverged trainings do not count."""
     freedom = sum(len(f.values) - 1 for f in finalists)
-    squares = sum((value - f.mean) ** 2 for f in finalists for value in f.values)
+    squares = sum(
+        (value - statistics.fmean(f.values)) ** 2 for f in finalists for value in f.values
+    )
     return max(SD_FLOOR, math.sqrt(squares / freedom)) if freedom else SD_FLOOR
 
 
-def _left(finalists: list[Finalist]) -> set[int]:
-    """The trials that are not clearly worse than the best."""
+def _left(finalists: list[Finalist], sd: float) -> set[int]:
+    """Those of these trials, best first, that are not clearly worse than the best."""
     if not finalists:
         return set()
-    sd, best = pooled_sd(finalists), finalists[0]
+    best = finalists[0]
     return {
         f.trial
         for f in finalists
-        if best.mean - f.mean <= CLEAR * sd * math.sqrt(1 / len(f.values) + 1 / len(best.values))
+        if best.mean - f.mean <= CLEAR * sd * math.sqrt(1 / f.n + 1 / best.n)
     }
 
 
-def _chosen(finalists: list[Finalist], prefer: Prefer) -> Raced:
-    """The best mean, or the smallest or fastest within one standard error of it."""
-    sd, best = pooled_sd(finalists), finalists[0]
-    near = [f for f in finalists if f.mean >= best.mean - sd / math.sqrt(len(best.values))]
+def _chosen(finalists: list[Finalist], survivors: set[int], prefer: Prefer) -> Raced:
+    """The best mean of the survivors, or the smallest or fastest of them within one standard error of it.
+
+    One that left was clearly worse then; later rounds may lower all others below the few values it has.
+    """
+    sd, alive = pooled_sd(finalists), [f for f in finalists if f.trial in survivors]
+    best = alive[0]
+    near = [f for f in alive if f.mean >= best.mean - sd / math.sqrt(best.n)]
     if prefer == "small":
         best = min(near, key=lambda f: (f.n_parameters, f.trial))
     elif prefer == "fast":

@@ -11,7 +11,15 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from tests_support import FINGERPRINT, tiny_study
 
 from search.errors import RefusedError
-from search.evaluation.race import Finalist, Prefer, Raced, candidates, pooled_sd, race
+from search.evaluation.race import (
+    Finalist,
+    Prefer,
+    Raced,
+    candidates,
+    finalist_rows,
+    pooled_sd,
+    race,
+)
 from search.leases import Claim, Leases
 from search.liveness import own_identity
 from search.storage import Storage
@@ -96,6 +104,90 @@ def test_interrupted_race_trains_only_what_is_missing(
     again = Table(storage, {})
     assert raced(storage, study, again, rounds=2) == first
     assert list(itertools.chain(*again.rounds)) == []
+
+
+Ends = dict[int, list[float | TrialState]]
+"""How the trainings of each finalist end, one after the other: with a value, or in a state without one."""
+
+
+class Cut(Exception):
+    pass
+
+
+def run_race(
+    storage: Storage, study: optuna.Study, ends: Ends, rounds: int, cut_after: int | None = None
+) -> Raced:
+    """A race of the trials in `ends`; Cut is raised within it after so many trainings."""
+    n_trained = 0
+
+    def train(arena: optuna.Study) -> None:
+        nonlocal n_trained
+        leases, me = Leases(storage, arena), own_identity("cpu")
+        while isinstance(claim := leases.claim(me, 10**6, may_create=False), Claim):
+            trials = arena.trials
+            of = trials[claim.number].user_attrs["replicate_of"]
+            n = sum(t.state.is_finished() for t in trials if t.user_attrs["replicate_of"] == of)
+            end = ends[of][n]
+            if isinstance(end, TrialState):
+                leases.finish(me, claim.trial_id, end, None)
+            else:
+                leases.finish(me, claim.trial_id, TrialState.COMPLETE, end)
+            n_trained += 1
+            if n_trained == cut_after:
+                raise Cut
+
+    found = candidates(study, 8, max_params=None, max_latency_ms=None)
+    found = [trial for trial in found if trial.number in ends]
+    return race(storage, study, found, rounds=rounds, prefer="best", train=train)
+
+
+def test_a_race_that_was_cut_within_a_round_goes_on_where_it_was(
+    storage: Storage, study: optuna.Study
+) -> None:
+    ends: Ends = {1: [0.970, 0.968], 3: [0.968, 0.940], 4: [0.967, 0.9669]}
+    with pytest.raises(Cut):
+        run_race(storage, study, ends, rounds=2, cut_after=4)
+    resumed = run_race(storage, study, ends, rounds=2)
+    arena = optuna.load_study(study_name="tiny-finalists", storage=study._storage)
+    keys = [(t.user_attrs["replicate_of"], t.user_attrs["seed"]) for t in arena.trials]
+    assert len(keys) == len(set(keys)) == 6
+    assert {f.trial: f.values for f in resumed.finalists} == ends
+    assert resumed.winner == 1
+
+
+def test_a_seed_with_which_a_finalist_diverged_counts_as_nothing(
+    storage: Storage, study: optuna.Study
+) -> None:
+    """The mean of the others alone would make it the winner, and its replicates would diverge, too."""
+    values: Ends = {1: [0.970, TrialState.PRUNED], 3: [0.965, 0.965, 0.965]}
+    result = run_race(storage, study, values, rounds=3)
+    assert result.winner == 3
+    (loser,) = [f for f in result.finalists if f.trial == 1]
+    assert (loser.n_diverged, loser.n, loser.mean) == (1, 2, 0.485)
+    assert result.sd == 0.003  # of the trainings that ended
+    rows = {row[0]: row for row in finalist_rows(result.as_dict())}
+    assert (rows[1][3], rows[1][-1], rows[3][-1]) == (2, "1 diverged", "winner")
+
+
+def test_a_training_that_failed_is_tried_once_more(storage: Storage, study: optuna.Study) -> None:
+    values: Ends = {
+        1: [TrialState.FAIL, 0.970],
+        3: [0.960],
+        4: [TrialState.FAIL, TrialState.FAIL, 0.99],
+    }
+    result = run_race(storage, study, values, rounds=1)
+    assert result.winner == 1
+    assert {f.trial: f.values for f in result.finalists} == {1: [0.970], 3: [0.960]}
+
+
+def test_one_that_left_cannot_win_by_the_others_bad_luck_later(
+    storage: Storage, study: optuna.Study
+) -> None:
+    values: Ends = {1: [0.970, 0.953, 0.953], 4: [0.961], 3: [0.969, 0.956, 0.956]}
+    result = run_race(storage, study, values, rounds=3)
+    assert result.finalists[0].trial == 4
+    assert {f.trial: len(f.values) for f in result.finalists} == {1: 3, 3: 3, 4: 1}
+    assert result.winner == 3
 
 
 def test_candidates_keep_to_the_limits(study: optuna.Study) -> None:
