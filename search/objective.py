@@ -134,7 +134,7 @@ class _Run:
         self.has_family = "family" in stored.user_attrs
         self.checkpoint_path = checkpoint_path(checkpoints, study_info.name, trial.number)
         self.audited = is_audited(study_info, trial.number)
-        self.audit: str | None = None
+        self.audit: str | None = stored.user_attrs.get("audit")
         self.latency_ms: float | None = None
         self.prunable = study_info.kind == "search" and "baseline" not in trial.user_attrs
         self.start = {
@@ -171,8 +171,6 @@ class _Run:
         if self.latency_ms is None:
             self.latency_ms = latency_ms(self.config.model)
         attrs = self._attrs(_end_attrs(result) | {"latency_ms": round(self.latency_ms, 4)})
-        if self.audit is not None:
-            attrs["audit"] = self.audit
         if result.state is not None:
             attrs["weights"] = str(self._keep_weights(result))
         return Outcome(TrialState.COMPLETE, result.best_value, attrs, self.checkpoint_path)
@@ -205,11 +203,11 @@ class _Run:
 
     def _on_epoch(self, result: EpochResult) -> None:
         self.last = result
-        if result.epoch in self.reported:
-            return  # before an interruption, and judged then
         try:
-            self.hooks.report(result.epoch, result.val_macro_f1)
-            self.reported[result.epoch] = result.val_macro_f1
+            if result.epoch not in self.reported:
+                self.hooks.report(result.epoch, result.val_macro_f1)
+                self.reported[result.epoch] = result.val_macro_f1
+            # an epoch that was reported before an interruption may not have been judged, or not to its end
             if self.prunable and result.epoch < self.config.epochs:
                 self._judge(result)
         except StorageError as away:  # past its time limit: keep the epoch for whoever goes on
@@ -223,7 +221,10 @@ class _Run:
         )
         if reason is not None and not self.audited:
             raise _Pruned(reason)
-        self.audit = self.audit or reason
+        if reason is not None and self.audit is None:
+            self.audit = reason
+            # now, not with the end: whoever goes on after an interruption may find nothing to object to
+            self.hooks.persist(lambda: self.trial.set_user_attr("audit", reason))
 
     def _report_worst(self) -> None:
         """Rank a trial that could not be trained last: the sampler then keeps away from it."""

@@ -153,7 +153,55 @@ def test_audited_trial_runs_on_and_keeps_the_reason(
     monkeypatch.setattr("search.objective.is_audited", lambda *args: True)
     audited = run(trial, small, tmp_path, lambda epoch, value: None)
     assert audited.state is TrialState.COMPLETE
-    assert audited.attrs["audit"] == "below its peers"
+    assert trial.user_attrs["audit"] == "below its peers"
+
+
+def stop_at(epoch_to_stop: int, trial: optuna.Trial) -> Callable[[], bool]:
+    """Asks for a drain once this epoch was reported."""
+    return lambda: (
+        max(trial.storage.get_trial(trial._trial_id).intermediate_values, default=0)
+        >= epoch_to_stop
+    )
+
+
+def test_what_an_audit_found_survives_an_interruption(
+    trial: optuna.Trial, small: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trial recovers after it: just the case that an audit is for."""
+    monkeypatch.setattr("search.objective.is_audited", lambda *args: True)
+    monkeypatch.setattr(FamilyPruner, "reason_for", lambda *args: "below its peers")
+    with pytest.raises(Drained):
+        run(trial, small, tmp_path, lambda e, v: trial.report(v, e), stop_at(1, trial))
+    monkeypatch.setattr(FamilyPruner, "reason_for", lambda *args: None)
+    outcome = run(trial, small, tmp_path, lambda e, v: trial.report(v, e))
+    assert outcome.state is TrialState.COMPLETE
+    assert trial.user_attrs["audit"] == "below its peers"
+
+
+def test_an_epoch_that_was_reported_but_not_judged_is_judged_by_whoever_goes_on(
+    trial: optuna.Trial, small: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*args: Any) -> None:
+        raise StorageError("the storage did not answer")
+
+    told: list[int] = []
+
+    def report(epoch: int, value: float) -> None:
+        told.append(epoch)
+        trial.report(value, epoch)
+
+    monkeypatch.setattr("search.objective.is_audited", lambda *args: False)
+    monkeypatch.setattr(FamilyPruner, "reason_for", dies)
+    with pytest.raises(StorageError):
+        run(trial, small, tmp_path, report)
+    monkeypatch.setattr(
+        FamilyPruner,
+        "reason_for",
+        lambda self, study, family, values, losses: "behind" if max(values) == 1 else None,
+    )
+    outcome = run(trial, small, tmp_path, report)
+    assert outcome.state is TrialState.PRUNED
+    assert told == [1]  # reported once
 
 
 def test_min_epochs_are_the_searchs_not_the_final_trainings(leases: Leases) -> None:
