@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
+    from search.evaluation.race import Raced
     from search.storage import Storage
 
 
@@ -204,9 +205,10 @@ def evaluate_winner(
     check_opening(storage, study, force=force)
     found = [choose_winner(study, trial)] if trial is not None else choice.candidates(study)
     check_writable(folder)
-    trial = found[0].number
+    trial, selection = found[0].number, None
     if len(found) > 1:
-        trial = second_stage(storage, study, found, choice, data_root, slots, quiet=quiet)
+        raced = second_stage(storage, study, found, choice, data_root, slots, quiet=quiet)
+        trial, selection = raced.winner, raced.as_dict()
     prepared = prepare(storage, study, trial=trial, n_replicates=n_replicates)
     if not quiet:
         winner = prepared.winner
@@ -235,6 +237,7 @@ def evaluate_winner(
         forced=force,
         averaging=Averaging(*averaging),
         refits=refits,
+        selection=selection,
     )
 
 
@@ -247,8 +250,8 @@ def second_stage(
     slots: tuple[str, str, int],
     *,
     quiet: bool,
-) -> int:
-    """The winner among the search's best, each trained with fresh seeds."""
+) -> Raced:
+    """The search's best, each trained with fresh seeds, and the winner among them."""
     from search.evaluation.race import race
 
     if not quiet:
@@ -265,7 +268,7 @@ def second_stage(
     )
     if not quiet:
         show_race(raced.as_dict())
-    return raced.winner
+    return raced
 
 
 def train_replicates(

@@ -27,6 +27,11 @@ def show_result(result: dict[str, Any]) -> None:
     )
     rows = [_row(label, result[key]) for label, key in _METRICS]
     output.table(["", "mean#", "sd over seeds#", "n#", "values"], rows)
+    if result["diverged_seeds"]:
+        output.line(
+            f"{len(result['diverged_seeds'])} of {result['replicates_asked']} replicates diverged and are in "
+            "none of these figures"
+        )
     low, high = result["test_macro_f1"]["interval_95"]
     output.line(f"test macro-F1, 95 % bootstrap interval over test images: {low:.4f} .. {high:.4f}")
     output.line(

@@ -27,9 +27,6 @@ from search.study import create_or_resume, enqueue, info
 from search.training.data import CLASS_NAMES, Fingerprint
 from studies import StudyFile, Value, parse_study
 
-ALL = -1
-"""The ledger's trial number for an opening that served every baseline."""
-
 
 def baselines_part(file: StudyFile) -> StudyFile:
     """The study file that holds the baselines alone.
@@ -126,19 +123,20 @@ def evaluate_baselines(
     """Open the test split once for all replicates of all baselines; write `out` and the ledger.
 
     Raises RefusedError when it was opened for this study before and `force` is not set, or when
-    replicates are missing.
+    replicates that were asked for are missing: an opening must not be spent on a part of them.
     """
-    if ledger.openings(storage, study.study_name) and not force:
-        raise RefusedError(
-            f"the test split was already opened for {study.study_name!r}; another look is counted "
-            "in every later result: --force"
-        )
+    if not force:
+        ledger.refuse_second(storage, study.study_name)
     trained = {name: _with_weights(trials) for name, trials in by_baseline(study).items()}
-    lacking = [name for name, trials in trained.items() if not trials]
+    lacking = [
+        f"{name} has {len(trials)}"
+        for name, trials in trained.items()
+        if not trials or _missing(study, name)
+    ]
     if lacking:
         raise RefusedError(
-            f"no trained replicate of {', '.join(lacking)} in {study.study_name}; run "
-            "`bloodsearch optimize STUDY --only baselines --replicates 3` to its end first"
+            f"not all replicates asked for in {study.study_name} are trained ({', '.join(lacking)}); run "
+            "the same `bloodsearch optimize STUDY --only baselines --replicates N` to its end first"
         )
     check_writable(out)
     predict = {name: [predictor(trial) for trial in trials] for name, trials in trained.items()}
@@ -146,7 +144,7 @@ def evaluate_baselines(
     opening, images, labels = open_on_the_record(
         storage,
         stored,
-        trial=ALL,
+        trial=ledger.ALL,
         n_replicates=sum(len(trials) for trials in trained.values()),
         data_root=data_root,
         forced=force,
@@ -176,6 +174,14 @@ def latest_result(storage: Storage, study_name: str) -> dict[str, Any] | None:
     """What the last opening for all baselines of this study found."""
     results = [o.result for o in ledger.openings(storage, study_name) if o.result]
     return next((r for r in reversed(results) if "configurations" in r), None)
+
+
+def _missing(study: optuna.Study, name: str) -> set[int]:
+    """The seeds that were queued for any baseline, and that this one neither completed nor diverged with."""
+    trials = study.get_trials(deepcopy=False)
+    ended = (TrialState.COMPLETE, TrialState.PRUNED)
+    own = [t for t in trials if t.user_attrs.get("baseline") == name and t.state in ended]
+    return {t.user_attrs["seed"] for t in trials} - {t.user_attrs["seed"] for t in own}
 
 
 def _with_weights(trials: list[FrozenTrial]) -> list[FrozenTrial]:

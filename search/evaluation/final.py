@@ -25,7 +25,7 @@ from search.errors import BloodsearchError, RefusedError, StorageError, UsageErr
 from search.evaluation import ledger
 from search.evaluation.averaging import PLAIN, Averaging, averaged, scored_refits
 from search.evaluation.scoring import bootstrap_interval, confusion_of, predictor, spread
-from search.evaluation.selection import choose_winner, replicate_study, replicates
+from search.evaluation.selection import choose_winner, ended_badly, replicate_study, replicates
 from search.storage import Storage
 from search.study import StudyInfo, info
 from search.training.data import CLASS_NAMES, open_test_split
@@ -56,14 +56,8 @@ def check_opening(storage: Storage, study: optuna.Study, *, force: bool) -> None
             f"{study.study_name!r} holds trainings with several seeds, not a search; name the search they "
             "belong to, with --baselines for its named configurations"
         )
-    earlier = ledger.openings(storage, study.study_name)
-    if earlier and not force:
-        last = earlier[-1]
-        raise RefusedError(
-            f"the test split was already opened for {study.study_name!r} (trial {last.trial}, "
-            f"{last.opened_at}, by {last.opened_by}); another look is counted in every later "
-            "result: --force"
-        )
+    if not force:
+        ledger.refuse_second(storage, study.study_name)
 
 
 def prepare(
@@ -85,22 +79,29 @@ def evaluate(
     forced: bool,
     averaging: Averaging = PLAIN,
     refits: optuna.Study | None = None,
+    selection: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Open the test split, score the trained replicates, write `out` and the ledger.
 
-    Returns the result as `result.json` holds it. Raises BloodsearchError when no replicate is complete.
+    `selection` is the race that chose the winner, None where there was none. Returns the result as
+    `result.json` holds it. Raises RefusedError when a replicate is missing, because an opening must not be
+    spent on a part of them, and BloodsearchError when all diverged.
     """
     study_info = info(study)
     trained = replicates(prepared.study, prepared.seeds)
+    diverged = check_trained(prepared, prepared.study, "replicate")
     if not trained:
         raise BloodsearchError(
-            f"no replicate of trial {prepared.winner.number} was trained to its end; "
-            f"`bloodsearch show 0 --name {prepared.study.study_name}` says why"
+            f"every replicate of trial {prepared.winner.number} diverged; nothing was opened; choose "
+            "another with --trial"
         )
     refitted = replicates(refits, prepared.seeds) if refits is not None else []
+    if refits is not None:
+        check_trained(prepared, refits, "refit")
     check_writable(out)
     predict = [predictor(trial) for trial in trained]
     predict_refitted = [predictor(trial) for trial in refitted]
+    _keep_weights(out, trained)
     opening, images, labels = open_on_the_record(
         storage,
         study_info,
@@ -113,16 +114,23 @@ def evaluate(
     result = _result(study_info, prepared, trained, probabilities, labels)
     result |= {
         "storage": storage.shown,
-        "declared_options": averaged(averaging, predict, images, labels)
-        + scored_refits(predict_refitted, images, labels),
-        "selection": study.user_attrs.get("selection"),
+        "diverged_seeds": diverged,
+        "declared_options": [],
+        "selection": selection,
         "test_openings": len(ledger.openings(storage, study.study_name)),
         "test_openings_in_storage": len(ledger.openings(storage)),
         "ledger_row": opening,
         "out": str(out),
     }
-    _write(out, result, trained)
+    # the plain result first: whatever goes wrong from here on, the split was opened for something
     ledger.record_result(storage, opening, result)
+    _write(out, result)
+    declared = averaged(averaging, predict, images, labels)
+    declared += scored_refits(predict_refitted, images, labels)
+    if declared:
+        result["declared_options"] = declared
+        ledger.record_result(storage, opening, result)
+        _write(out, result)
     try:
         study.set_user_attr("final_evaluation", _summary(result))
     except optuna.exceptions.StorageInternalError as error:
@@ -238,9 +246,39 @@ def check_writable(out: Path) -> None:
         ) from None
 
 
-def _write(out: Path, result: dict[str, Any], trained: list[FrozenTrial]) -> None:
-    for i, trial in enumerate(trained):
-        shutil.copyfile(trial.user_attrs["weights"], out / f"replicate-{i}.pt")
+def check_trained(prepared: Prepared, study: optuna.Study, noun: str) -> list[int]:
+    """The seeds that diverged. Raises RefusedError when any other replicate of `study` is missing."""
+    diverged, lacking = ended_badly(study, prepared.seeds)
+    if lacking:
+        raise RefusedError(
+            f"{len(lacking)} of {len(prepared.seeds)} {noun}s of trial {prepared.winner.number} are not "
+            f"trained ({'; '.join(lacking[:3])}); nothing was opened, and the same command trains them"
+        )
+    return diverged
+
+
+def _keep_weights(out: Path, trained: list[FrozenTrial]) -> None:
+    """The replicates' weights, in place of an earlier evaluation's.
+
+    Raises UsageError when they cannot be kept; the earlier ones are then still there.
+    """
+    parts = [out / f".replicate-{i}.pt.part" for i in range(len(trained))]
+    try:
+        for part, trial in zip(parts, trained, strict=True):
+            shutil.copyfile(trial.user_attrs["weights"], part)
+        for old in out.glob("replicate-*.pt"):
+            old.unlink()
+        for i, part in enumerate(parts):
+            os.replace(part, out / f"replicate-{i}.pt")
+    except OSError as error:
+        for part in parts:
+            part.unlink(missing_ok=True)
+        raise UsageError(
+            f"cannot keep the weights in {out} ({error.strerror}); nothing was opened; choose another --out"
+        ) from None
+
+
+def _write(out: Path, result: dict[str, Any]) -> None:
     (out / "config.json").write_text(json.dumps(result["config"], indent=2) + "\n")
     temporary = out / ".result.json.part"
     temporary.write_text(json.dumps(result, indent=2) + "\n")

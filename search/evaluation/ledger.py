@@ -12,8 +12,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from search import __version__
+from search.errors import RefusedError
 from search.storage import Storage
 from search.tables import ledger_table, metadata
+
+ALL = -1
+"""The trial number of an opening that served every baseline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +68,10 @@ def record_opening(
 ) -> int:
     """Write the row of an opening that is about to happen; returns its number.
 
-    An opening that then crashes stays on the record: the split may have been seen.
+    An opening that then crashes stays on the record: the split may have been seen. Raises RefusedError when
+    there is a row of this study already and `forced` is not set: of two processes that evaluate it at
+    the same time, one opens the split.
     """
-    with storage.lock():
-        metadata.create_all(storage.engine)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     row = sa.insert(ledger_table).values(
         study_name=study_name,
@@ -79,10 +83,27 @@ def record_opening(
         forced=forced,
         version=__version__,
     )
-    with storage.engine.begin() as db:
-        key = db.execute(row).inserted_primary_key
+    with storage.lock():
+        metadata.create_all(storage.engine)
+        if not forced:
+            refuse_second(storage, study_name)
+        with storage.engine.begin() as db:
+            key = db.execute(row).inserted_primary_key
     assert key is not None
     return int(key[0])
+
+
+def refuse_second(storage: Storage, study_name: str) -> None:
+    """Raises RefusedError when the test split was opened for this study before."""
+    earlier = openings(storage, study_name)
+    if not earlier:
+        return
+    last = earlier[-1]
+    whose = f"trial {last.trial}" if last.trial != ALL else "all baselines"
+    raise RefusedError(
+        f"the test split was already opened for {study_name!r} ({whose}, {last.opened_at}, by "
+        f"{last.opened_by}); another look is counted in every later result: --force"
+    )
 
 
 def record_result(storage: Storage, opening: int, result: dict[str, Any]) -> None:

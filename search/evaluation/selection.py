@@ -15,7 +15,7 @@ from search.study import StudyInfo, create_or_resume, derive_seed, enqueue, info
 from studies import StudyFile
 
 TOP = 8
-"""Trials that go into the choice of a winner: an audited trial among them was nearly missed."""
+"""As many trials go into the choice of a winner by default: an audited one among them was nearly missed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +148,30 @@ def replicates(study: optuna.Study, seeds: list[int]) -> list[FrozenTrial]:
         if not weights_missing(trial)
     }
     return [by_seed[seed] for seed in seeds if seed in by_seed]
+
+
+def ended_badly(study: optuna.Study, seeds: list[int]) -> tuple[list[int], list[str]]:
+    """Of those of a replicate study's `seeds` that are not trained: which diverged, and why others lack.
+
+    A diverged training is a result: it would diverge again. The others can be trained yet.
+    """
+    diverged, lacking = [], []
+    trained = {trial.user_attrs["seed"] for trial in replicates(study, seeds)}
+    trials = {t.user_attrs.get("seed"): t for t in study.get_trials(deepcopy=False)}  # the latest
+    for seed in seeds:
+        trial = trials.get(seed)
+        if seed in trained:
+            continue
+        if trial is None:
+            lacking.append("one is not queued")
+        elif trial.state is TrialState.PRUNED:
+            diverged.append(seed)
+        elif trial.state is TrialState.COMPLETE:
+            lacking.append(f"the weights of trial {trial.number} are not on this machine")
+        else:
+            why = trial.user_attrs.get("stop_reason", trial.state.name.lower())
+            lacking.append(f"trial {trial.number}: {why}")
+    return diverged, lacking
 
 
 def weights_missing(trial: FrozenTrial) -> bool:

@@ -73,9 +73,10 @@ def _parameters(study: Gathered) -> list[str]:
 def _protocol(study: Gathered) -> list[str]:
     winner, opened = study.winner, len(study.openings)
     assert winner is not None
+    named = study.selection is None and winner.number != study.complete[0].number
     lines = [
-        f"- Chosen by validation macro-F1 among {len(study.finished)} finished trials "
-        f"({len(study.complete)} complete, the others pruned).",
+        f"- {'Named by hand' if named else 'Chosen by validation macro-F1'} among {len(study.finished)} "
+        f"finished trials ({len(study.complete)} complete, the others pruned).",
         "- The search cannot open the test split. "
         + (f"It was opened {times(opened)} for this study:" if opened else "It was never opened."),
     ]

@@ -70,8 +70,8 @@ class Gathered:
     """None where the data cannot be had; `no_data` then says why."""
     no_data: str
     versions: dict[str, str]
-    selection: dict[str, Any] | None = None
-    """What the second stage found (search/evaluation/race.py), once it was run."""
+    raced: dict[str, Any] | None = None
+    """What the latest second stage found (search/evaluation/race.py)."""
 
     @property
     def complete(self) -> list[TrialRecord]:
@@ -105,6 +105,11 @@ class Gathered:
         return results[-1] if results else None
 
     @property
+    def selection(self) -> dict[str, Any] | None:
+        """The second stage that chose the winner: an evaluation of a trial that was named has none."""
+        return self.raced if self.final is None else self.final.get("selection")
+
+    @property
     def synthetic(self) -> bool:
         return self.info.fingerprint.dataset == "synthetic"
 
@@ -121,7 +126,7 @@ def gather(storage: Storage, study: optuna.Study, data_root: Path | None) -> Gat
         dataset=dataset,
         no_data=why,
         versions=study.user_attrs.get("versions", {}),
-        selection=study.user_attrs.get("selection"),
+        raced=study.user_attrs.get("selection"),
     )
 
 

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from optuna.trial import FrozenTrial, TrialState, create_trial
 from PIL import Image
 from tests_support import tiny_study
+from weights_support import trained
 
-from models import build_model
 from search import export as library
 from search import predict
 from search.errors import BloodsearchError, DataError, RefusedError, UsageError
@@ -26,8 +25,6 @@ from search.evaluation import ledger
 from search.evaluation.scoring import predictor
 from search.storage import Storage
 from search.study import create_or_resume
-from search.training import checkpoint
-from search.training.config import TrialConfig
 from search.training.data import CLASS_NAMES, Dataset, load_dataset
 
 CNN = {"arch": "cnn", "widths": [4, 8], "norm": True, "convs": 2, "residual": True, "head": "max"}
@@ -38,31 +35,6 @@ FACTS = {"classes": list(CLASS_NAMES), "study": "tiny"}
 @pytest.fixture(scope="module")
 def data() -> Dataset:
     return load_dataset("synthetic")
-
-
-def trained(folder: Path, model: dict[str, Any], seed: int = 0) -> FrozenTrial:
-    """A replicate with random weights that are not all alike, and a file that holds them."""
-    config = TrialConfig.model_validate(
-        {"model": model, "optimizer": {"name": "adam", "lr": 1e-3},
-         "loss": {"name": "cross_entropy"}, "epochs": 1}
-    )  # fmt: skip
-    torch.manual_seed(seed)
-    network = build_model(config.model)
-    for name, value in network.state_dict().items():
-        if name.endswith(("running_mean", "running_var")):
-            value.uniform_(0.5, 1.5)
-    path = folder / f"{model['arch']}-{seed}.weights.pt"
-    checkpoint.save(path, {"state_dict": network.state_dict(), "config": ""})
-    return create_trial(
-        state=TrialState.COMPLETE,
-        value=0.5 + seed / 100,
-        user_attrs={
-            "config": config.model_dump(mode="json"),
-            "weights": str(path),
-            "seed": seed,
-            "versions": {},
-        },
-    )
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from optuna.trial import TrialState
 from tests_support import FINGERPRINT, tiny_study
 
 from search.errors import RefusedError, UsageError
+from search.evaluation import ledger
 from search.evaluation.baselines import (
     baselines_part,
     by_baseline,
@@ -15,6 +17,8 @@ from search.evaluation.baselines import (
     grid_part,
     queue_baselines,
 )
+from search.leases import Claim, Leases
+from search.liveness import own_identity
 from search.space import grid
 from search.storage import Storage
 from studies import StudyFile, load_study_file
@@ -87,6 +91,36 @@ def test_all_baselines_get_the_same_seeds(storage: Storage) -> None:
 def test_nothing_is_opened_before_all_are_trained(storage: Storage) -> None:
     part = baselines_part(with_baselines({}))
     study, _ = queue_baselines(storage, "tiny-baselines", part, FINGERPRINT, 1)
-    with pytest.raises(RefusedError, match="no trained replicate of b0"):
+    with pytest.raises(RefusedError, match=r"not all replicates .* \(b0 has 0\)"):
         evaluate_baselines(storage, study, data_root=None, out=Path("out"), force=False)
     assert not Path("out").exists()
+
+
+def test_nothing_is_opened_for_a_part_of_the_replicates(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """b0 has both, one of b1 is still waiting, and later diverges: that is no reason to wait for ever."""
+    part = baselines_part(with_baselines({"mlp_width": 8}, {"mlp_width": 16}))
+    study, n = queue_baselines(storage, "tiny-baselines", part, FINGERPRINT, 2)
+    leases, me = Leases(storage, study), own_identity("cpu")
+    weights = tmp_path / "weights.pt"
+    weights.touch()
+
+    def end(state: TrialState) -> None:
+        claim = leases.claim(me, n, may_create=False)
+        assert isinstance(claim, Claim)
+        study._storage.set_trial_user_attr(claim.trial_id, "weights", str(weights))
+        leases.finish(me, claim.trial_id, state, 0.9 if state is TrialState.COMPLETE else None)
+
+    def evaluate() -> None:
+        evaluate_baselines(storage, study, data_root=None, out=tmp_path / "out", force=False)
+
+    for _ in range(3):
+        end(TrialState.COMPLETE)
+    with pytest.raises(RefusedError, match=r"\(b1 has 1\)"):
+        evaluate()
+    end(TrialState.PRUNED)
+    monkeypatch.setattr("search.evaluation.baselines.predictor", lambda trial: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # past the refusals
+        evaluate()
+    assert ledger.openings(storage) == []

@@ -134,6 +134,20 @@ def test_the_second_stage_is_shown_and_its_winner_is_the_winner(
     assert ("winner", "trial 2, mlp") in report.facts
 
 
+def test_a_trial_that_was_named_was_not_chosen_by_an_earlier_race(
+    storage: Storage, make_study: MakeStudy
+) -> None:
+    study = make_study([0.5, 0.9, 0.4, 0.8, 0.3, 0.2, 0.1, 0.7])
+    raced = Raced([Finalist(1, 0.9, [0.9], 1001, None)], sd=0.003, winner=1, prefer="best")
+    study.set_user_attr("selection", raced.as_dict())
+    assert "Chosen by validation macro-F1" in build(storage, study, None).card
+    with_result(storage)  # of trial 7
+    report = build(storage, study, None)
+    (section,) = [s for s in report.sections if s.title == "The choice of the winner"]
+    assert not section.tables
+    assert "Named by hand" in report.card
+
+
 @pytest.mark.parametrize("values", [[], [None], [0.5]], ids=["empty", "pruned", "one"])
 def test_few_trials_and_no_final_evaluation(
     storage: Storage, make_study: MakeStudy, tmp_path: Path, values: list[float | None]

@@ -1,0 +1,176 @@
+"""The final evaluation: the test split is opened once, for all that was asked for, and never for nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+from tests_support import tiny_study
+from weights_support import trained
+
+from search.cli.results import show_result
+from search.errors import RefusedError, UsageError
+from search.evaluation import final, ledger
+from search.evaluation.averaging import Averaging
+from search.evaluation.final import Prepared, evaluate, prepare
+from search.leases import Claim, Leases
+from search.liveness import own_identity
+from search.storage import Storage
+from search.study import create_or_resume
+from search.training.data import Dataset, load_dataset
+
+MLP: dict[str, Any] = {"arch": "mlp", "widths": [4]}
+POINT = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_width": 8}
+
+End = Callable[[TrialState], None]
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return load_dataset("synthetic")
+
+
+@pytest.fixture
+def storage_url(sqlite_url: str) -> str:
+    return sqlite_url
+
+
+@pytest.fixture
+def study(storage: Storage, data: Dataset) -> optuna.Study:
+    made = create_or_resume(storage, "tiny", tiny_study(), data.fingerprint)
+    attrs = {"params": POINT, "n_parameters": 10}
+    made.add_trial(create_trial(state=TrialState.COMPLETE, value=0.5, user_attrs=attrs))
+    return made
+
+
+@pytest.fixture
+def prepared(storage: Storage, study: optuna.Study) -> Prepared:
+    return prepare(storage, study, trial=None, n_replicates=3)
+
+
+@pytest.fixture
+def end(storage: Storage, prepared: Prepared, tmp_path: Path) -> End:
+    """Ends the next replicate in the given state; a complete one has weights."""
+    leases, me = Leases(storage, prepared.study), own_identity("cpu")
+    set_attr = prepared.study._storage.set_trial_user_attr
+
+    def one(state: TrialState) -> None:
+        claim = leases.claim(me, 3, may_create=False)
+        assert isinstance(claim, Claim)
+        if state is TrialState.COMPLETE:
+            for key, value in trained(tmp_path, MLP, claim.number).user_attrs.items():
+                if key != "seed":
+                    set_attr(claim.trial_id, key, value)
+        else:
+            prepared.study._storage.set_trial_user_attr(
+                claim.trial_id, "stop_reason", f"made to be {state.name}"
+            )
+        leases.finish(me, claim.trial_id, state, 0.5 if state is TrialState.COMPLETE else None)
+
+    return one
+
+
+Evaluate = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def run(storage: Storage, study: optuna.Study, prepared: Prepared, tmp_path: Path) -> Evaluate:
+    def one(**options: Any) -> dict[str, Any]:
+        given = {"data_root": None, "out": tmp_path / "out", "forced": False} | options
+        return evaluate(storage, study, prepared, **given)
+
+    return one
+
+
+def test_a_missing_replicate_is_trained_before_anything_is_opened(
+    storage: Storage, study: optuna.Study, end: End, run: Evaluate
+) -> None:
+    end(TrialState.COMPLETE)
+    end(TrialState.FAIL)
+    expected = (
+        r"2 of 3 replicates .* \(trial 1: made to be FAIL; trial 2: waiting\); nothing was opened"
+    )
+    with pytest.raises(RefusedError, match=expected):
+        run()
+    assert ledger.openings(storage) == []
+    # the same command queues the failed one again
+    prepare(storage, study, trial=None, n_replicates=3)
+    end(TrialState.COMPLETE)
+    end(TrialState.COMPLETE)
+    assert run()["replicates"] == 3
+
+
+def test_a_diverged_replicate_is_a_result_and_named(
+    end: End, run: Evaluate, prepared: Prepared, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.COMPLETE):
+        end(state)
+    result = run()
+    assert result["diverged_seeds"] == [prepared.seeds[1]]
+    assert result["seeds"] == [prepared.seeds[0], prepared.seeds[2]]
+    show_result(result)
+    assert "1 of 3 replicates diverged" in capsys.readouterr().out
+
+
+def test_of_two_evaluations_at_the_same_time_one_opens_the_split(
+    storage: Storage, end: End, run: Evaluate
+) -> None:
+    """Both were allowed to begin hours ago."""
+    for _ in range(3):
+        end(TrialState.COMPLETE)
+    run()
+    with pytest.raises(RefusedError, match="already opened for 'tiny' \\(trial 0"):
+        run()
+    assert run(forced=True)["test_openings"] == len(ledger.openings(storage)) == 2
+
+
+def test_the_plain_result_is_kept_whatever_happens_to_a_declared_option(
+    storage: Storage, end: End, run: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        end(TrialState.COMPLETE)
+    monkeypatch.setattr(final, "averaged", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(averaging=Averaging(True, False))
+    (opening,) = ledger.openings(storage)
+    assert opening.result is not None
+    assert len(opening.result["test_macro_f1"]["values"]) == 3
+    assert json.loads((tmp_path / "out" / "result.json").read_text()) == opening.result
+
+
+def test_weights_that_do_not_fit_cost_no_opening_and_not_the_earlier_ones(
+    storage: Storage, end: End, run: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        end(TrialState.COMPLETE)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "replicate-4.pt").write_text("of an earlier evaluation of five")
+
+    def full(*paths: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("search.evaluation.final.shutil.copyfile", full)
+        with pytest.raises(UsageError, match=r"No space left on device.*nothing was opened"):
+            run()
+    assert [path.name for path in out.iterdir()] == ["replicate-4.pt"]
+    assert ledger.openings(storage) == []
+    run()
+    assert sorted(path.name for path in out.glob("*.pt")) == [f"replicate-{i}.pt" for i in range(3)]
+
+
+def test_the_race_in_the_result_is_the_one_that_chose(
+    end: End, run: Evaluate, study: optuna.Study
+) -> None:
+    """A trial that is named by hand was not chosen by an earlier race."""
+    for _ in range(3):
+        end(TrialState.COMPLETE)
+    study.set_user_attr("selection", {"winner": 7})
+    assert run()["selection"] is None
+    assert run(selection={"winner": 0}, forced=True)["selection"] == {"winner": 0}
