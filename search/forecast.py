@@ -7,8 +7,9 @@ epoch is noisy; the losses tell more (`python -m benchmarks landscape`). The con
 prediction Student's t, wide as long as peers are few.
 
 The rule, to stop what is unlikely to end among the best, is that of Baker et al., "Accelerating Neural
-Architecture Search using Performance Prediction" (arXiv 1705.10823). Which peers were stopped early depends
-on what was seen of them only, so those that ended are a fair sample for a regression on what was seen.
+Architecture Search using Performance Prediction" (arXiv 1705.10823). Trainings that were stopped are no
+examples, and the others went on better than they: a chance is stated too high rather than too low. Those that
+are exempt from pruning are in it, and the early trials, before there was anything to compare with.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class Forecast:
         peers, final = self._examples[family].at(epoch, len(row))
         if len(peers) < max(2, self.settings.min_peers) or not np.isfinite(row).all():
             return None
-        rank = math.ceil(self.settings.top * self._n_finished)
+        rank = math.ceil(self.settings.top * self._n_finished - 1e-9)  # .07 * 100 is not quite 7
         bar = self._finals[-min(rank, len(self._finals))]
         if own >= bar:
             return None

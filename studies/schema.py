@@ -132,6 +132,11 @@ class StudyFile(Section):
             if self.grid_size() > MAX_GRID:
                 raise ValueError(f"space: a grid of {self.grid_size()} points; at most {MAX_GRID}")
         self._check_filters()
+        if self.pruner.name == "forecast" and "epochs" in self.space:
+            raise ValueError(
+                "space.epochs: the forecast compares trainings of one length; give training.epochs "
+                'instead, or pruner.name = "family"'
+            )
         return self
 
     def _check_filters(self) -> None:

@@ -27,12 +27,16 @@ def refit_study(
     """The study `NAME-final-TRIAL-train-val` with a refit for each of `seeds` queued.
 
     `plain` are the winner's trained replicates: where patience ended those, a refit trains for the
-    mean of their best epochs.
+    mean of their best epochs, which the study's name then ends with: more replicates may have another mean.
     """
+    file = refit_file(study_info.study_file, [trial.user_attrs["best_epoch"] for trial in plain])
+    name = f"{study_info.name}-final-{winner.number}-train-val"
+    if study_info.study_file.training.final_patience:
+        name += f"-{file.training.final_epochs}"
     study = create_or_resume(
         storage,
-        f"{study_info.name}-final-{winner.number}-train-val",
-        refit_file(study_info.study_file, [trial.user_attrs["best_epoch"] for trial in plain]),
+        name,
+        file,
         study_info.fingerprint,
         kind="refits",
     )

@@ -112,8 +112,8 @@ def _claims(course: Course) -> Section:
         [
             "Each is a difference of means over replicates with common seeds, with Student's interval of "
             "the paired differences. The interval holds the seeds' luck, not that of the finite split. "
-            f"Equal, and no gain, mean less than {MARGIN} either way. The last column says how many "
-            "replicates would tell a difference as large as the estimate with 80 % probability."
+            f"Equal means less than {MARGIN} either way, no gain less than {MARGIN} more. The last column "
+            "says how many replicates would tell a difference as large as the estimate with 80 % probability."
         ],
         [Picture("claims", title, functools.partial(course_figures.forest, found, title))],
         [Table("claims", "The claims, tested", [*columns, "replicates to tell"], rows)],

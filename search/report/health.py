@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from search.evaluation.selection import TOP, audited
 from search.report.gather import Gathered, TrialRecord
@@ -65,6 +65,10 @@ def _edges(study: Gathered) -> Check:
             numbers = [c for c in distribution.choices if type(c) in (int, float)]
             if len(numbers) < max(3, len(distribution.choices)):
                 continue
+        elif isinstance(distribution, IntDistribution | FloatDistribution):
+            step = distribution.step or 0
+            if distribution.high - distribution.low < 2 * step:
+                continue  # of two values each is an end
         where = position(distribution, value)
         if where <= EDGE or where >= 1 - EDGE:
             end = "lower" if where <= EDGE else "upper"

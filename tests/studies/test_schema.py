@@ -111,6 +111,12 @@ NO_IDENTITY: dict[str, object] = {
 }
 
 
+def test_a_forecast_cannot_compare_trainings_of_searched_lengths() -> None:
+    data = put(put(base(), "pruner.name", "forecast"), "space.epochs", [3, 6])
+    assert "space.epochs: the forecast compares trainings of one length" in refusal(data)
+    parse_study(put(data, "pruner.name", "family"), "mine.toml")
+
+
 def test_the_changes_name_every_key_of_every_section() -> None:
     sections: dict[str, type[BaseModel]] = {
         "search": Search,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from tests_support import tiny_study
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from tests_support import FINGERPRINT, tiny_study
 
-from search.evaluation.refits import refit_file
+from search.evaluation.refits import refit_file, refit_study
 from search.objective import KEPT
+from search.storage import Storage
+from search.study import create_or_resume, info
 from search.training.data import joined, load_dataset
 from studies import load_study_file
 
@@ -28,6 +31,23 @@ def test_a_refit_of_an_mlp_forgets_the_epochs_of_its_family() -> None:
 def test_without_patience_a_refit_trains_as_the_replicates_did() -> None:
     file = load_study_file("bloodmnist")
     assert refit_file(file, [3, 29]) == file
+
+
+def test_more_replicates_with_another_mean_make_another_study(storage: Storage) -> None:
+    """The first one's trials were trained for another number of epochs."""
+    file = tiny_study(training={"epochs": 3, "final_epochs": 9, "final_patience": 2})
+    study = create_or_resume(storage, "tiny", file, FINGERPRINT)
+    point = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3}
+
+    def complete(best_epoch: int) -> FrozenTrial:
+        attrs = {"params": point, "best_epoch": best_epoch}
+        return create_trial(state=TrialState.COMPLETE, value=0.9, user_attrs=attrs)
+
+    names = [
+        refit_study(storage, info(study), complete(0), plain, [1]).study_name
+        for plain in ([complete(4)], [complete(4), complete(6)], [complete(5)])
+    ]
+    assert names == [f"tiny-final--1-train-val-{n}" for n in (4, 5, 5)]
 
 
 def test_the_splits_are_joined_in_order_and_validation_stays() -> None:

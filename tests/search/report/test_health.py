@@ -34,6 +34,27 @@ def test_a_winner_at_an_edge(storage: Storage, make_study: MakeStudy) -> None:
     assert found(gather(storage, study, None))["edges of the ranges"].status == "good"
 
 
+def test_each_of_two_values_is_an_end_and_no_reason_to_look(
+    storage: Storage, make_study: MakeStudy
+) -> None:
+    study = make_study([0.5, 0.6])
+
+    def add(low: int, high: int) -> str:
+        study.add_trial(
+            optuna.trial.create_trial(
+                value=0.99 + len(study.trials) / 1000,
+                params={"cnn_blocks": high},
+                distributions={
+                    "cnn_blocks": optuna.distributions.IntDistribution(low, high, step=8)
+                },
+                user_attrs=study.trials[0].user_attrs,
+            )
+        )
+        return found(gather(storage, study, None))["edges of the ranges"].status
+
+    assert (add(16, 24), add(16, 32)) == ("good", "look")
+
+
 def test_rising_curves(storage: Storage, make_study: MakeStudy) -> None:
     study = make_study([0.5, 0.6, 0.7])
     check = found(gather(storage, study, None))["curves at the end"]
