@@ -167,12 +167,12 @@ def stop_at(epoch_to_stop: int, trial: optuna.Trial) -> Callable[[], bool]:
 def test_what_an_audit_found_survives_an_interruption(
     trial: optuna.Trial, small: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The trial recovers after it: just the case that an audit is for."""
+    """The first reason counts, whoever goes on: a trial that then recovers is what an audit is for."""
     monkeypatch.setattr("search.objective.is_audited", lambda *args: True)
     monkeypatch.setattr(FamilyPruner, "reason_for", lambda *args: "below its peers")
     with pytest.raises(Drained):
         run(trial, small, tmp_path, lambda e, v: trial.report(v, e), stop_at(1, trial))
-    monkeypatch.setattr(FamilyPruner, "reason_for", lambda *args: None)
+    monkeypatch.setattr(FamilyPruner, "reason_for", lambda *args: "a later reason")
     outcome = run(trial, small, tmp_path, lambda e, v: trial.report(v, e))
     assert outcome.state is TrialState.COMPLETE
     assert trial.user_attrs["audit"] == "below its peers"

@@ -152,7 +152,8 @@ def test_weights_that_do_not_fit_cost_no_opening_and_not_the_earlier_ones(
     out.mkdir()
     (out / "replicate-4.pt").write_text("of an earlier evaluation of five")
 
-    def full(*paths: Path) -> None:
+    def full(source: Path, target: Path) -> None:
+        target.touch()
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
