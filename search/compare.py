@@ -34,6 +34,8 @@ class Side:
     """The trial of a search that it is; None for a baseline whose replicates were asked for by name."""
     values: dict[int, float]
     data_hash: str
+    n_diverged: int = 0
+    """Replicates that diverged and have no value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,11 @@ class Comparison:
         found, n = self.difference, f"n = {self.difference.n_a} and {self.difference.n_b}"
         if found.paired and found.low == found.high == 0:
             return "the same on every seed"
-        if found.known and found.low > 0:
-            return f"{self.a.label} is better"
-        if found.known and found.high < 0:
-            return f"{self.b.label} is better"
+        for side, is_better in ((self.a, found.low > 0), (self.b, found.high < 0)):
+            if found.known and is_better:
+                if side.n_diverged:
+                    return f"cannot be told: {side.n_diverged} replicates of {side.label} diverged"
+                return f"{side.label} is better"
         return f"cannot be told at {n}"
 
 
@@ -70,11 +73,17 @@ def find_side(storage: Storage, spec: str, default_study: str, split: Split) -> 
         if study_name not in names:
             raise UsageError(_unknown(spec, names))
         return _of_trial(storage, load(storage, study_name), int(which), spec, split)
-    where = [study_name] if separator else names
-    for name in sorted(where, key=lambda n: not n.startswith(study_name)):
-        side = _of_baseline(storage, name, which, spec, split) if name in names else None
-        if side is not None:
-            return side
+    own = [study_name] if separator else [study_name, f"{study_name}-baselines"]
+    others = [] if separator else [name for name in names if name not in own]
+    for group in (own, others):
+        found = [
+            side
+            for name in group
+            if name in names
+            and (side := _of_baseline(storage, name, which, spec, split, own=name in own))
+        ]
+        if found:  # the search may know the baseline by one training, its replicates have values
+            return next((side for side in found if side.values), found[0])
     raise UsageError(_unknown(spec, names))
 
 
@@ -123,6 +132,7 @@ def _side_dict(side: Side) -> dict[str, Any]:
         "label": side.label,
         "study": side.study.study_name,
         "seeds": list(side.values),
+        "n_diverged": side.n_diverged,
         "values": values,
         "mean": sum(values) / len(values),
     }
@@ -150,11 +160,13 @@ def _of_trial(
             if result["trial"] == trial.number:
                 values = dict(zip(result["seeds"], result["test_macro_f1"]["values"], strict=True))
     label = f"{spec} (trial {trial.number})" if number is None or spec == study.study_name else spec
-    return Side(label, replicas, (study, trial), values, info(study).fingerprint.content_hash)
+    data_hash = info(study).fingerprint.content_hash
+    n_diverged = 0 if replicas is study else _n_diverged(replicas, None)
+    return Side(label, replicas, (study, trial), values, data_hash, n_diverged)
 
 
 def _of_baseline(
-    storage: Storage, study_name: str, baseline: str, spec: str, split: Split
+    storage: Storage, study_name: str, baseline: str, spec: str, split: Split, *, own: bool
 ) -> Side | None:
     study = optuna.load_study(study_name=study_name, storage=storage.optuna)
     if not study.user_attrs.get("ready"):
@@ -165,6 +177,8 @@ def _of_baseline(
     ]  # fmt: skip
     if not mine:
         return None
+    if not own:  # of a study that was not named: say which
+        spec = f"{study_name}:{baseline}"
     if study.user_attrs["kind"] == "search":
         return _of_trial(storage, study, mine[0].number, spec, split)
     values = _by_seed(mine)
@@ -175,7 +189,14 @@ def _of_baseline(
         ]:
             if found["name"] == baseline:
                 values = dict(zip(found["seeds"], found["test_macro_f1"]["values"], strict=True))
-    return Side(spec, study, None, values, info(study).fingerprint.content_hash)
+    data_hash = info(study).fingerprint.content_hash
+    return Side(spec, study, None, values, data_hash, _n_diverged(study, baseline))
+
+
+def _n_diverged(study: optuna.Study, baseline: str | None) -> int:
+    """Replicates, of one baseline or of a winner, that ended without a value: no pruner stops these."""
+    pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+    return sum(trial.user_attrs.get("baseline") == baseline for trial in pruned)
 
 
 def _by_seed(trials: list[FrozenTrial]) -> dict[int, float]:

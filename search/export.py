@@ -126,6 +126,8 @@ def export(
     Raises BloodsearchError when the file's answers differ (it is not kept then), UsageError when
     `out` cannot be written.
     """
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder; name a file in it with --out")
     model = SelfContained(load_model(trial)).eval()
     images = data.val_images[:N_PARITY]
     with torch.inference_mode():

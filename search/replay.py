@@ -39,9 +39,9 @@ def replay_trial(
     device: str,
     on_epoch: Callable[[int, float, float | None], None],
 ) -> Replay:
-    """Train `trial` again for as many epochs as it has reports; `on_epoch` gets epoch, now, then.
+    """Train `trial` again for as many epochs as it was trained; `on_epoch` gets epoch, now, then.
 
-    Raises RefusedError when the trial holds no configuration or the data are others.
+    Raises RefusedError when the trial holds no configuration or no epoch, or the data are others.
     """
     if "config" not in trial.user_attrs:
         raise RefusedError(
@@ -51,7 +51,7 @@ def replay_trial(
     import torch
 
     from search.training.config import TrialConfig
-    from search.training.data import load_dataset
+    from search.training.data import joined, load_dataset
     from search.training.device import device_name, parse_device, to_device
     from search.training.fit import EpochResult, fit
 
@@ -64,7 +64,15 @@ def replay_trial(
         )
     torch.set_num_threads(attrs["threads"])
     where = parse_device(device)
-    stored = [trial.intermediate_values[step] for step in sorted(trial.intermediate_values)]
+    n_epochs = attrs.get("epochs", len(trial.intermediate_values))
+    if not n_epochs:
+        raise RefusedError(
+            f"trial {trial.number} holds no epoch to compare with: {attrs.get('stop_reason')}"
+        )
+    # past its epochs there may be a report of zero, which ranks a trial that could not be trained
+    stored = [trial.intermediate_values[step] for step in sorted(trial.intermediate_values)][
+        :n_epochs
+    ]
     again: list[float] = []
 
     def collect(result: EpochResult) -> None:
@@ -83,7 +91,7 @@ def replay_trial(
     with contextlib.suppress(Enough):
         fit(
             TrialConfig.model_validate(attrs["config"]),
-            to_device(data, where),
+            to_device(joined(data) if study_info.kind == "refits" else data, where),
             seed=attrs["seed"],
             on_epoch=stop_with_the_trial,
             precision=attrs["precision"],

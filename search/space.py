@@ -112,6 +112,24 @@ def searched(params: Params, study: StudyFile) -> Params:
     return seen
 
 
+def transferred(params: Params, study: StudyFile) -> Params:
+    """The point of `study` that trains the same model in the same way, or nothing.
+
+    `params` may be of another study. What `study` does not name has its default here, so a point with
+    another value there is none of it; epochs and patience are those of whoever trains.
+    """
+    if not searched(params, study):
+        return {}
+    named = [name for name in study.space if _exists(name, params)]
+    point = {name: params.get(name, PARAMETERS[name].default) for name in named}
+    for name, value in params.items():
+        if name in point or name in ("epochs", "patience") or not _exists(name, params):
+            continue
+        if value != PARAMETERS[name].default:
+            return {}
+    return point
+
+
 def baseline_params(baseline: Baseline) -> Params:
     return {name: _cast(name, value) for name, value in baseline.params.items()}
 

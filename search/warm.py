@@ -2,37 +2,57 @@
 
 from __future__ import annotations
 
+import math
+
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from search.errors import RefusedError
-from search.space import searched
+from search.space import Params, transferred
 from search.storage import Storage
 from search.study import enqueue, info, load
+from studies import StudyFile
 
 N_POINTS = 8
 
 
 def warm_start(storage: Storage, study: optuna.Study, other_name: str) -> int:
-    """Queue the best N_POINTS complete trials of `other_name` that lie in this study's space.
+    """Queue the best N_POINTS points of `other_name` that lie in this study's space and its limits.
 
-    They count towards the budget. Returns how many were queued: none if they were before. Raises
-    StorageError when there is no such study, RefusedError when no point of it fits.
+    They count towards the budget. Returns how many were queued: none if they were before, the rest if that
+    was interrupted. Raises StorageError when there is no such study, RefusedError when no point of it fits.
     """
     other = load(storage, other_name)
     study_file = info(study).study_file
     complete = other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     best = sorted(complete, key=lambda trial: (-(trial.value or 0.0), trial.number))
-    points = [(trial.number, trial.user_attrs["params"]) for trial in best]
-    fitting = [(number, point) for number, point in points if searched(point, study_file)]
+    fitting: dict[str, tuple[int, Params]] = {}  # a configuration with several seeds is one point
+    for trial in best:
+        point = transferred(trial.user_attrs["params"], study_file)
+        if point and _affordable(trial, study_file):
+            fitting.setdefault(repr(sorted(point.items())), (trial.number, point))
     if not fitting:
         raise RefusedError(
-            f"none of the {len(points)} complete trials of {other_name!r} lies in the space of "
+            f"none of the {len(best)} complete trials of {other_name!r} lies in the space and the limits of "
             f"{study.study_name!r}; start without --from-study, or widen the space"
         )
+    wanted = list(fitting.values())[:N_POINTS]
     with storage.lock():
-        if any("from_study" in trial.user_attrs for trial in study.get_trials(deepcopy=False)):
-            return 0
-        for number, point in fitting[:N_POINTS]:
+        known = {
+            trial.user_attrs.get("from_trial")
+            for trial in study.get_trials(deepcopy=False)
+            if trial.user_attrs.get("from_study") == other_name
+        }
+        # what became best in the other study since then is not wanted: the same command adds nothing
+        new = [found for found in wanted if found[0] not in known][: N_POINTS - len(known)]
+        for number, point in new:
             enqueue(study, study_file, point, from_study=other_name, from_trial=number)
-    return len(fitting[:N_POINTS])
+    return len(new)
+
+
+def _affordable(trial: FrozenTrial, study_file: StudyFile) -> bool:
+    """Whether the model keeps to the study's limits, as far as its costs are known."""
+    limits, attrs = study_file.search, trial.user_attrs
+    return attrs.get("n_parameters", 0) <= (limits.max_params or math.inf) and attrs.get(
+        "latency_ms", 0.0
+    ) <= (limits.max_latency_ms or math.inf)

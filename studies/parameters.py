@@ -99,7 +99,7 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "label_smoothing": Parameter(
         float,
-        "share of the target spread over all classes",
+        "share of the target spread over all classes; class weights weigh what is spread, too",
         default=0.0,
         low=0,
         high=0.9,

@@ -89,6 +89,11 @@ def compare(
             for s in (shown["a"], shown["b"])
         ],
     )
+    for side in sides:
+        if side.n_diverged:
+            output.line(
+                f"{side.n_diverged} more replicates of {side.label} diverged and have no value"
+            )
     d = found.difference
     how = "not paired: fewer than two common seeds"
     if d.paired:

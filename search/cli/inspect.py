@@ -37,6 +37,8 @@ def status(
     debug: DebugOption = False,
 ) -> None:
     """Counts by state, the best so far, workers and their leases, time left."""
+    if watch and json:
+        raise UsageError("--watch does not go with --json, which is one object; ask again instead")
     opened, found = find_study(study, storage, name)
     while True:
         snapshot = _snapshot(opened, found)
@@ -168,7 +170,8 @@ def _write_csv(rows: list[dict[str, Any]]) -> None:
     names = sorted({name for row in rows for name in row["params"]})
     writer = csv.writer(sys.stdout, lineterminator="\n")
     plain = ["number", "value", "state", "family", "baseline", "epochs", "seconds", "n_parameters"]
-    writer.writerow([*plain, *names])
+    # a parameter may be called as a column is: a baseline's own epochs
+    writer.writerow([*plain, *(f"param_{name}" if name in plain else name for name in names)])
     for row in rows:
         writer.writerow([*(row[key] for key in plain), *(row["params"].get(n) for n in names)])
 

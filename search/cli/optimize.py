@@ -89,7 +89,10 @@ def optimize(
     devices: DevicesOption = "auto",
     workers_per_device: PerDeviceOption = 1,
     epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="Epochs of a trial, of any family.")
+        int | None,
+        typer.Option(
+            "--epochs", min=1, help="Epochs of a trial, any family; baselines keep theirs."
+        ),
     ] = None,
     timeout: Annotated[
         float | None, typer.Option("--timeout", min=0, help="Stop after SECONDS; resumable.")
@@ -142,14 +145,18 @@ def optimize(
     overrides += [] if max_params is None else [f"search.max_params={max_params}"]
     overrides += [] if max_latency is None else [f"search.max_latency_ms={max_latency}"]
     file = study_file(study, overrides)
-    if epochs is not None and file.training.mlp_epochs is not None:
-        file = study_file(study, [*overrides, f"training.mlp_epochs={epochs}"])
+    if epochs is not None:  # wherever the file has them
+        overrides += [f"space.epochs={epochs}"] if "epochs" in file.space else []
+        overrides += [f"training.mlp_epochs={epochs}"] if file.training.mlp_epochs else []
+        file = study_file(study, overrides)
     if arch is not None:
         from search.study import default_name
 
         file = only_arch(file, arch.value)
         name = name or default_name(file, dataset.value)
     parts = choose_parts(file, only, trials, replicates)
+    if from_study is not None and (parts or file.search.sampler in ("grid", "baselines")):
+        raise UsageError("--from-study goes with a search: a grid and baselines are points already")
     n_trials = trials or file.search.trials or 0
     if not n_trials and not parts:
         raise UsageError(f"--trials is missing; the study file {study} sets no search.trials")
@@ -228,13 +235,15 @@ def search(
             on_tick=progress.update,
         )
         try:
-            supervisor.run()
+            in_time = supervisor.run()
         except BloodsearchError:
             progress.poll()
             show_unfinished(opened, study, time.monotonic() - started, sink, command)
             raise
         progress.update()
-    show(opened, study, time.monotonic() - started, sink, command, done=True)
+    show(opened, study, time.monotonic() - started, sink, command, done=in_time)
+    if not in_time and not request.quiet:
+        output.message("the time is up before the last trial; the same command goes on")
     return opened, study
 
 
@@ -255,7 +264,10 @@ def _make_study(
         )
     if request.from_study is not None:
         n_queued = warm_start(opened, study, request.from_study)
-        if n_queued and not request.quiet:
-            output.message(f"{n_queued} points of {request.from_study} come first")
+        if not request.quiet:
+            first = f"{n_queued} points of {request.from_study} come first"
+            output.message(
+                first if n_queued else f"the points of {request.from_study} were queued before"
+            )
     study.set_user_attr("n_trials", n_trials)
     return study, n_trials

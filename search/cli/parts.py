@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -47,27 +48,33 @@ def run_parts(request: Request, parts: list[Part], replicates: int, *, as_json: 
     from search.cli.summary import shown_url
     from search.evaluation.baselines import baselines_part, grid_part
     from search.space import grid
-    from search.study import default_name
+    from search.study import check_points, default_name
 
+    check_points(request.study)
+    deadline = None if request.timeout_s is None else time.monotonic() + request.timeout_s
     base = request.name or default_name(request.study, request.dataset)
     summaries: list[dict[str, Any]] = []
-    for part in parts:
-        name = part_name(base, part.value)
-        if part is Part.baselines:
-            file, n_trials = baselines_part(request.study), 0
-        else:
-            file = grid_part(request.study)
-            n_trials = request.n_trials or len(grid(file))
-        mine = replace(
-            request,
-            study=file,
-            name=name,
-            n_trials=n_trials,
-            replicates=replicates if part is Part.baselines else None,
-        )
-        command = f" {name}"
-        if request.storage != storage_url(None):
-            command += f" --storage {shown_url(request.storage)}"
-        search(mine, as_json=as_json, command=command, collect=summaries)
-    if as_json:
-        output.as_json({**summaries[-1], "parts": summaries})
+    try:
+        for part in parts:
+            name = part_name(base, part.value)
+            if part is Part.baselines:
+                file, n_trials = baselines_part(request.study), 0
+            else:
+                file = grid_part(request.study)
+                n_trials = request.n_trials or len(grid(file))
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            mine = replace(
+                request,
+                study=file,
+                name=name,
+                n_trials=n_trials,
+                replicates=replicates if part is Part.baselines else None,
+                timeout_s=left,
+            )
+            command = f" {name}"
+            if request.storage != storage_url(None):
+                command += f" --storage {shown_url(request.storage)}"
+            search(mine, as_json=as_json, command=command, collect=summaries)
+    finally:
+        if as_json and summaries:
+            output.as_json({**summaries[-1], "parts": summaries})

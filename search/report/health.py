@@ -140,19 +140,25 @@ def _ties(study: Gathered) -> Check:
 
 
 def _endings(study: Gathered) -> Check:
-    bad = [t for t in study.trials if t.stop_reason.startswith(("diverged", "out of memory"))]
+    kinds = {  # why a trial was not trained to its end, and what helps
+        "diverged": "lower the upper ends of the learning rates",
+        "out of memory": "lower the upper ends of batch size and widths, or use fewer workers a device",
+        "too costly": "narrow widths and depths to what the limits allow",
+    }
+    counts = {kind: sum(t.stop_reason.startswith(kind) for t in study.trials) for kind in kinds}
     failed = [t for t in study.trials if t.state == "fail"]
     pruned = [t for t in study.trials if t.state == "pruned"]
     n = max(1, len(study.finished))
     text = (
-        f"{len(pruned)} of {len(study.finished)} finished trials pruned, {len(bad)} of them for "
-        f"divergence or lack of memory; {len(failed)} failed"
+        f"{len(pruned)} of {len(study.finished)} finished trials pruned, of them "
+        f"{', '.join(f'{n} {kind}' for kind, n in counts.items())}; {len(failed)} failed"
     )
     if failed:
         advice = f"bloodsearch show {failed[0].number} --name {study.info.name} has the traceback"
         return Check("endings", "look", text, advice)
-    if len(bad) > 0.1 * n:
-        return Check("endings", "look", text, "lower the upper ends of the learning rates")
+    often = [advice for kind, advice in kinds.items() if counts[kind] > 0.1 * n]
+    if often:
+        return Check("endings", "look", text, "; ".join(often))
     return Check("endings", "good", text)
 
 

@@ -49,7 +49,10 @@ def _importance(group: str, trials: Sequence[TrialRecord]) -> Importance | None:
     if len(usable) < MIN_TRIALS or len({t.value for t in usable}) < 2:
         return None
     study = _study(usable)
-    runs = [_fanova(study, seed) for seed in range(N_SEEDS)]
+    try:
+        runs = [_fanova(study, seed) for seed in range(N_SEEDS)]
+    except RuntimeError:  # "zero total variance in all trees": all have the same parameters
+        return None
     names = sorted(runs[0], key=lambda name: -np.mean([run[name] for run in runs]))
     if not names:
         return None

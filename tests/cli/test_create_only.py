@@ -67,4 +67,8 @@ def test_epochs_counts_for_every_family(sqlite_url: str) -> None:
         assert run("optimize", name, *args) == 0
         training = info(load(storage, f"{name}-synthetic")).study_file.training
         assert [training.epochs_of(arch) for arch in ("cnn", "mlp")] == [3, 3]
+    # a grid has its epochs among the parameters
+    assert run("optimize", "report_a", "--trials", "1", *args) == 0
+    file = info(load(storage, "report_a-synthetic")).study_file
+    assert file.space["epochs"] == 3
     storage.close()

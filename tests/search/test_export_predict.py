@@ -143,6 +143,11 @@ def test_the_test_split_check_is_exact_and_counted(
     assert library.trained_replicates(storage, study).result["seeds"] == [1, 2]
 
 
+def test_a_folder_is_no_file_to_export_to(tmp_path: Path, data: Dataset) -> None:
+    with pytest.raises(UsageError, match="is a folder; name a file in it"):
+        library.export(trained(tmp_path, MLP), FACTS, data, "onnx", tmp_path)
+
+
 def test_without_a_final_evaluation_there_is_nothing_to_export(
     storage: Storage, data: Dataset
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 from tests_support import FINGERPRINT, tiny_study
@@ -40,6 +41,51 @@ def test_best_points_that_fit_come_first_once(storage: Storage) -> None:
 
 def _plain(entry: object) -> object:
     return list(entry) if isinstance(entry, tuple) else entry
+
+
+def add(study: optuna.Study, value: float, params: dict[str, object], **attrs: object) -> None:
+    given = {"params": params, **attrs}
+    study.add_trial(create_trial(state=TrialState.COMPLETE, value=value, user_attrs=given))
+
+
+def test_a_point_is_what_the_new_space_makes_of_it(storage: Storage) -> None:
+    """Its old epochs would compare a long training with short ones; what is not named must agree."""
+    old = create_or_resume(storage, "earlier", tiny_study(), FINGERPRINT)
+    add(old, 0.9, point(0.001) | {"epochs": 60, "patience": 3})
+    add(old, 0.8, point(0.002) | {"loss": "focal"})
+    add(old, 0.7, point(0.003) | {"loss": "cross_entropy", "augment": "none"})
+    add(old, 0.6, point(0.004) | {"augment": "dihedral"})
+    study = create_or_resume(storage, "later", tiny_study(name="later"), FINGERPRINT)
+    assert warm_start(storage, study, "earlier") == 2
+    assert [trial.user_attrs["point"] for trial in study.trials] == [point(0.001), point(0.003)]
+
+
+def test_one_configuration_is_one_point_and_keeps_to_the_limits(storage: Storage) -> None:
+    old = create_or_resume(storage, "earlier", tiny_study(), FINGERPRINT)
+    for _ in range(3):
+        add(old, 0.9, point(0.001), n_parameters=90, latency_ms=0.5)
+    add(old, 0.8, point(0.002), n_parameters=200, latency_ms=0.5)
+    add(old, 0.7, point(0.003), n_parameters=90, latency_ms=5.0)
+    file = tiny_study(name="later", search={"max_params": 100, "max_latency_ms": 1.0})
+    study = create_or_resume(storage, "later", file, FINGERPRINT)
+    assert warm_start(storage, study, "earlier") == 1
+    assert study.trials[0].user_attrs["from_trial"] == 0
+
+
+def test_an_interrupted_warm_start_goes_on(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier(storage, [0.001 * (i + 1) for i in range(10)])
+    study = create_or_resume(storage, "later", tiny_study(name="later"), FINGERPRINT)
+    with monkeypatch.context() as patch:
+        patch.setattr("search.warm.N_POINTS", 3)
+        assert warm_start(storage, study, "earlier") == 3
+    assert warm_start(storage, study, "earlier") == N_POINTS - 3
+    numbers = [trial.user_attrs["from_trial"] for trial in study.trials]
+    assert numbers == [9, 8, 7, 6, 5, 4, 3, 2]
+    # a better one there since: the same command adds nothing here
+    add(optuna.load_study(study_name="earlier", storage=storage.optuna), 0.99, point(0.09))
+    assert warm_start(storage, study, "earlier") == 0
 
 
 def test_study_without_a_fitting_point_is_refused(storage: Storage) -> None:

@@ -55,6 +55,41 @@ def test_each_of_two_values_is_an_end_and_no_reason_to_look(
     assert (add(16, 24), add(16, 32)) == ("good", "look")
 
 
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [
+        ("diverged: loss nan", "learning rates"),
+        ("out of memory: 3 GB", "batch size"),
+        ("too costly: 9 parameters, at most 5", "limits"),
+    ],
+)
+def test_what_often_ended_trials_early_has_an_advice_of_its_own(
+    storage: Storage, make_study: MakeStudy, reason: str, advice: str
+) -> None:
+    study = make_study([0.5, 0.6, 0.7])
+    assert found(gather(storage, study, None))["endings"].status == "good"
+    fake_trial(study, 3, None, stop_reason=reason)
+    check = found(gather(storage, study, None))["endings"]
+    assert check.status == "look"
+    assert advice in check.advice
+    assert f"1 {reason.split(':')[0]}" in check.found
+
+
+def test_without_variance_nothing_is_important(storage: Storage, make_study: MakeStudy) -> None:
+    """As in a study of replicates: one configuration, many values."""
+    study = make_study([])
+    for value in range(12):
+        study.add_trial(
+            optuna.trial.create_trial(
+                value=0.9 + value / 1000,
+                params={"cnn_blocks": 2},
+                distributions={"cnn_blocks": optuna.distributions.IntDistribution(1, 4)},
+                user_attrs={"params": {"arch": "cnn", "cnn_blocks": 2}, "family": "cnn"},
+            )
+        )
+    assert importances(gather(storage, study, None).complete) == []
+
+
 def test_rising_curves(storage: Storage, make_study: MakeStudy) -> None:
     study = make_study([0.5, 0.6, 0.7])
     check = found(gather(storage, study, None))["curves at the end"]
