@@ -120,8 +120,11 @@ def transferred(params: Params, study: StudyFile) -> Params:
     """
     if not searched(params, study):
         return {}
-    named = [name for name in study.space if _exists(name, params)]
-    point = {name: params.get(name, PARAMETERS[name].default) for name in named}
+    point: Params = {}
+    for name in study.space:
+        value = params.get(name, PARAMETERS[name].default)
+        if value is not None and _exists(name, params):
+            point[name] = value
     for name, value in params.items():
         if name in point or name in ("epochs", "patience") or not _exists(name, params):
             continue

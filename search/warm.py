@@ -53,6 +53,8 @@ def warm_start(storage: Storage, study: optuna.Study, other_name: str) -> int:
 def _affordable(trial: FrozenTrial, study_file: StudyFile) -> bool:
     """Whether the model keeps to the study's limits, as far as its costs are known."""
     limits, attrs = study_file.search, trial.user_attrs
-    return attrs.get("n_parameters", 0) <= (limits.max_params or math.inf) and attrs.get(
-        "latency_ms", 0.0
-    ) <= (limits.max_latency_ms or math.inf)
+    n_parameters, latency_ms = attrs.get("n_parameters", 0), attrs.get("latency_ms", 0.0)
+    return bool(
+        n_parameters <= (limits.max_params or math.inf)
+        and latency_ms <= (limits.max_latency_ms or math.inf)
+    )
