@@ -133,6 +133,10 @@ def run(arch: str | None = None) -> None:
     rows = [
         ["search: minutes, worker-minutes", f"{minutes(trials):.1f}, {worker_minutes(trials):.1f}"],
         ["second stage: the same", f"{minutes(raced):.1f}, {worker_minutes(raced):.1f}"],
+        [
+            "the winner's trainings: worker-minutes",
+            f"{sum(final['train_seconds']) / 60:.1f}",
+        ],
         ["trials complete, pruned", f"{search['complete']}, {search['pruned']}"],
         ["epochs, without pruning", f"{trained}, {whole}"],
         ["trainings of the second stage", str(len(finished(raced)))],
