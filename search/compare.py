@@ -76,12 +76,11 @@ def find_side(storage: Storage, spec: str, default_study: str, split: Split) -> 
     own = [study_name] if separator else [study_name, f"{study_name}-baselines"]
     others = [] if separator else [name for name in names if name not in own]
     for group in (own, others):
-        found = [
-            side
-            for name in group
-            if name in names
-            and (side := _of_baseline(storage, name, which, spec, split, own=name in own))
-        ]
+        found = []
+        for name in group:
+            label = spec if name in own else f"{name}:{which}"  # not the named study's: say whose
+            if name in names and (side := _of_baseline(storage, name, which, label, split)):
+                found.append(side)
         if found:  # the search may know the baseline by one training, its replicates have values
             return next((side for side in found if side.values), found[0])
     raise UsageError(_unknown(spec, names))
@@ -147,12 +146,14 @@ def _of_trial(
         number = tested[-1]["trial"]
     trial = choose_winner(study, number)
     values: dict[int, float] = {}
+    n_diverged = 0
     name = f"{study.study_name}-final-{trial.number}"
     try:
         replicas = load(storage, name)
     except StorageError:
         replicas = study
     else:
+        n_diverged = _n_diverged(replicas, None)
         if split == "val":
             values = _by_seed(replicas.get_trials(deepcopy=False))
     if split == "test":
@@ -161,12 +162,11 @@ def _of_trial(
                 values = dict(zip(result["seeds"], result["test_macro_f1"]["values"], strict=True))
     label = f"{spec} (trial {trial.number})" if number is None or spec == study.study_name else spec
     data_hash = info(study).fingerprint.content_hash
-    n_diverged = 0 if replicas is study else _n_diverged(replicas, None)
     return Side(label, replicas, (study, trial), values, data_hash, n_diverged)
 
 
 def _of_baseline(
-    storage: Storage, study_name: str, baseline: str, spec: str, split: Split, *, own: bool
+    storage: Storage, study_name: str, baseline: str, spec: str, split: Split
 ) -> Side | None:
     study = optuna.load_study(study_name=study_name, storage=storage.optuna)
     if not study.user_attrs.get("ready"):
@@ -177,8 +177,6 @@ def _of_baseline(
     ]  # fmt: skip
     if not mine:
         return None
-    if not own:  # of a study that was not named: say which
-        spec = f"{study_name}:{baseline}"
     if study.user_attrs["kind"] == "search":
         return _of_trial(storage, study, mine[0].number, spec, split)
     values = _by_seed(mine)

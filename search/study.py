@@ -16,6 +16,7 @@ from importlib import metadata
 from typing import Any, Literal
 
 import optuna
+from optuna.trial import FrozenTrial, TrialState
 
 from search import __version__
 from search.errors import RefusedError, StorageError, UsageError
@@ -158,6 +159,22 @@ def check_name(name: str) -> None:
             f"the study name {name[:60]!r} will not do: it takes letters, digits, '.', '_' and '-', "
             "at most 100, the first a letter or digit"
         )
+
+
+def last_ended(study: optuna.Study, states: tuple[TrialState, ...]) -> FrozenTrial | None:
+    """The trial that was the last to end in one of these finished states."""
+    trials = study.get_trials(deepcopy=False, states=states)
+    return max(trials, key=lambda trial: (trial.datetime_complete, trial.number), default=None)
+
+
+def within(
+    trial: FrozenTrial, max_params: int | None, max_latency_ms: float | None, *, unknown: float
+) -> bool:
+    """Whether a trial's model keeps to the limits; `unknown` stands for a cost that was not stored."""
+    costs = (("n_parameters", max_params), ("latency_ms", max_latency_ms))
+    return all(
+        limit is None or trial.user_attrs.get(cost, unknown) <= limit for cost, limit in costs
+    )
 
 
 def check_points(study_file: StudyFile) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from search.errors import RefusedError
 from search.space import Params, transferred
 from search.storage import Storage
-from search.study import enqueue, info, load
-from studies import StudyFile
+from search.study import enqueue, info, load, within
 
 N_POINTS = 8
 
@@ -24,12 +21,13 @@ def warm_start(storage: Storage, study: optuna.Study, other_name: str) -> int:
     """
     other = load(storage, other_name)
     study_file = info(study).study_file
+    limits = study_file.search
     complete = other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     best = sorted(complete, key=lambda trial: (-(trial.value or 0.0), trial.number))
     fitting: dict[str, tuple[int, Params]] = {}  # a configuration with several seeds is one point
     for trial in best:
         point = transferred(trial.user_attrs["params"], study_file)
-        if point and _affordable(trial, study_file):
+        if point and within(trial, limits.max_params, limits.max_latency_ms, unknown=0):
             fitting.setdefault(repr(sorted(point.items())), (trial.number, point))
     if not fitting:
         raise RefusedError(
@@ -48,13 +46,3 @@ def warm_start(storage: Storage, study: optuna.Study, other_name: str) -> int:
         for number, point in new:
             enqueue(study, study_file, point, from_study=other_name, from_trial=number)
     return len(new)
-
-
-def _affordable(trial: FrozenTrial, study_file: StudyFile) -> bool:
-    """Whether the model keeps to the study's limits, as far as its costs are known."""
-    limits, attrs = study_file.search, trial.user_attrs
-    n_parameters, latency_ms = attrs.get("n_parameters", 0), attrs.get("latency_ms", 0.0)
-    return bool(
-        n_parameters <= (limits.max_params or math.inf)
-        and latency_ms <= (limits.max_latency_ms or math.inf)
-    )

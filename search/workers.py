@@ -31,6 +31,7 @@ from search.errors import (
 from search.leases import Leases
 from search.outage import is_outage, retry_outage
 from search.slots import Slot
+from search.study import last_ended
 from search.watchdog import SIGNALS, watchdog
 from search.worker import EXIT_RECYCLE, EXIT_RETIRED
 
@@ -210,10 +211,9 @@ class Supervisor:
         )
 
     def _last_error(self) -> str:
-        failed = self.leases.study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-        if not failed:
+        last = last_ended(self.leases.study, (TrialState.FAIL,))
+        if last is None:
             return "see the messages above"
-        last = max(failed, key=lambda trial: (trial.datetime_complete, trial.number))
         return f"the last error, in trial {last.number}: {last.user_attrs.get('stop_reason')}"
 
     def _drain(self) -> None:

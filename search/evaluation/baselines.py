@@ -128,12 +128,7 @@ def evaluate_baselines(
     if not force:
         ledger.refuse_second(storage, study.study_name)
     trained = {name: _with_weights(trials) for name, trials in by_baseline(study).items()}
-    lacking = [
-        f"{name} has {len(trials)}"
-        for name, trials in trained.items()
-        if not trials or _missing(study, name)
-    ]
-    if lacking:
+    if lacking := _lacking(study, trained):
         raise RefusedError(
             f"not all replicates asked for in {study.study_name} are trained ({', '.join(lacking)}); run "
             "the same `bloodsearch optimize STUDY --only baselines --replicates N` to its end first"
@@ -176,12 +171,20 @@ def latest_result(storage: Storage, study_name: str) -> dict[str, Any] | None:
     return next((r for r in reversed(results) if "configurations" in r), None)
 
 
-def _missing(study: optuna.Study, name: str) -> set[int]:
-    """The seeds that were queued for any baseline, and that this one neither completed nor diverged with."""
+def _lacking(study: optuna.Study, trained: dict[str, list[FrozenTrial]]) -> list[str]:
+    """The baselines that did not end, completed or diverged, with each seed that was queued for any."""
     trials = study.get_trials(deepcopy=False)
-    ended = (TrialState.COMPLETE, TrialState.PRUNED)
-    own = [t for t in trials if t.user_attrs.get("baseline") == name and t.state in ended]
-    return {t.user_attrs["seed"] for t in trials} - {t.user_attrs["seed"] for t in own}
+    asked = {trial.user_attrs["seed"] for trial in trials}
+    ended = {
+        (trial.user_attrs.get("baseline"), trial.user_attrs["seed"])
+        for trial in trials
+        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+    }
+    return [
+        f"{name} has {len(found)}"
+        for name, found in trained.items()
+        if not found or any((name, seed) not in ended for seed in asked)
+    ]
 
 
 def _with_weights(trials: list[FrozenTrial]) -> list[FrozenTrial]:

@@ -88,16 +88,13 @@ def evaluate(
     spent on a part of them, and BloodsearchError when all diverged.
     """
     study_info = info(study)
-    trained = replicates(prepared.study, prepared.seeds)
-    diverged = check_trained(prepared, prepared.study, "replicate")
+    trained, diverged = _trained(prepared, prepared.study, "replicate")
     if not trained:
         raise BloodsearchError(
             f"every replicate of trial {prepared.winner.number} diverged; nothing was opened; choose "
             "another with --trial"
         )
-    refitted = replicates(refits, prepared.seeds) if refits is not None else []
-    if refits is not None:
-        check_trained(prepared, refits, "refit")
+    refitted = [] if refits is None else _trained(prepared, refits, "refit")[0]
     check_writable(out)
     predict = [predictor(trial) for trial in trained]
     predict_refitted = [predictor(trial) for trial in refitted]
@@ -246,15 +243,22 @@ def check_writable(out: Path) -> None:
         ) from None
 
 
-def check_trained(prepared: Prepared, study: optuna.Study, noun: str) -> list[int]:
-    """The seeds that diverged. Raises RefusedError when any other replicate of `study` is missing."""
-    diverged, lacking = ended_badly(study, prepared.seeds)
+def _trained(
+    prepared: Prepared, study: optuna.Study, noun: str
+) -> tuple[list[FrozenTrial], list[int]]:
+    """The complete replicates of `study`, and the seeds that diverged.
+
+    Raises RefusedError when any other is missing.
+    """
+    trained = replicates(study, prepared.seeds)
+    known = {trial.user_attrs["seed"] for trial in trained}
+    diverged, lacking = ended_badly(study, [seed for seed in prepared.seeds if seed not in known])
     if lacking:
         raise RefusedError(
             f"{len(lacking)} of {len(prepared.seeds)} {noun}s of trial {prepared.winner.number} are not "
             f"trained ({'; '.join(lacking[:3])}); nothing was opened, and the same command trains them"
         )
-    return diverged
+    return trained, diverged
 
 
 def _keep_weights(out: Path, trained: list[FrozenTrial]) -> None:

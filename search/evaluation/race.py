@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.errors import RefusedError
 from search.evaluation.selection import complete_trials
 from search.storage import Storage
-from search.study import create_or_resume, derive_seed, enqueue, info
+from search.study import create_or_resume, derive_seed, enqueue, info, last_ended, within
 
 Prefer = Literal["best", "small", "fast"]
 
@@ -115,20 +115,15 @@ def candidates(
     Raises RefusedError when there are none.
     """
     complete = complete_trials(study)
-    within = [
-        trial
-        for trial in complete
-        if (max_params is None or trial.user_attrs["n_parameters"] <= max_params)
-        and (
-            max_latency_ms is None or trial.user_attrs.get("latency_ms", math.inf) <= max_latency_ms
-        )
+    small_enough = [
+        trial for trial in complete if within(trial, max_params, max_latency_ms, unknown=math.inf)
     ]
-    if not within:
+    if not small_enough:
         raise RefusedError(
             f"none of the {len(complete)} complete trials of {study.study_name!r} is within the "
             "limits; raise them, or search with the same --max-params and --max-latency"
         )
-    return sorted(within, key=lambda trial: (-(trial.value or 0.0), trial.number))[:k]
+    return sorted(small_enough, key=lambda trial: (-(trial.value or 0.0), trial.number))[:k]
 
 
 def race(
@@ -155,23 +150,22 @@ def race(
         study_info.fingerprint,
         kind="finalists",
     )
-    survivors, seeds = list(found), list[int]()
+    survivors, seeds = {trial.number for trial in found}, list[int]()
     for number in range(1, rounds + 1):
         seeds.append(derive_seed(study_info.study_file.search.seed, "finalist", number))
+        running = [trial for trial in found if trial.number in survivors]
         for _ in range(N_ATTEMPTS):
-            if _queue(storage, arena, survivors, seeds[-1]):
+            if _queue(storage, arena, running, seeds[-1]):
                 train(arena)
         finalists = _finalists(arena, found, seeds)
-        alive = {trial.number for trial in survivors}
-        left = _left([f for f in finalists if f.trial in alive], pooled_sd(finalists))
-        survivors = [trial for trial in survivors if trial.number in left]
+        survivors = _left(finalists, survivors)
         if len(survivors) <= 1:
             break
     if not survivors:
         raise RefusedError(
             f"no finalist of {study_info.name} was trained to its end; {_last_reason(arena)}"
         )
-    raced = _chosen(finalists, {trial.number for trial in survivors}, prefer)
+    raced = _chosen(finalists, survivors, prefer)
     study.set_user_attr("selection", raced.as_dict())
     return raced
 
@@ -222,10 +216,9 @@ def _finalists(arena: optuna.Study, found: list[FrozenTrial], seeds: list[int]) 
 
 def _last_reason(arena: optuna.Study) -> str:
     """Why the last training of the arena did not end well."""
-    ended = [t for t in arena.get_trials(deepcopy=False) if t.state.is_finished()]
-    if not ended:
+    last = last_ended(arena, (TrialState.PRUNED, TrialState.FAIL))
+    if last is None:
         return "the same command trains them"
-    last = max(ended, key=lambda trial: (trial.datetime_complete, trial.number))
     return f"trial {last.number} of {arena.study_name}: {last.user_attrs.get('stop_reason', 'no reason')}"
 
 
@@ -238,15 +231,14 @@ def pooled_sd(finalists: list[Finalist]) -> float:
     return max(SD_FLOOR, math.sqrt(squares / freedom)) if freedom else SD_FLOOR
 
 
-def _left(finalists: list[Finalist], sd: float) -> set[int]:
-    """Those of these trials, best first, that are not clearly worse than the best."""
-    if not finalists:
+def _left(finalists: list[Finalist], survivors: set[int]) -> set[int]:
+    """The survivors that are not clearly worse than the best of them."""
+    sd, alive = pooled_sd(finalists), [f for f in finalists if f.trial in survivors]
+    if not alive:
         return set()
-    best = finalists[0]
+    best = alive[0]
     return {
-        f.trial
-        for f in finalists
-        if best.mean - f.mean <= CLEAR * sd * math.sqrt(1 / f.n + 1 / best.n)
+        f.trial for f in alive if best.mean - f.mean <= CLEAR * sd * math.sqrt(1 / f.n + 1 / best.n)
     }
 
 

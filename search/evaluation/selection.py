@@ -151,17 +151,14 @@ def replicates(study: optuna.Study, seeds: list[int]) -> list[FrozenTrial]:
 
 
 def ended_badly(study: optuna.Study, seeds: list[int]) -> tuple[list[int], list[str]]:
-    """Of those of a replicate study's `seeds` that are not trained: which diverged, and why others lack.
+    """Of `seeds` that have no replicate: those that diverged, and why the others lack.
 
     A diverged training is a result: it would diverge again. The others can be trained yet.
     """
     diverged, lacking = [], []
-    trained = {trial.user_attrs["seed"] for trial in replicates(study, seeds)}
     trials = {t.user_attrs.get("seed"): t for t in study.get_trials(deepcopy=False)}  # the latest
     for seed in seeds:
         trial = trials.get(seed)
-        if seed in trained:
-            continue
         if trial is None:
             lacking.append("one is not queued")
         elif trial.state is TrialState.PRUNED:

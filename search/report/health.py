@@ -148,15 +148,16 @@ def _endings(study: Gathered) -> Check:
     counts = {kind: sum(t.stop_reason.startswith(kind) for t in study.trials) for kind in kinds}
     failed = [t for t in study.trials if t.state == "fail"]
     pruned = [t for t in study.trials if t.state == "pruned"]
-    n = max(1, len(study.finished))
     text = (
         f"{len(pruned)} of {len(study.finished)} finished trials pruned, of them "
-        f"{', '.join(f'{n} {kind}' for kind, n in counts.items())}; {len(failed)} failed"
+        f"{', '.join(f'{count} {kind}' for kind, count in counts.items())}; {len(failed)} failed"
     )
     if failed:
         advice = f"bloodsearch show {failed[0].number} --name {study.info.name} has the traceback"
         return Check("endings", "look", text, advice)
-    often = [advice for kind, advice in kinds.items() if counts[kind] > 0.1 * n]
+    often = [
+        advice for kind, advice in kinds.items() if counts[kind] > 0.1 * max(1, len(study.finished))
+    ]
     if often:
         return Check("endings", "look", text, "; ".join(often))
     return Check("endings", "good", text)

@@ -121,10 +121,8 @@ def test_an_unknown_name_lists_what_ships(name: str) -> None:
         ("space.lr={low = 1e-3, high = 0.1}", ("space", "lr", Range(low=1e-3, high=0.1))),
         ("space.lr.high=0.5", ("space", "lr", Range(low=5e-4, high=0.5, log=True))),
         ("space.lr=0.5", ("space", "lr", 0.5)),
-        (
-            "space.patience=[2, 4]",
-            ("space", "patience", (2, 4)),
-        ),  # a key that the file does not have
+        # a key that the file does not have
+        ("space.patience=[2, 4]", ("space", "patience", (2, 4))),
         ("description=two words = one", (None, "description", "two words = one")),
         ("description=5 cells", (None, "description", "5 cells")),
         ("name=other", (None, "name", "other")),

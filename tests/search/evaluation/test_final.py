@@ -67,9 +67,7 @@ def end(storage: Storage, prepared: Prepared, tmp_path: Path) -> End:
                 if key != "seed":
                     set_attr(claim.trial_id, key, value)
         else:
-            prepared.study._storage.set_trial_user_attr(
-                claim.trial_id, "stop_reason", f"made to be {state.name}"
-            )
+            set_attr(claim.trial_id, "stop_reason", f"made to be {state.name}")
         leases.finish(me, claim.trial_id, state, 0.5 if state is TrialState.COMPLETE else None)
 
     return one

@@ -7,7 +7,7 @@ import itertools
 
 import optuna
 import pytest
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState, create_trial
 from tests_support import FINGERPRINT, tiny_study
 
 from search.errors import RefusedError
@@ -217,13 +217,6 @@ def test_spread_is_pooled_and_never_believed_to_be_zero() -> None:
 
 
 def test_finalist_that_never_ended_is_left_out(storage: Storage, study: optuna.Study) -> None:
-    def train_but_one(arena: optuna.Study) -> None:
-        leases, me = Leases(storage, arena), own_identity("cpu")
-        while isinstance(claim := leases.claim(me, 10**6, may_create=False), Claim):
-            of = arena.trials[claim.number].user_attrs["replicate_of"]
-            state = TrialState.FAIL if of == 1 else TrialState.COMPLETE
-            leases.finish(me, claim.trial_id, state, None if of == 1 else 0.9)
-
-    found: list[FrozenTrial] = candidates(study, 4, max_params=None, max_latency_ms=None)
-    result = race(storage, study, found, rounds=1, prefer="best", train=train_but_one)
+    ends: Ends = {0: [0.9], 1: [TrialState.FAIL] * 2, 3: [0.9], 4: [0.9]}
+    result = run_race(storage, study, ends, rounds=1)
     assert {f.trial for f in result.finalists} == {0, 3, 4}
