@@ -22,6 +22,7 @@ RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))
     && pip install -c constraints.txt -r requirements.txt ${PIP_EXTRA_ARGS}
 
 COPY README.md LICENSE ./
+COPY bloodsearch bloodsearch
 COPY models models
 COPY studies studies
 COPY search search

@@ -20,10 +20,17 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@
 
+# The layout of an installation, as links: mypy finds bloodsearch.search and the others by path.
+.types/bloodsearch:
+	@mkdir -p $@
+	@for name in search models studies bloodsearch/__init__.py bloodsearch/__main__.py bloodsearch/py.typed; do \
+	  ln -sfn "../../$$name" "$@/$$(basename $$name)"; \
+	done
+
 demo: setup
 	$(BIN)/bloodsearch demo
 
-check: setup
+check: setup .types/bloodsearch
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -43,4 +50,4 @@ bench: setup
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .types build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

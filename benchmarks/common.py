@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from bloodsearch.search.slots import Slot
+from bloodsearch.search.study import versions
 from rich import box
 from rich.console import Console
 from rich.table import Table
-
-from search.slots import Slot
-from search.study import versions
 
 RESULTS = Path(__file__).parent / "results"
 

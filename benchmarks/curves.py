@@ -87,12 +87,11 @@ def append(curve: Curve, path: Path = FILE) -> None:
 def record(number: int, data: Any) -> Curve:
     """Draw and train configuration `number` of the default space."""
     import optuna
-
-    from search.space import suggest, to_config
-    from search.training.cost import n_parameters
-    from search.training.endings import Diverged
-    from search.training.fit import EpochResult, fit
-    from studies import load_study_file
+    from bloodsearch.search.space import suggest, to_config
+    from bloodsearch.search.training.cost import n_parameters
+    from bloodsearch.search.training.endings import Diverged
+    from bloodsearch.search.training.fit import EpochResult, fit
+    from bloodsearch.studies import load_study_file
 
     file = load_study_file("bloodmnist")
     sampler = optuna.samplers.RandomSampler(seed=number)
@@ -120,9 +119,8 @@ def record(number: int, data: Any) -> Curve:
 def run(n_trials: int, part: int, parts: int) -> None:
     import optuna
     import torch
-
-    from search.training.data import load_dataset
-    from search.training.device import to_device
+    from bloodsearch.search.training.data import load_dataset
+    from bloodsearch.search.training.device import to_device
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(1)

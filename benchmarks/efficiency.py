@@ -20,18 +20,18 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from bloodsearch.search.leases import Leases
+from bloodsearch.search.slots import Slot
+from bloodsearch.search.storage import open_storage
+from bloodsearch.search.study import create_or_resume
+from bloodsearch.search.training.data import load_dataset
+from bloodsearch.search.workers import Supervisor
+from bloodsearch.studies import StudyFile, load_study_file, parse_study
 from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.common import postgres_urls, save, shown, spread, sqlite_urls, table
 from benchmarks.simulated_search import FINGERPRINT, study_file
 from benchmarks.simulated_search import supervisor as simulated
-from search.leases import Leases
-from search.slots import Slot
-from search.storage import open_storage
-from search.study import create_or_resume
-from search.training.data import load_dataset
-from search.workers import Supervisor
-from studies import StudyFile, load_study_file, parse_study
 
 ROUNDS, TRIALS_EACH = 3, 3
 EPOCHS = {"A-mlp": 6, "A-cnn": 2}
@@ -119,10 +119,9 @@ def child(baseline: str) -> None:
     import time
 
     import torch
-
-    from search.space import to_config
-    from search.training.device import to_device
-    from search.training.fit import fit
+    from bloodsearch.search.space import to_config
+    from bloodsearch.search.training.device import to_device
+    from bloodsearch.search.training.fit import fit
 
     torch.set_num_threads(1)
     data = to_device(load_dataset("bloodmnist"), torch.device("cpu"))

@@ -21,18 +21,18 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from bloodsearch.search.storage import open_storage
+from bloodsearch.search.study import load
 from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.common import save, shown, spread, table
-from search.storage import open_storage
-from search.study import load
 
 N_TRIALS, N_REPLICATES = 100, 5
 
 
 def bloodsearch(folder: Path, *arguments: str) -> dict[str, Any]:
     """Run a command to its end; its JSON."""
-    command = [sys.executable, "-P", "-m", "search", *arguments, "--json"]
+    command = [sys.executable, "-P", "-m", "bloodsearch", *arguments, "--json"]
     environment = {**os.environ, "BLOODSEARCH_STORAGE": url_in(folder)}
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, env=environment, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
@@ -74,7 +74,7 @@ def worker_minutes(trials: list[FrozenTrial]) -> float:
 
 def epochs(study: optuna.Study) -> tuple[int, int]:
     """Epochs that the trials trained, and that they would have trained without pruning."""
-    from search.study import info
+    from bloodsearch.search.study import info
 
     planned = info(study).study_file.training.epochs_of
     trained = whole = 0
@@ -88,11 +88,11 @@ def epochs(study: optuna.Study) -> tuple[int, int]:
 
 def promise(folder: Path, study_name: str, trial: int) -> list[float]:
     """Validation macro-F1 of the winner, trained again for as long as the second stage did."""
-    from search.evaluation.selection import queue_replicates
-    from search.leases import Leases
-    from search.slots import plan_slots
-    from search.study import create_or_resume, derive_seed, info
-    from search.workers import Supervisor
+    from bloodsearch.search.evaluation.selection import queue_replicates
+    from bloodsearch.search.leases import Leases
+    from bloodsearch.search.slots import plan_slots
+    from bloodsearch.search.study import create_or_resume, derive_seed, info
+    from bloodsearch.search.workers import Supervisor
 
     storage = open_storage(url_in(folder), create=False)
     study = load(storage, study_name)

@@ -21,9 +21,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from bloodsearch.studies import Value, load_study_file
+
 from benchmarks.common import RESULTS, in_own_process, save, shown, spread, table
 from benchmarks.recipe import REFERENCE
-from studies import Value, load_study_file
 
 MLP: dict[str, Value] = {
     **{name: value for name, value in REFERENCE.items() if not name.startswith("cnn_")},
@@ -56,11 +57,10 @@ def lengths(name: str) -> tuple[int, int]:
 
 def child(name: str, epochs: int, seed: int) -> None:
     import torch
-
-    from search.space import to_config
-    from search.training.data import load_dataset
-    from search.training.device import to_device
-    from search.training.fit import fit
+    from bloodsearch.search.space import to_config
+    from bloodsearch.search.training.data import load_dataset
+    from bloodsearch.search.training.device import to_device
+    from bloodsearch.search.training.fit import fit
 
     torch.set_num_threads(1)
     data = to_device(load_dataset("bloodmnist"), torch.device("cpu"))

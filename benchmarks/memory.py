@@ -24,13 +24,12 @@ def child() -> None:
     import optuna
     import psutil
     import torch
-
-    from search.space import suggest, to_config
-    from search.training.data import load_dataset
-    from search.training.device import to_device
-    from search.training.endings import Diverged
-    from search.training.fit import fit
-    from studies import load_study_file
+    from bloodsearch.search.space import suggest, to_config
+    from bloodsearch.search.training.data import load_dataset
+    from bloodsearch.search.training.device import to_device
+    from bloodsearch.search.training.endings import Diverged
+    from bloodsearch.search.training.fit import fit
+    from bloodsearch.studies import load_study_file
 
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)

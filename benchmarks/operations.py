@@ -65,10 +65,9 @@ def convolutions(dtype: Any) -> list[dict[str, Any]]:
 
 def others(dtype: Any) -> list[dict[str, Any]]:
     import torch
+    from bloodsearch.models.pooling import max_pool
+    from bloodsearch.search.training.predict import scale
     from torch.nn import functional as F
-
-    from models.pooling import max_pool
-    from search.training.predict import scale
 
     found = []
     for _, n_out, side in CONVOLUTIONS:
@@ -104,12 +103,12 @@ def others(dtype: Any) -> list[dict[str, Any]]:
 
 def whole_step(name: str, dtype: Any) -> float:
     import torch
+    from bloodsearch.models import build_model
+    from bloodsearch.search.training.losses import make_loss
+    from bloodsearch.search.training.optimizers import make_optimizer
+    from bloodsearch.search.training.step import Step
 
     from benchmarks.engine_cases import case
-    from models import build_model
-    from search.training.losses import make_loss
-    from search.training.optimizers import make_optimizer
-    from search.training.step import Step
 
     config = case(name, epochs=1)
     model: Any = build_model(config.model).to(memory_format=torch.channels_last)
@@ -124,10 +123,10 @@ def whole_step(name: str, dtype: Any) -> float:
 
 def child() -> None:
     import torch
+    from bloodsearch.search.training.device import choose_precision
+    from bloodsearch.search.training.memory import keep_freed_blocks
 
     from benchmarks.epochs import gemm_peak
-    from search.training.device import choose_precision
-    from search.training.memory import keep_freed_blocks
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

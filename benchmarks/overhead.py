@@ -19,19 +19,19 @@ from typing import Any
 
 import optuna
 import sqlalchemy as sa
+from bloodsearch.search.ask import suggest_at_once
+from bloodsearch.search.leases import Claim, Leases
+from bloodsearch.search.liveness import own_identity
+from bloodsearch.search.peers import TablePeers
+from bloodsearch.search.pruning import FamilyPruner
+from bloodsearch.search.space import suggest
+from bloodsearch.search.storage import open_storage
+from bloodsearch.search.study import create_or_resume, info, load, make_pruner, trial_sampler
+from bloodsearch.search.training.data import Fingerprint
+from bloodsearch.studies import load_study_file
 from optuna.trial import TrialState, create_trial
 
 from benchmarks.common import BACKENDS, save, shown, spread, table
-from search.ask import suggest_at_once
-from search.leases import Claim, Leases
-from search.liveness import own_identity
-from search.peers import TablePeers
-from search.pruning import FamilyPruner
-from search.space import suggest
-from search.storage import open_storage
-from search.study import create_or_resume, info, load, make_pruner, trial_sampler
-from search.training.data import Fingerprint
-from studies import load_study_file
 
 N_EPOCHS = 20
 N_MEASURED = 12

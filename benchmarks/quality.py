@@ -16,9 +16,10 @@ import json
 import time
 from typing import Any
 
+from bloodsearch.studies import Value
+
 from benchmarks.common import RESULTS, in_own_process, save, shown, spread, table
 from benchmarks.recipe import REFERENCE
-from studies import Value
 
 STANDARD_EPOCHS, STANDARD_PATIENCE = 40, 5
 FIRST_SEED = 11  # the recipes were chosen on validation with seeds 0 to 2 and 10
@@ -64,10 +65,9 @@ def standard_curve(name: str, data: Any, seed: int) -> Curve:
 
 def our_curve(name: str, data: Any, seed: int) -> Curve:
     import torch
-
-    from search.space import to_config
-    from search.training.device import to_device
-    from search.training.fit import EpochResult, fit
+    from bloodsearch.search.space import to_config
+    from bloodsearch.search.training.device import to_device
+    from bloodsearch.search.training.fit import EpochResult, fit
 
     on_device = to_device(data, torch.device("cpu"))
     curve: Curve = []
@@ -82,8 +82,7 @@ def our_curve(name: str, data: Any, seed: int) -> Curve:
 
 def child(name: str, seed: int) -> None:
     import torch
-
-    from search.training.data import load_dataset
+    from bloodsearch.search.training.data import load_dataset
 
     torch.set_num_threads(1)
     data = load_dataset("bloodmnist")

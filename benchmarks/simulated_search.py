@@ -12,16 +12,15 @@ import sys
 from pathlib import Path
 
 import optuna
-
-from search import workers
-from search.errors import BloodsearchError
-from search.leases import Leases
-from search.slots import Slot
-from search.storage import Storage, open_storage
-from search.study import create_or_resume
-from search.training.data import Fingerprint
-from search.workers import Supervisor
-from studies import StudyFile, parse_study
+from bloodsearch.search import workers as workers
+from bloodsearch.search.errors import BloodsearchError
+from bloodsearch.search.leases import Leases
+from bloodsearch.search.slots import Slot
+from bloodsearch.search.storage import Storage, open_storage
+from bloodsearch.search.study import create_or_resume
+from bloodsearch.search.training.data import Fingerprint
+from bloodsearch.search.workers import Supervisor
+from bloodsearch.studies import StudyFile, parse_study
 
 WORKER = Path(__file__).with_name("simulated_worker.py")
 FINGERPRINT = Fingerprint("synthetic", "synthetic", "0" * 32)

@@ -19,21 +19,20 @@ import zlib
 from pathlib import Path
 
 import optuna
-from optuna.trial import TrialState
-
-from search.drain import Drain
-from search.errors import BloodsearchError, DataError
-from search.outcome import Hooks, Outcome
-from search.pruning import FamilyPruner
-from search.study import StudyInfo
-from search.training.endings import Drained
-from search.worker import (
+from bloodsearch.search.drain import Drain
+from bloodsearch.search.errors import BloodsearchError, DataError
+from bloodsearch.search.outcome import Hooks, Outcome
+from bloodsearch.search.pruning import FamilyPruner
+from bloodsearch.search.study import StudyInfo
+from bloodsearch.search.training.endings import Drained
+from bloodsearch.search.worker import (
     EXIT_RECYCLE,
     Recycle,
     WorkerSettings,
     configure_logging,
     run_worker,
 )
+from optuna.trial import TrialState
 
 
 class SleepingTrainer:

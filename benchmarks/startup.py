@@ -18,7 +18,7 @@ import optuna
 from benchmarks.common import save, shown, spread, table
 
 N_RUNS = 5
-PROGRAM = [sys.executable, "-P", "-m", "search"]
+PROGRAM = [sys.executable, "-P", "-m", "bloodsearch"]
 # One trial of one epoch: the time that it trained is known and taken away.
 ONE_TRIAL = [
     "optimize",

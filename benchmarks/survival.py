@@ -22,19 +22,19 @@ from typing import Any
 
 import optuna
 import psutil
+from bloodsearch.search.storage import open_storage
+from bloodsearch.search.study import load
 from optuna.trial import TrialState
 
 from benchmarks.common import save, table
 from benchmarks.kills import children
-from search.storage import open_storage
-from search.study import load
 
 N_TRIALS, N_WORKERS, N_KILLS = 100, 2, 12
 GAP_S = (60.0, 210.0)
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-P", "-m", "search", *arguments]
+    command = [sys.executable, "-P", "-m", "bloodsearch", *arguments]
     with (folder / "output.log").open("ab") as log:
         return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
 

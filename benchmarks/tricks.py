@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from bloodsearch.search.training.augment import N_ORIENTATIONS, _clamped_range, orient
+from bloodsearch.search.training.config import TrialConfig
+from bloodsearch.search.training.device import DeviceData
+from bloodsearch.search.training.loop import Training
+from bloodsearch.search.training.metrics import Confusion
+from bloodsearch.search.training.predict import scale
+from bloodsearch.search.training.step import Step
 from torch import nn
 from torch.nn import functional as F
-
-from search.training.augment import N_ORIENTATIONS, _clamped_range, orient
-from search.training.config import TrialConfig
-from search.training.device import DeviceData
-from search.training.loop import Training
-from search.training.metrics import Confusion
-from search.training.predict import scale
-from search.training.step import Step
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.config import CNNConfig, MLPConfig, ModelConfig, parse_model_config
+from .config import CNNConfig, MLPConfig, ModelConfig, parse_model_config
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,9 +19,9 @@ def build_model(config: MLPConfig | CNNConfig) -> nn.Module:
     """
     # torch takes seconds to import; configurations alone must stay cheap (`bloodsearch --help`)
     if isinstance(config, MLPConfig):
-        from models.mlp import MLP
+        from .mlp import MLP
 
         return MLP(config)
-    from models.cnn import CNN
+    from .cnn import CNN
 
     return CNN(config)

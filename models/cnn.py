@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from models.config import N_CHANNELS, N_CLASSES, CNNConfig
-from models.dropout import Dropout
-from models.mlp import hidden_layers
-from models.pooling import max_pool
+from .config import N_CHANNELS, N_CLASSES, CNNConfig
+from .dropout import Dropout
+from .mlp import hidden_layers
+from .pooling import max_pool
 
 
 class Block(nn.Module):

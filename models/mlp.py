@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from models.config import IMAGE_SIZE, N_CHANNELS, N_CLASSES, MLPConfig
-from models.dropout import Dropout
+from .config import IMAGE_SIZE, N_CHANNELS, N_CLASSES, MLPConfig
+from .dropout import Dropout
 
 
 def hidden_layers(

@@ -10,9 +10,9 @@ import optuna
 import sqlalchemy as sa
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
-from search.optuna_rows import params_table, write_attrs
-from search.space import Params, suggest
-from studies import StudyFile
+from ..studies import StudyFile
+from .optuna_rows import params_table, write_attrs
+from .space import Params, suggest
 
 MAX_DRAWS = 50
 

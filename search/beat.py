@@ -7,11 +7,11 @@ import logging
 import threading
 from collections.abc import Iterator
 
-from search.drain import Drain
-from search.leases import Leases
-from search.liveness import Identity
-from search.outage import is_outage
-from search.registry import BEAT_S
+from .drain import Drain
+from .leases import Leases
+from .liveness import Identity
+from .outage import is_outage
+from .registry import BEAT_S
 
 _log = logging.getLogger(__name__)
 

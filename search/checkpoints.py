@@ -6,8 +6,8 @@ import contextlib
 import re
 from pathlib import Path
 
-from search import env
-from search.storage import Storage
+from . import env
+from .storage import Storage
 
 # a checkpoint, or what a process killed in the middle of writing one has left
 _FILE = re.compile(r"trial-(\d+)\.pt|\.trial-(\d+)\.pt\..+")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.errors import BloodsearchError
+from .errors import BloodsearchError
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,6 @@ class Check:
 def run_checks(storage: str, data_root: Path | None) -> list[Check]:
     """All checks in order; none raises."""
     steps: list[tuple[str, Callable[[], Check]]] = [
-        ("packages", check_packages),
         ("versions", _check_versions),
         ("devices", _check_devices),
         ("data", lambda: _check_data(data_root)),
@@ -39,24 +37,8 @@ def run_checks(storage: str, data_root: Path | None) -> list[Check]:
     return found
 
 
-def check_packages() -> Check:
-    """search, models and studies are generic names: are these three ours, and no one else's?"""
-    parents = {}
-    for name in ("search", "models", "studies"):
-        spec = importlib.util.find_spec(name)
-        parents[name] = Path(spec.origin).parent.parent if spec and spec.origin else None
-    if len(set(parents.values())) == 1 and None not in parents.values():
-        return Check("packages", True, f"search, models and studies are in {parents['search']}")
-    return Check(
-        "packages",
-        False,
-        ", ".join(f"{name} in {parent}" for name, parent in parents.items()),
-        "another package brings one of these names: install bloodsearch in an environment of its own",
-    )
-
-
 def _check_versions() -> Check:
-    from search.study import versions
+    from .study import versions
 
     return Check("versions", True, ", ".join(f"{k} {v}" for k, v in versions().items()))
 
@@ -64,8 +46,8 @@ def _check_versions() -> Check:
 def _check_devices() -> Check:
     import torch
 
-    from search.slots import plan_slots
-    from search.training.device import choose_precision
+    from .slots import plan_slots
+    from .training.device import choose_precision
 
     slots = plan_slots("auto", "auto", 1, threads=1)
     device = torch.device(slots[0].device)
@@ -76,7 +58,7 @@ def _check_devices() -> Check:
 
 
 def _check_data(root: Path | None) -> Check:
-    from search.training.data import load_dataset
+    from .training.data import load_dataset
 
     try:
         found = load_dataset("bloodmnist", root).fingerprint
@@ -88,7 +70,7 @@ def _check_data(root: Path | None) -> Check:
 def _check_storage(url: str) -> Check:
     import optuna
 
-    from search.storage import open_storage, parse_url
+    from .storage import open_storage, parse_url
 
     path = Path(parse_url(url).database or "")
     if url.startswith("sqlite") and not path.exists():

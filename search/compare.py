@@ -12,13 +12,13 @@ from typing import Any, Literal
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from search.errors import RefusedError, StorageError, UsageError
-from search.evaluation import ledger
-from search.evaluation.baselines import latest_result
-from search.evaluation.paired import Difference, difference
-from search.evaluation.selection import choose_winner, replicate_study
-from search.storage import Storage
-from search.study import info, load
+from .errors import RefusedError, StorageError, UsageError
+from .evaluation import ledger
+from .evaluation.baselines import latest_result
+from .evaluation.paired import Difference, difference
+from .evaluation.selection import choose_winner, replicate_study
+from .storage import Storage
+from .study import info, load
 
 Split = Literal["val", "test"]
 

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 
-from search.errors import Interrupted
+from .errors import Interrupted
 
 
 class Drain:

@@ -25,17 +25,17 @@ import torch
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from search import __version__
-from search.errors import BloodsearchError, RefusedError, UsageError
-from search.evaluation import ledger
-from search.evaluation.final import open_on_the_record
-from search.evaluation.scoring import confusion_of, load_model
-from search.evaluation.selection import replicates
-from search.predict import METADATA_KEY, load_classifier
-from search.storage import Storage
-from search.study import info, load
-from search.training.data import CLASS_NAMES, Dataset
-from search.training.predict import scale
+from . import __version__
+from .errors import BloodsearchError, RefusedError, UsageError
+from .evaluation import ledger
+from .evaluation.final import open_on_the_record
+from .evaluation.scoring import confusion_of, load_model
+from .evaluation.selection import replicates
+from .predict import METADATA_KEY, load_classifier
+from .storage import Storage
+from .study import info, load
+from .training.data import CLASS_NAMES, Dataset
+from .training.predict import scale
 
 Format = Literal["onnx", "torch"]
 N_PARITY = 256

@@ -26,8 +26,8 @@ import optuna
 import sqlalchemy as sa
 from optuna.trial import TrialState
 
-from search.liveness import Identity
-from search.optuna_rows import (
+from .liveness import Identity
+from .optuna_rows import (
     STATE_INDEX,
     back_to_waiting,
     end_trial,
@@ -37,9 +37,9 @@ from search.optuna_rows import (
     trials_table,
     write_attrs,
 )
-from search.registry import SECOND_LOOK_S, Registry
-from search.storage import Storage
-from search.tables import leases_table, metadata, workers_table
+from .registry import SECOND_LOOK_S, Registry
+from .storage import Storage
+from .tables import leases_table, metadata, workers_table
 
 MAX_DEATHS = 3
 RECLAIM_EVERY_S = 1.0

@@ -17,29 +17,29 @@ import optuna
 import torch
 from optuna.trial import TrialState
 
-from search.checkpoints import checkpoint_path
-from search.errors import BloodsearchError, DataError, RefusedError, StorageError
-from search.outage import is_outage
-from search.outcome import Hooks, LostLease, Outcome
-from search.pruning import FamilyPruner
-from search.resolve import is_audited, parameters, resolve, trial_seed
-from search.space import Params
-from search.study import StudyInfo, versions
-from search.training import checkpoint
-from search.training.config import TrialConfig
-from search.training.cost import latency_ms, n_parameters
-from search.training.data import joined, load_dataset
-from search.training.device import (
+from .checkpoints import checkpoint_path
+from .errors import BloodsearchError, DataError, RefusedError, StorageError
+from .outage import is_outage
+from .outcome import Hooks, LostLease, Outcome
+from .pruning import FamilyPruner
+from .resolve import is_audited, parameters, resolve, trial_seed
+from .space import Params
+from .study import StudyInfo, versions
+from .training import checkpoint
+from .training.config import TrialConfig
+from .training.cost import latency_ms, n_parameters
+from .training.data import joined, load_dataset
+from .training.device import (
     DeviceData,
     choose_precision,
     device_name,
     parse_device,
     to_device,
 )
-from search.training.endings import Diverged, Drained, OutOfMemory
-from search.training.fit import Checkpoint, EpochResult, FitResult, fit
-from search.training.history import Keep
-from search.training.metrics import scores
+from .training.endings import Diverged, Drained, OutOfMemory
+from .training.fit import Checkpoint, EpochResult, FitResult, fit
+from .training.history import Keep
+from .training.metrics import scores
 
 MAX_TRACEBACK = 8_000
 KEPT: dict[str, Keep] = {"replicates": "best", "refits": "last"}

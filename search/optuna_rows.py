@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
-from search.tables import leases_table
+from .tables import leases_table
 
 studies_table = cast(sa.Table, models.StudyModel.__table__)
 trials_table = cast(sa.Table, models.TrialModel.__table__)

@@ -11,8 +11,8 @@ import optuna
 import sqlalchemy as sa
 import tenacity
 
-from search import env
-from search.errors import StorageError
+from . import env
+from .errors import StorageError
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")

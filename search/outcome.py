@@ -10,9 +10,9 @@ from typing import Any, Protocol, TypeVar
 import optuna
 from optuna.trial import TrialState
 
-from search.pruning import FamilyPruner
-from search.space import Params
-from studies import StudyFile
+from ..studies import StudyFile
+from .pruning import FamilyPruner
+from .space import Params
 
 T = TypeVar("T")
 

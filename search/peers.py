@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
-from search.optuna_rows import (
+from .optuna_rows import (
     FINITE_REPORT,
     UNFINISHED,
     attributes_table,

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.errors import DataError, RefusedError, UsageError
+from .errors import DataError, RefusedError, UsageError
 
 SIDE = 28
 CROP = 200

@@ -21,10 +21,10 @@ from typing import Protocol
 import optuna
 from optuna.trial import FrozenTrial
 
-from search.forecast import Forecast
-from search.peers import Losses, Peer, Peers, StudyPeers, losses_at
-from search.quantile import Quantile
-from studies.schema import Pruner
+from ..studies.schema import Pruner
+from .forecast import Forecast
+from .peers import Losses, Peer, Peers, StudyPeers, losses_at
+from .quantile import Quantile
 
 REREAD_S = 2.0
 """Within a trial, how old the list of peers may be: reading it costs milliseconds per epoch."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from search.peers import Losses, Peer
-from studies.schema import Pruner
+from ..studies.schema import Pruner
+from .peers import Losses, Peer
 
 Values = NDArray[np.float64]
 

@@ -10,10 +10,10 @@ from typing import Any
 import optuna
 import sqlalchemy as sa
 
-from search import env
-from search.liveness import Fate, Identity, look_at
-from search.storage import Storage
-from search.tables import leases_table, workers_table
+from . import env
+from .liveness import Fate, Identity, look_at
+from .storage import Storage
+from .tables import leases_table, workers_table
 
 LEASE_S = env.lease_s()
 BEAT_S = min(5.0, LEASE_S / 6)

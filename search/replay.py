@@ -9,8 +9,8 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
-from search.errors import RefusedError
-from search.study import StudyInfo, versions
+from .errors import RefusedError
+from .study import StudyInfo, versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,10 @@ def replay_trial(
         )
     import torch
 
-    from search.training.config import TrialConfig
-    from search.training.data import joined, load_dataset
-    from search.training.device import device_name, parse_device, to_device
-    from search.training.fit import EpochResult, fit
+    from .training.config import TrialConfig
+    from .training.data import joined, load_dataset
+    from .training.device import device_name, parse_device, to_device
+    from .training.fit import EpochResult, fit
 
     attrs = trial.user_attrs
     data = load_dataset(study_info.fingerprint.dataset, data_root)

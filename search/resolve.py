@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import optuna
 
-from search.outcome import Hooks
-from search.space import Params, searched, to_config
-from search.study import StudyInfo, derive_seed
-from search.training.config import TrialConfig
-from search.training.cost import n_parameters
+from .outcome import Hooks
+from .space import Params, searched, to_config
+from .study import StudyInfo, derive_seed
+from .training.config import TrialConfig
+from .training.cost import n_parameters
 
 
 def resolve(params: Params, study_info: StudyInfo, *, final: bool) -> TrialConfig:

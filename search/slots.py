@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.errors import UsageError
+from .errors import UsageError
 
 MAX_WORKERS = 512
 # oneDNN, OpenMP and BLAS each have a pool of their own; all are told the same number

@@ -21,10 +21,10 @@ from optuna.distributions import (
 )
 from pydantic import ValidationError
 
-from models.config import CNNConfig, MLPConfig
-from search.errors import UsageError
-from search.training.config import LossConfig, OptimizerConfig, TrialConfig
-from studies import PARAMETERS, Baseline, Entry, Range, StudyFile, Value
+from ..models.config import CNNConfig, MLPConfig
+from ..studies import PARAMETERS, Baseline, Entry, Range, StudyFile, Value
+from .errors import UsageError
+from .training.config import LossConfig, OptimizerConfig, TrialConfig
 
 Params = dict[str, Value]
 

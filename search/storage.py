@@ -21,11 +21,11 @@ import sqlalchemy as sa
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.exc import SQLAlchemyError
 
-from search import env
-from search.errors import StorageError
-from search.optuna_rows import studies_table
-from search.outage import reason_of, retry_outage
-from search.redaction import redact, shown
+from . import env
+from .errors import StorageError
+from .optuna_rows import studies_table
+from .outage import reason_of, retry_outage
+from .redaction import redact, shown
 
 if TYPE_CHECKING:
     import psycopg

@@ -18,15 +18,15 @@ from typing import Any, Literal
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from search import __version__
-from search.errors import RefusedError, StorageError, UsageError
-from search.leases import Leases
-from search.peers import Peers
-from search.pruning import FamilyPruner
-from search.space import Params, baseline_params, grid, searched, to_config
-from search.storage import Storage
-from search.training.data import Fingerprint
-from studies import StudyFile, parse_study
+from ..studies import StudyFile, parse_study
+from . import __version__
+from .errors import RefusedError, StorageError, UsageError
+from .leases import Leases
+from .peers import Peers
+from .pruning import FamilyPruner
+from .space import Params, baseline_params, grid, searched, to_config
+from .storage import Storage
+from .training.data import Fingerprint
 
 METRIC = "val_macro_f1"
 Kind = Literal["search", "finalists", "replicates", "refits"]

@@ -7,10 +7,10 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from search.evaluation.selection import audited
-from search.leases import Leases
-from search.storage import Storage
-from search.study import info
+from .evaluation.selection import audited
+from .leases import Leases
+from .storage import Storage
+from .study import info
 
 
 def summarize(storage: Storage, study: optuna.Study) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import optuna
 from optuna.trial import TrialState
 
-from search.errors import RefusedError
-from search.space import Params, transferred
-from search.storage import Storage
-from search.study import enqueue, info, load, within
+from .errors import RefusedError
+from .space import Params, transferred
+from .storage import Storage
+from .study import enqueue, info, load, within
 
 N_POINTS = 8
 

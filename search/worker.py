@@ -19,23 +19,23 @@ import optuna
 import psutil
 from optuna.trial import TrialState
 
-from search import env
-from search.ask import Accept, suggest_at_once
-from search.beat import Beat
-from search.checkpoints import checkpoint_folder, forget
-from search.drain import Drain
-from search.errors import BloodsearchError, Interrupted, StorageError
-from search.leases import Claim, Leases, Verdict
-from search.liveness import own_identity
-from search.outage import is_outage, reason_of, retry_outage
-from search.outcome import Hooks, LostLease, Trainer
-from search.peers import TablePeers
-from search.redaction import RedactingFilter, redact
-from search.space import Params
-from search.storage import Storage, open_storage, parse_url
-from search.study import StudyInfo, info, load, make_pruner, trial_sampler
-from search.training.endings import Drained
-from studies import StudyFile
+from ..studies import StudyFile
+from . import env
+from .ask import Accept, suggest_at_once
+from .beat import Beat
+from .checkpoints import checkpoint_folder, forget
+from .drain import Drain
+from .errors import BloodsearchError, Interrupted, StorageError
+from .leases import Claim, Leases, Verdict
+from .liveness import own_identity
+from .outage import is_outage, reason_of, retry_outage
+from .outcome import Hooks, LostLease, Trainer
+from .peers import TablePeers
+from .redaction import RedactingFilter, redact
+from .space import Params
+from .storage import Storage, open_storage, parse_url
+from .study import StudyInfo, info, load, make_pruner, trial_sampler
+from .training.endings import Drained
 
 MAX_FAILURES_IN_A_ROW = 3
 MAX_OUTAGES_IN_A_ROW = 5
@@ -79,7 +79,7 @@ MakeTrainer = Callable[[StudyInfo, WorkerSettings], Trainer]
 
 def torch_trainer(study_info: StudyInfo, settings: WorkerSettings) -> Trainer:
     # torch comes in here, after the supervisor has set the device and the thread counts
-    from search.objective import TorchTrainer
+    from .objective import TorchTrainer
 
     return TorchTrainer(
         study_info,

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 
-from search.checkpoints import checkpoint_folder, forget, leftovers
-from search.errors import (
+from .checkpoints import checkpoint_folder, forget, leftovers
+from .errors import (
     BloodsearchError,
     DataError,
     Interrupted,
@@ -28,12 +28,12 @@ from search.errors import (
     StorageError,
     UsageError,
 )
-from search.leases import Leases
-from search.outage import is_outage, retry_outage
-from search.slots import Slot
-from search.study import last_ended
-from search.watchdog import SIGNALS, watchdog
-from search.worker import EXIT_RECYCLE, EXIT_RETIRED
+from .leases import Leases
+from .outage import is_outage, retry_outage
+from .slots import Slot
+from .study import last_ended
+from .watchdog import SIGNALS, watchdog
+from .worker import EXIT_RECYCLE, EXIT_RETIRED
 
 DRAIN_S = 20.0
 """How long children may take to give their trials back before they are killed."""
@@ -73,7 +73,7 @@ class Supervisor:
     timeout_s: float | None = None
     on_tick: Callable[[], None] = lambda: None
     # -P: a user's own models.py or search.py in the current folder must not be imported
-    program: tuple[str, ...] = (sys.executable, "-P", "-m", "search", "worker-process")
+    program: tuple[str, ...] = (sys.executable, "-P", "-m", "bloodsearch", "worker-process")
     _signals: int = field(default=0, init=False)
     _signalled_at: float = field(default=0.0, init=False)
     _n_stops: int | None = field(default=None, init=False)

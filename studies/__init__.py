@@ -1,9 +1,9 @@
 """What to search: the study files that ship, and the schema that checks them."""
 
-from studies.files import DEFAULT_STUDY, load_study_file, only_arch, shipped_names, shipped_text
-from studies.parameters import PARAMETERS, Parameter, Value
-from studies.parsing import StudyFileError, parse_study
-from studies.schema import Baseline, Entry, Range, StudyFile
+from .files import DEFAULT_STUDY, load_study_file, only_arch, shipped_names, shipped_text
+from .parameters import PARAMETERS, Parameter, Value
+from .parsing import StudyFileError, parse_study
+from .schema import Baseline, Entry, Range, StudyFile
 
 __all__ = [
     "DEFAULT_STUDY",

@@ -8,9 +8,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from studies.parameters import PARAMETERS, shown
-from studies.parsing import StudyFileError, parse_study
-from studies.schema import StudyFile
+from .parameters import PARAMETERS, shown
+from .parsing import StudyFileError, parse_study
+from .schema import StudyFile
 
 DEFAULT_STUDY = "bloodmnist"
 MAX_FILE_BYTES = 1 << 20
@@ -18,7 +18,7 @@ MAX_FILE_BYTES = 1 << 20
 
 def shipped_names() -> list[str]:
     """Names of the study files in this package, the default first."""
-    folder = resources.files("studies")
+    folder = resources.files("bloodsearch.studies")
     names = sorted(
         f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
     )
@@ -32,7 +32,9 @@ def shipped_text(name: str) -> str:
             f"no study file {name!r}; shipped: {', '.join(shipped_names())}; "
             "a file of your own needs its path, ending in .toml"
         )
-    return resources.files("studies").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    return (
+        resources.files("bloodsearch.studies").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    )
 
 
 def load_study_file(name_or_path: str, overrides: list[str] | None = None) -> StudyFile:

@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from studies.parameters import shown
-from studies.schema import SECTIONS, Range, StudyFile
+from .parameters import shown
+from .schema import SECTIONS, Range, StudyFile
 
 MAX_MESSAGE = 1000
 

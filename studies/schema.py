@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from studies.parameters import PARAMETERS, Value, shown
+from .parameters import PARAMETERS, Value, shown
 
 MAX_CHOICES = 1000
 MAX_GRID = 100_000

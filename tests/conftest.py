@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
+from bloodsearch.search.leases import Leases
+from bloodsearch.search.storage import Storage, open_storage
+from bloodsearch.search.study import create_or_resume
 from tests_support import FINGERPRINT, tiny_study
 
-from search.leases import Leases
-from search.storage import Storage, open_storage
-from search.study import create_or_resume
-
 if TYPE_CHECKING:
-    from search.training.device import DeviceData
+    from bloodsearch.search.training.device import DeviceData
 
 
 @pytest.fixture(autouse=True)
@@ -106,10 +105,9 @@ def leases(storage: Storage) -> Leases:
 def small() -> DeviceData:
     """256 training and 128 validation drawings on the CPU."""
     import torch
-
-    from search.training.data import Dataset, Fingerprint
-    from search.training.device import to_device
-    from search.training.synthetic import make_split
+    from bloodsearch.search.training.data import Dataset, Fingerprint
+    from bloodsearch.search.training.device import to_device
+    from bloodsearch.search.training.synthetic import make_split
 
     fingerprint = Fingerprint("synthetic", "synthetic", "small")
     dataset = Dataset(*make_split("train", 256), *make_split("val", 128), fingerprint)

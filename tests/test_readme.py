@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import typer
+from bloodsearch.search.cli import app
 
 from benchmarks.readme import course, filled, pages
-from search.cli import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 
 import typer
 
-from search.cli import commands
-from search.cli.output import message
-from search.errors import BloodsearchError, UsageError
-from studies import StudyFileError
+from ...studies import StudyFileError
+from ..errors import BloodsearchError, UsageError
+from . import commands
+from .output import message
 
 app = commands.build_app()
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from search import __version__
-from search.cli import (
+from .. import __version__
+from . import (
     compare,
     dashboard,
     data,
@@ -15,7 +15,6 @@ from search.cli import (
     doctor,
     export,
     final,
-    inspect,
     optimize,
     predict,
     replay,
@@ -23,6 +22,7 @@ from search.cli import (
     studies,
     worker,
 )
+from . import inspect as inspect
 
 
 def _version(show: bool) -> None:

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
-from search.cli import output
-from search.cli.final import train_replicates
-from search.cli.options import (
+from ...studies import DEFAULT_STUDY
+from ..errors import UsageError
+from . import output
+from .final import train_replicates
+from .options import (
     DataRootOption,
     DebugOption,
     DevicesOption,
@@ -20,8 +22,6 @@ from search.cli.options import (
     WorkersOption,
     storage_url,
 )
-from search.errors import UsageError
-from studies import DEFAULT_STUDY
 
 
 class SplitChoice(StrEnum):
@@ -60,9 +60,9 @@ def compare(
     Replicates of equal seeds are paired. A trial number alone is one of --name, or the default study.
     Example: bloodsearch compare A-cnn A-mlp
     """
-    from search.compare import as_dict, find_side, queue_replicates
-    from search.compare import compare as compare_sides
-    from search.storage import open_storage
+    from ..compare import as_dict, find_side, queue_replicates
+    from ..compare import compare as compare_sides
+    from ..storage import open_storage
 
     if replicates and split is SplitChoice.test:
         raise UsageError("--replicates trains and validates; the test split is final-eval's alone")

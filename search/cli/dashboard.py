@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from search.cli import output
-from search.cli.options import DebugOption, StorageOption, storage_url
+from . import output
+from .options import DebugOption, StorageOption, storage_url
 
 
 def dashboard(
@@ -20,8 +20,8 @@ def dashboard(
     debug: DebugOption = False,
 ) -> None:
     """Browse the studies in optuna-dashboard, on this machine only unless --host says otherwise."""
-    from search.dashboard import serve
-    from search.storage import open_storage
+    from ..dashboard import serve
+    from ..storage import open_storage
 
     opened = open_storage(storage_url(storage), create=False)
     mode = "writable" if writable else "read-only"

@@ -7,12 +7,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from search.cli import output
-from search.cli.final import Choice, evaluate_winner
-from search.cli.optimize import Request, search
-from search.cli.options import DataRootOption, DebugOption, study_file
-from search.cli.results import show_result
-from search.errors import DataError
+from ..errors import DataError
+from . import output
+from .final import Choice, evaluate_winner
+from .optimize import Request, search
+from .options import DataRootOption, DebugOption, study_file
+from .results import show_result
 
 N_TRIALS = 12
 N_REPLICATES = 2
@@ -67,8 +67,8 @@ def demo(data_root: DataRootOption = None, debug: DebugOption = False) -> None:
 
 def _choose_data(root: Path | None) -> tuple[str, Path | None]:
     """BloodMNIST if it is at hand or can be downloaded, else the synthetic set, said aloud."""
-    from search.training.data import FILE_NAME, default_root, load_dataset
-    from search.training.download import fetch
+    from ..training.data import FILE_NAME, default_root, load_dataset
+    from ..training.download import fetch
 
     folder = root or default_root()
     if not os.path.exists(folder / FILE_NAME):

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from search.cli import output
-from search.cli.options import DataRootOption, DebugOption, JsonOption, StorageOption, storage_url
+from . import output
+from .options import DataRootOption, DebugOption, JsonOption, StorageOption, storage_url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ def doctor(
     debug: DebugOption = False,
 ) -> None:
     """Check packages, devices, data and storage; exit code 1 if something is wrong."""
-    from search.checks import run_checks
+    from ..checks import run_checks
 
     root: Path | None = data_root
     checks = run_checks(storage_url(storage), root)

@@ -8,8 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from search.cli import output
-from search.cli.options import (
+from ...studies import DEFAULT_STUDY
+from ..errors import BloodsearchError, UsageError
+from . import output
+from .options import (
     DataRootOption,
     DebugOption,
     JsonOption,
@@ -18,8 +20,6 @@ from search.cli.options import (
     StudyArgument,
     find_study,
 )
-from search.errors import BloodsearchError, UsageError
-from studies import DEFAULT_STUDY
 
 
 class Format(StrEnum):
@@ -61,9 +61,9 @@ def export(
     It is compared with PyTorch on 256 validation images before it is kept.
     Example: bloodsearch export --out model.onnx
     """
-    from search import export as library
-    from search.study import info
-    from search.training.data import load_dataset
+    from .. import export as library
+    from ..study import info
+    from ..training.data import load_dataset
 
     opened, found = find_study(study, storage, name)
     trained = library.trained_replicates(opened, found)

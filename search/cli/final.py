@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from search.cli import output
-from search.cli.options import (
+from ...studies import DEFAULT_STUDY
+from . import output
+from .options import (
     DataRootOption,
     DebugOption,
     DevicesOption,
@@ -23,15 +24,14 @@ from search.cli.options import (
     find_part,
     find_study,
 )
-from search.cli.results import show_baselines, show_race, show_result
-from studies import DEFAULT_STUDY
+from .results import show_baselines, show_race, show_result
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-    from search.evaluation.race import Raced
-    from search.storage import Storage
+    from ..evaluation.race import Raced
+    from ..storage import Storage
 
 
 class Preference(StrEnum):
@@ -52,7 +52,7 @@ class Choice:
 
     def candidates(self, study: optuna.Study) -> list[FrozenTrial]:
         """The trials to choose among, best first. Raises RefusedError when there are none."""
-        from search.evaluation.race import candidates
+        from ..evaluation.race import candidates
 
         return candidates(
             study, self.finalists, max_params=self.max_params, max_latency_ms=self.max_latency_ms
@@ -168,7 +168,7 @@ def _baselines(
     data_root: Path | None,
     json: bool,
 ) -> None:
-    from search.evaluation.baselines import evaluate_baselines
+    from ..evaluation.baselines import evaluate_baselines
 
     opened, found = find_part(study, storage, name, "baselines")
     folder = out or Path("final") / found.study_name
@@ -195,11 +195,11 @@ def evaluate_winner(
     train_val: bool = False,
 ) -> dict[str, Any]:
     """The whole final evaluation, with progress on standard error; returns the result."""
-    from search.evaluation.averaging import Averaging
-    from search.evaluation.final import check_opening, check_writable, evaluate, prepare
-    from search.evaluation.refits import refit_study
-    from search.evaluation.selection import choose_winner, replicates
-    from search.study import info
+    from ..evaluation.averaging import Averaging
+    from ..evaluation.final import check_opening, check_writable, evaluate, prepare
+    from ..evaluation.refits import refit_study
+    from ..evaluation.selection import choose_winner, replicates
+    from ..study import info
 
     folder = out or Path("final") / study.study_name
     check_opening(storage, study, force=force)
@@ -252,7 +252,7 @@ def second_stage(
     quiet: bool,
 ) -> Raced:
     """The search's best, each trained with fresh seeds, and the winner among them."""
-    from search.evaluation.race import race
+    from ..evaluation.race import race
 
     if not quiet:
         output.message(f"{len(found)} finalists are trained again with fresh seeds")
@@ -281,11 +281,11 @@ def train_replicates(
     noun: str = "replicate",
 ) -> None:
     """Train everything that is queued in a study of replicates, with progress on standard error."""
-    from search.cli.progress import Progress
-    from search.leases import Leases
-    from search.slots import plan_slots
-    from search.study import info
-    from search.workers import Supervisor
+    from ..leases import Leases
+    from ..slots import plan_slots
+    from ..study import info
+    from ..workers import Supervisor
+    from .progress import Progress
 
     places = plan_slots(*slots, threads=info(study).study_file.training.threads)
     leases = Leases(storage, study)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from search.cli import output
-from search.cli.options import (
+from ...studies import DEFAULT_STUDY
+from ..errors import UsageError
+from . import output
+from .options import (
     DebugOption,
     JsonOption,
     NameOption,
@@ -19,13 +21,11 @@ from search.cli.options import (
     StudyArgument,
     find_study,
 )
-from search.errors import UsageError
-from studies import DEFAULT_STUDY
 
 if TYPE_CHECKING:
     import optuna
 
-    from search.storage import Storage
+    from ..storage import Storage
 
 
 def status(
@@ -54,9 +54,9 @@ def status(
 
 
 def _snapshot(storage: Storage, study: optuna.Study) -> dict[str, Any]:
-    from search.evaluation.ledger import openings
-    from search.leases import Leases
-    from search.summary import summarize
+    from ..evaluation.ledger import openings
+    from ..leases import Leases
+    from ..summary import summarize
 
     leases = Leases(storage, study)
     reclaimed = leases.reclaim_for_sure()
@@ -130,7 +130,7 @@ def leaderboard(
     debug: DebugOption = False,
 ) -> None:
     """Finished trials, best first."""
-    from search.evaluation.selection import leaderboard as standings
+    from ..evaluation.selection import leaderboard as standings
 
     _, found = find_study(study, storage, name)
     rows = standings(found, top)
@@ -209,7 +209,7 @@ def show(
 
 
 def _show_trial(record: dict[str, Any]) -> None:
-    from search.training.data import CLASS_NAMES
+    from ..training.data import CLASS_NAMES
 
     value = "" if record["value"] is None else f", validation macro-F1 {record['value']:.4f}"
     baseline = f" ({record['baseline']})" if record.get("baseline") else ""

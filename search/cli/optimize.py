@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from search.cli import output
-from search.cli.options import (
+from ...studies import DEFAULT_STUDY, only_arch
+from ..errors import BloodsearchError, UsageError
+from . import output
+from .options import (
     DataRootOption,
     DatasetChoice,
     DatasetOption,
@@ -27,18 +29,16 @@ from search.cli.options import (
     storage_url,
     study_file,
 )
-from search.cli.parts import DEFAULT_REPLICATES, Part, choose_parts, run_parts
-from search.cli.progress import Progress
-from search.cli.summary import next_arguments, show, show_created, show_unfinished
-from search.errors import BloodsearchError, UsageError
-from studies import DEFAULT_STUDY, only_arch
+from .parts import DEFAULT_REPLICATES, Part, choose_parts, run_parts
+from .progress import Progress
+from .summary import next_arguments, show, show_created, show_unfinished
 
 if TYPE_CHECKING:
     import optuna
 
-    from search.storage import Storage
-    from search.training.data import Fingerprint
-    from studies import StudyFile
+    from ...studies import StudyFile
+    from ..storage import Storage
+    from ..training.data import Fingerprint
 
 
 class Arch(StrEnum):
@@ -150,7 +150,7 @@ def optimize(
         overrides += [f"training.mlp_epochs={epochs}"] if file.training.mlp_epochs else []
         file = study_file(study, overrides)
     if arch is not None:
-        from search.study import default_name
+        from ..study import default_name
 
         file = only_arch(file, arch.value)
         name = name or default_name(file, dataset.value)
@@ -192,12 +192,12 @@ def search(
 
     With `as_json` and a list to `collect` in, the summary goes there and not to standard output.
     """
-    from search.leases import Leases
-    from search.slots import idle_cores, plan_slots
-    from search.storage import open_storage
-    from search.study import check_name, check_points, default_name
-    from search.training.data import load_dataset
-    from search.workers import Supervisor
+    from ..leases import Leases
+    from ..slots import idle_cores, plan_slots
+    from ..storage import open_storage
+    from ..study import check_name, check_points, default_name
+    from ..training.data import load_dataset
+    from ..workers import Supervisor
 
     started = time.monotonic()
     sink = (output.as_json if collect is None else collect.append) if as_json else None
@@ -251,9 +251,9 @@ def _make_study(
     opened: Storage, name: str, request: Request, fingerprint: Fingerprint
 ) -> tuple[optuna.Study, int]:
     """The study, made or resumed, with its queue filled and its budget written down."""
-    from search.evaluation.baselines import queue_baselines
-    from search.study import create_or_resume
-    from search.warm import warm_start
+    from ..evaluation.baselines import queue_baselines
+    from ..study import create_or_resume
+    from ..warm import warm_start
 
     n_trials = request.n_trials
     if request.replicates is None:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search import env
-from search.cli.output import message
-from search.errors import StorageError
-from studies import load_study_file, shipped_names
+from ...studies import load_study_file, shipped_names
+from .. import env
+from ..errors import StorageError
+from .output import message
 
 if TYPE_CHECKING:
     import optuna
 
-    from search.storage import Storage
-    from studies import StudyFile
+    from ...studies import StudyFile
+    from ..storage import Storage
 
 DEFAULT_STORAGE = "sqlite:///bloodsearch.db"
 
@@ -101,8 +101,8 @@ def find_part(
 
     Raises StorageError when there is none, with the command that makes it.
     """
-    from search.storage import open_storage
-    from search.study import default_name, load
+    from ..storage import open_storage
+    from ..study import default_name, load
 
     opened = open_storage(storage_url(storage), create=False)
     if name is not None:
@@ -131,8 +131,8 @@ def find_study(
     Without --name it is the study file's own name; if only its synthetic twin exists, that one. A
     STUDY that names no file may be the name of a study in the storage.
     """
-    from search.storage import open_storage
-    from search.study import default_name, load
+    from ..storage import open_storage
+    from ..study import default_name, load
 
     opened = open_storage(storage_url(storage), create=False)
     if name is not None:

@@ -7,13 +7,13 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from search.cli import output
-from search.cli.options import part_name, storage_url
-from search.errors import UsageError
+from ..errors import UsageError
+from . import output
+from .options import part_name, storage_url
 
 if TYPE_CHECKING:
-    from search.cli.optimize import Request
-    from studies import StudyFile
+    from ...studies import StudyFile
+    from .optimize import Request
 
 DEFAULT_REPLICATES = 3
 
@@ -44,11 +44,11 @@ def choose_parts(
 
 def run_parts(request: Request, parts: list[Part], replicates: int, *, as_json: bool) -> None:
     """The parts one after the other, each a study of its own; with JSON, one object for all."""
-    from search.cli.optimize import search
-    from search.cli.summary import shown_url
-    from search.evaluation.baselines import baselines_part, grid_part
-    from search.space import grid
-    from search.study import check_points, default_name
+    from ..evaluation.baselines import baselines_part, grid_part
+    from ..space import grid
+    from ..study import check_points, default_name
+    from .optimize import search
+    from .summary import shown_url
 
     check_points(request.study)
     deadline = None if request.timeout_s is None else time.monotonic() + request.timeout_s

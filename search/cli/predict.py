@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from search.cli import output
-from search.cli.options import DebugOption, JsonOption
-from search.errors import UsageError
+from ..errors import UsageError
+from . import output
+from .options import DebugOption, JsonOption
 
 if TYPE_CHECKING:
-    from search.predict import Classifier, Item
+    from ..predict import Classifier, Item
 
 Row = dict[str, Any]
 
@@ -45,7 +45,7 @@ def predict(
     own were. Bad ones are named and skipped, and the exit code is then 1.
     Example: bloodsearch predict cells/ --model model.onnx
     """
-    from search.predict import list_sources, load_classifier
+    from ..predict import list_sources, load_classifier
 
     if json and csv_:
         raise UsageError("--json and --csv exclude each other; choose one")
@@ -81,7 +81,7 @@ def _items(sources: list[Path], key: str | None, *, quiet: bool) -> Iterator[Ite
     """All items of all files, with a progress bar on a terminal."""
     import rich.progress
 
-    from search.predict import read_items
+    from ..predict import read_items
 
     shown = not quiet and output.stderr.is_terminal
     tracked = rich.progress.track(
@@ -93,7 +93,7 @@ def _items(sources: list[Path], key: str | None, *, quiet: bool) -> Iterator[Ite
 
 def _batches(items: Iterator[Item]) -> Iterator[list[Item]]:
     """At most 256 images at a time: a folder may hold a million."""
-    from search.predict import BATCH
+    from ..predict import BATCH
 
     batch: list[Item] = []
     for item in items:

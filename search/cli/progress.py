@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import rich.progress
 
-from search.cli import output
+from . import output
 
 if TYPE_CHECKING:
     import optuna
@@ -63,7 +63,7 @@ class Progress:
 
     def poll(self) -> None:
         """Print the trials that finished since the last look."""
-        from search.outage import is_outage
+        from ..outage import is_outage
 
         if self.quiet:
             return
@@ -93,7 +93,7 @@ class Progress:
         return sum(trial.state.name != "FAIL" for trial in self._finished())
 
     def _describe(self, trial: FrozenTrial) -> str:
-        from search.evaluation.selection import standing
+        from ..evaluation.selection import standing
 
         found = standing(trial)
         mark = ""

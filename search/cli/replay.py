@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
-from search.cli import output
-from search.cli.options import (
+from ...studies import DEFAULT_STUDY
+from ..errors import UsageError
+from . import output
+from .options import (
     DataRootOption,
     DebugOption,
     JsonOption,
@@ -16,8 +18,6 @@ from search.cli.options import (
     StudyArgument,
     find_study,
 )
-from search.errors import UsageError
-from studies import DEFAULT_STUDY
 
 
 def replay(
@@ -31,8 +31,8 @@ def replay(
     debug: DebugOption = False,
 ) -> None:
     """Train a trial again from its stored seed and compare the curve. Changes nothing."""
-    from search.replay import replay_trial
-    from search.study import info
+    from ..replay import replay_trial
+    from ..study import info
 
     _, found = find_study(study, storage, name)
     trials = {t.number: t for t in found.get_trials(deepcopy=False)}

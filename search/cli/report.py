@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search.cli import output
-from search.cli.options import (
+from ...studies import DEFAULT_STUDY
+from ..errors import StorageError, UsageError
+from . import output
+from .options import (
     DataRootOption,
     DebugOption,
     JsonOption,
@@ -19,11 +21,9 @@ from search.cli.options import (
     find_part,
     find_study,
 )
-from search.errors import StorageError, UsageError
-from studies import DEFAULT_STUDY
 
 if TYPE_CHECKING:
-    from search.report.parts import Report
+    from ..report.parts import Report
 
 
 def report(
@@ -46,8 +46,8 @@ def report(
     report_a and report_b get pages that repeat the two course reports, ours beside theirs.
     Reads the study and the ledger, never the test split. Example: bloodsearch report --out report
     """
-    from search.evaluation.final import check_writable
-    from search.report.page import write
+    from ..evaluation.final import check_writable
+    from ..report.page import write
 
     title, built = _build(study, storage, name, data_root)
     folder = out or Path("report") / title
@@ -69,9 +69,9 @@ def _build(
     study: str, storage: str | None, name: str | None, data_root: Path | None
 ) -> tuple[str, Report]:
     """The folder's name and the report: a course report's own page, or that of any other study."""
-    from search.report.build import build
-    from search.report.course import published
-    from search.report.course_sections import build_course
+    from ..report.build import build
+    from ..report.course import published
+    from ..report.course_sections import build_course
 
     if published(study) is None:
         opened, found = find_study(study, storage, name)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from search.cli import output
+from . import output
 
 
 def show_race(raced: dict[str, Any]) -> None:
     """The second stage as a table on standard error: the result follows on standard output."""
-    from search.evaluation.race import finalist_rows
+    from ..evaluation.race import finalist_rows
 
     columns = ["finalist#", "search value#", "mean of fresh seeds#", "n#", "parameters#"]
     output.table([*columns, "ms an image#", ""], finalist_rows(raced), to=output.stderr)

@@ -7,10 +7,7 @@ from typing import Annotated
 
 import typer
 
-from search.cli import output
-from search.cli.options import DebugOption, JsonOption
-from search.errors import UsageError
-from studies import (
+from ...studies import (
     DEFAULT_STUDY,
     PARAMETERS,
     StudyFile,
@@ -18,6 +15,9 @@ from studies import (
     shipped_names,
     shipped_text,
 )
+from ..errors import UsageError
+from . import output
+from .options import DebugOption, JsonOption
 
 app = typer.Typer(
     help="The study files that ship, and what each is for.",

@@ -6,14 +6,14 @@ import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from search.cli import output
-from search.cli.options import DatasetChoice, study_file
-from studies import DEFAULT_STUDY
+from ...studies import DEFAULT_STUDY
+from . import output
+from .options import DatasetChoice, study_file
 
 if TYPE_CHECKING:
     import optuna
 
-    from search.storage import Storage
+    from ..storage import Storage
 
 Sink = Callable[[dict[str, Any]], None] | None
 """Where a summary goes as JSON; None: it is shown as text."""
@@ -23,7 +23,7 @@ def _summary(
     storage: Storage, study: optuna.Study, seconds: float, sink: Sink
 ) -> dict[str, Any] | None:
     """The study's summary to be shown as text, or None after it went to `sink`."""
-    from search.summary import summarize
+    from ..summary import summarize
 
     summary = summarize(storage, study)
     if sink is None:
@@ -77,7 +77,7 @@ def show_unfinished(
     storage: Storage, study: optuna.Study, seconds: float, sink: Sink, command: str
 ) -> None:
     """The summary of a search that was interrupted or gave up, if its storage still answers."""
-    from search.outage import is_outage
+    from ..outage import is_outage
 
     try:
         show(storage, study, seconds, sink, command, done=False)
@@ -101,8 +101,8 @@ def next_arguments(
 
 def shown_url(storage: str) -> str:
     """A storage's address as it may be printed."""
-    from search.redaction import shown
-    from search.storage import parse_url
+    from ..redaction import shown
+    from ..storage import parse_url
 
     url = parse_url(storage)
     return storage if url.get_backend_name() == "sqlite" else shown(url)

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from search.cli import output
-from search.cli.options import (
+from ...studies import DEFAULT_STUDY
+from ..errors import Interrupted, UsageError
+from . import output
+from .options import (
     DataRootOption,
     DebugOption,
     DevicesOption,
@@ -19,8 +21,6 @@ from search.cli.options import (
     WorkersOption,
     find_study,
 )
-from search.errors import Interrupted, UsageError
-from studies import DEFAULT_STUDY
 
 
 def worker(
@@ -39,10 +39,10 @@ def worker(
 
     Example: bloodsearch worker bloodmnist --storage postgresql+psycopg://me@host/db
     """
-    from search.leases import Leases
-    from search.slots import plan_slots
-    from search.study import info
-    from search.workers import Supervisor
+    from ..leases import Leases
+    from ..slots import plan_slots
+    from ..study import info
+    from ..workers import Supervisor
 
     plan_slots(devices, workers, workers_per_device, threads=1)  # a wrong device is told first
     opened, found = find_study(study, storage, name)
@@ -68,7 +68,7 @@ def stop(
     debug: DebugOption = False,
 ) -> None:
     """Drain every worker of a study, wherever it runs. Their trials go back, resumable."""
-    from search.leases import Leases
+    from ..leases import Leases
 
     opened, found = find_study(study, storage, name)
     n_asked = Leases(opened, found).request_drain()
@@ -88,8 +88,8 @@ def worker_process(
     data_root: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
     """One worker; started by the supervisor, which holds the other end of its standard input."""
-    from search.drain import Drain
-    from search.worker import (
+    from ..drain import Drain
+    from ..worker import (
         EXIT_RECYCLE,
         Recycle,
         WorkerSettings,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.evaluation.scoring import confusion_of, spread
+from .scoring import confusion_of, spread
 
 Images = NDArray[np.uint8]
 Probabilities = NDArray[np.float64]
@@ -33,7 +33,7 @@ def over_orientations(predict: Predict, images: Images) -> Probabilities:
     """Mean probabilities (n, 8) over the eight orientations of images (n, 28, 28, 3)."""
     import torch
 
-    from search.training.augment import N_ORIENTATIONS, orient
+    from ..training.augment import N_ORIENTATIONS, orient
 
     tensor = torch.from_numpy(images)
     n = N_ORIENTATIONS["dihedral"]
@@ -74,7 +74,7 @@ def _mean(probabilities: Sequence[Probabilities]) -> Probabilities:
 def _scored(
     what: str, probabilities: Sequence[Probabilities], labels: NDArray[np.uint8]
 ) -> dict[str, Any]:
-    from search.training.metrics import scores
+    from ..training.metrics import scores
 
     rows = [scores(confusion_of(labels, p.argmax(axis=1))) for p in probabilities]
     return {

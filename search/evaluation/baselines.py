@@ -16,16 +16,16 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from search.errors import BloodsearchError, RefusedError, UsageError
-from search.evaluation import ledger
-from search.evaluation.final import check_writable, open_on_the_record
-from search.evaluation.scoring import confusion_of, predictor, spread
-from search.evaluation.selection import replicate_seeds, weights_missing
-from search.space import baseline_params
-from search.storage import Storage
-from search.study import create_or_resume, enqueue, info
-from search.training.data import CLASS_NAMES, Fingerprint
-from studies import StudyFile, Value, parse_study
+from ...studies import StudyFile, Value, parse_study
+from ..errors import BloodsearchError, RefusedError, UsageError
+from ..space import baseline_params
+from ..storage import Storage
+from ..study import create_or_resume, enqueue, info
+from ..training.data import CLASS_NAMES, Fingerprint
+from . import ledger
+from .final import check_writable, open_on_the_record
+from .scoring import confusion_of, predictor, spread
+from .selection import replicate_seeds, weights_missing
 
 
 def baselines_part(file: StudyFile) -> StudyFile:
@@ -198,7 +198,7 @@ def _with_weights(trials: list[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def _scored(name: str, trials: list[FrozenTrial], matrices: list[Any]) -> dict[str, Any]:
-    from search.training.metrics import scores
+    from ..training.metrics import scores
 
     found = [scores(matrix) for matrix in matrices]
     pooled = scores(np.sum(matrices, axis=0))

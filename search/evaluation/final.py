@@ -21,14 +21,14 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from search.errors import BloodsearchError, RefusedError, StorageError, UsageError
-from search.evaluation import ledger
-from search.evaluation.averaging import PLAIN, Averaging, averaged, scored_refits
-from search.evaluation.scoring import bootstrap_interval, confusion_of, predictor, spread
-from search.evaluation.selection import choose_winner, ended_badly, replicate_study, replicates
-from search.storage import Storage
-from search.study import StudyInfo, info
-from search.training.data import CLASS_NAMES, open_test_split
+from ..errors import BloodsearchError, RefusedError, StorageError, UsageError
+from ..storage import Storage
+from ..study import StudyInfo, info
+from ..training.data import CLASS_NAMES, open_test_split
+from . import ledger
+from .averaging import PLAIN, Averaging, averaged, scored_refits
+from .scoring import bootstrap_interval, confusion_of, predictor, spread
+from .selection import choose_winner, ended_badly, replicate_study, replicates
 
 PUBLISHED = {
     # MedMNIST v2 (Yang et al. 2023), Table 3, 28x28, mean of at least three runs
@@ -171,7 +171,7 @@ def _result(
 ) -> dict[str, Any]:
     from sklearn.metrics import roc_auc_score
 
-    from search.training.metrics import scores
+    from ..training.metrics import scores
 
     n_classes = len(CLASS_NAMES)
     predictions = np.stack([p.argmax(axis=1) for p in probabilities])

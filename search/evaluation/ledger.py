@@ -11,10 +11,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from search import __version__
-from search.errors import RefusedError
-from search.storage import Storage
-from search.tables import ledger_table, metadata
+from .. import __version__
+from ..errors import RefusedError
+from ..storage import Storage
+from ..tables import ledger_table, metadata
 
 ALL = -1
 """The trial number of an opening that served every baseline."""

@@ -18,10 +18,10 @@ from typing import Any, Literal
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from search.errors import RefusedError
-from search.evaluation.selection import complete_trials
-from search.storage import Storage
-from search.study import create_or_resume, derive_seed, enqueue, info, last_ended, within
+from ..errors import RefusedError
+from ..storage import Storage
+from ..study import create_or_resume, derive_seed, enqueue, info, last_ended, within
+from .selection import complete_trials
 
 Prefer = Literal["best", "small", "fast"]
 

@@ -11,10 +11,10 @@ import statistics
 import optuna
 from optuna.trial import FrozenTrial
 
-from search.evaluation.selection import queue_replicates
-from search.storage import Storage
-from search.study import StudyInfo, create_or_resume
-from studies import StudyFile, parse_study
+from ...studies import StudyFile, parse_study
+from ..storage import Storage
+from ..study import StudyInfo, create_or_resume
+from .selection import queue_replicates
 
 
 def refit_study(

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from search.errors import DataError
-from search.training.data import CLASS_NAMES
+from ..errors import DataError
+from ..training.data import CLASS_NAMES
 
 if TYPE_CHECKING:
     import torch
@@ -24,9 +24,9 @@ def load_model(trial: FrozenTrial) -> torch.nn.Module:
 
     Raises DataError when the weights are not its own.
     """
-    from models import build_model
-    from search.training.checkpoint import load
-    from search.training.config import TrialConfig
+    from ...models import build_model
+    from ..training.checkpoint import load
+    from ..training.config import TrialConfig
 
     path = Path(trial.user_attrs["weights"])
     model = build_model(TrialConfig.model_validate(trial.user_attrs["config"]).model)
@@ -47,7 +47,7 @@ def predictor(trial: FrozenTrial) -> Callable[[NDArray[np.uint8]], NDArray[np.fl
     """
     import torch
 
-    from search.training.predict import predict_logits
+    from ..training.predict import predict_logits
 
     model = load_model(trial)
 
@@ -75,7 +75,7 @@ def bootstrap_interval(
     """
     from scipy.stats import bootstrap
 
-    from search.training.metrics import scores
+    from ..training.metrics import scores
 
     def mean_macro_f1(index: NDArray[np.int64]) -> float:
         rows = [confusion_of(labels[index], row[index]) for row in predictions]

@@ -9,10 +9,10 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from search.errors import RefusedError, UsageError
-from search.storage import Storage
-from search.study import StudyInfo, create_or_resume, derive_seed, enqueue, info
-from studies import StudyFile
+from ...studies import StudyFile
+from ..errors import RefusedError, UsageError
+from ..storage import Storage
+from ..study import StudyInfo, create_or_resume, derive_seed, enqueue, info
 
 TOP = 8
 """As many trials go into the choice of a winner by default: an audited one among them was nearly missed."""

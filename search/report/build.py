@@ -6,13 +6,13 @@ from pathlib import Path
 
 import optuna
 
-from search.report import classes, health, importance, sections
-from search.report.card import model_card
-from search.report.gather import Gathered, gather
-from search.report.page import write
-from search.report.parts import Report
-from search.report.predictions import predict_validation
-from search.storage import Storage
+from ..storage import Storage
+from . import classes, health, importance, sections
+from .card import model_card
+from .gather import Gathered, gather
+from .page import write
+from .parts import Report
+from .predictions import predict_validation
 
 SYNTHETIC = (
     "SYNTHETIC DATA: drawings of cells, not blood cells. The scores say nothing about blood."

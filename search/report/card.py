@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from search.report.classes import times
-from search.report.gather import Gathered
+from .classes import times
+from .gather import Gathered
 
 CITATIONS = (
     "Acevedo, A., Merino, A., Alférez, S., Molina, Á., Boldú, L., Rodellar, J.: A dataset of microscopic "

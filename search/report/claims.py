@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search.evaluation.paired import Difference, Verdict, equal, larger, paired_difference
+from ..evaluation.paired import Difference, Verdict, equal, larger, paired_difference
 
 MARGIN = 0.005
 """Half a point: two configurations that differ by less are called equal."""

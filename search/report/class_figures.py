@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from search.report import style
-from search.training.data import CLASS_NAMES
+from ..training.data import CLASS_NAMES
+from . import style
 
 Counts = NDArray[np.int64]
 SHORT = ("baso.", "eosin.", "erythr.", "imm. gr.", "lymph.", "mono.", "neutr.", "platelet")
@@ -56,7 +56,7 @@ def per_class(rows: Sequence[dict[str, float]], title: str) -> Figure:
 
 def scores_of(counts: Counts) -> list[dict[str, float]]:
     """Precision, recall, F1 and n of each class of a matrix (8, 8)."""
-    from search.training.metrics import scores  # imports torch
+    from ..training.metrics import scores  # imports torch
 
     found = scores(counts)
     columns = {"precision": found.precision, "recall": found.recall, "f1": found.f1}

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.report import class_figures, data_figures
-from search.report.gather import Gathered
-from search.report.parts import Cell, Picture, Section, Table
-from search.report.predictions import ValidationPredictions
-from search.training.data import CLASS_NAMES
+from ..training.data import CLASS_NAMES
+from . import class_figures, data_figures
+from .gather import Gathered
+from .parts import Cell, Picture, Section, Table
+from .predictions import ValidationPredictions
 
 N_IMAGES = 8
 PER_CLASS_COLUMNS = ("class", "precision", "recall", "F1", "images")

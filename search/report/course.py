@@ -12,13 +12,13 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from search.errors import StorageError
-from search.evaluation.baselines import by_baseline, latest_result
-from search.evaluation.ledger import Opening, openings
-from search.report.gather import Gathered, TrialRecord, gather, record
-from search.storage import Storage
-from search.study import load
-from search.training.data import Dataset, Fingerprint
+from ..errors import StorageError
+from ..evaluation.baselines import by_baseline, latest_result
+from ..evaluation.ledger import Opening, openings
+from ..storage import Storage
+from ..study import load
+from ..training.data import Dataset, Fingerprint
+from .gather import Gathered, TrialRecord, gather, record
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,8 @@ class Course:
 
 def published(report: str) -> dict[str, Any] | None:
     """What `report` prints, or None for a study that is no course report's."""
-    text = resources.files("search.report").joinpath("published.toml").read_text(encoding="utf-8")
+    file = resources.files("bloodsearch.search.report").joinpath("published.toml")
+    text = file.read_text(encoding="utf-8")
     found: dict[str, Any] | None = tomllib.loads(text).get(report)
     return found
 
@@ -171,7 +172,7 @@ def _tested(
 def _validated(
     name: str, published: dict[str, float], params: dict[str, Any], trials: list[TrialRecord]
 ) -> Configuration:
-    from search.training.metrics import scores
+    from ..training.metrics import scores
 
     matrices = {t.seed or 0: t.confusion for t in trials if t.confusion is not None}
     found = {seed: scores(matrix) for seed, matrix in matrices.items()}

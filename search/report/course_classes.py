@@ -6,12 +6,13 @@ import functools
 
 import numpy as np
 
-from search.report import course_figures, data_figures
-from search.report.class_figures import averaged, scores_of
-from search.report.classes import confusion_pictures, matrix
-from search.report.course import Course
-from search.report.parts import Cell, Picture, Section, Table
-from search.training.data import CLASS_NAMES
+from ..training.data import CLASS_NAMES
+from . import course_figures as course_figures
+from . import data_figures
+from .class_figures import averaged, scores_of
+from .classes import confusion_pictures, matrix
+from .course import Course
+from .parts import Cell, Picture, Section, Table
 
 GRANULOCYTE = "immature granulocyte"
 

@@ -11,12 +11,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from search.report import style
-from search.report.claims import MARGIN, Claim
-from search.report.class_figures import SHORT, averaged
-from search.report.course import Configuration, Course
-from search.report.grid import Effect, levels
-from search.training.data import CLASS_NAMES
+from ..training.data import CLASS_NAMES
+from . import style
+from .claims import MARGIN, Claim
+from .class_figures import SHORT, averaged
+from .course import Configuration, Course
+from .grid import Effect, levels
 
 
 def beside_published(course: Course, title: str) -> Figure:

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from search.report import course_figures, style
-from search.report.course import Course
-from search.report.grid import EARLY, STOP, Effect, Point, effects, levels, points
-from search.report.parts import Cell, Picture, Section, Table
-from search.report.stopping import RULES
+from . import course_figures as course_figures
+from . import style
+from .course import Course
+from .grid import EARLY, STOP, Effect, Point, effects, levels, points
+from .parts import Cell, Picture, Section, Table
+from .stopping import RULES
 
 
 def section(course: Course) -> Section:

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from search.report import class_figures, course_classes, course_figures, course_grid
-from search.report.claims import MARGIN, claims
-from search.report.classes import times
-from search.report.course import Configuration, Course, gather_course
-from search.report.parts import Cell, Picture, Report, Section, Table
-from search.storage import Storage
+from ..storage import Storage
+from . import class_figures
+from . import course_classes as course_classes
+from . import course_figures as course_figures
+from . import course_grid as course_grid
+from .claims import MARGIN, claims
+from .classes import times
+from .course import Configuration, Course, gather_course
+from .parts import Cell, Picture, Report, Section, Table
 
 SYNTHETIC = "SYNTHETIC DATA: drawings of cells, not blood cells. Nothing compares with the report."
 

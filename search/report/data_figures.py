@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from search.report import style
-from search.training.data import CLASS_NAMES, Dataset
+from ..training.data import CLASS_NAMES, Dataset
+from . import style
 
 Images = NDArray[np.uint8]
 

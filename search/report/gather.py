@@ -16,12 +16,12 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from search.errors import BloodsearchError
-from search.evaluation.ledger import Opening, openings
-from search.evaluation.selection import standing
-from search.storage import Storage
-from search.study import StudyInfo, info
-from search.training.data import Dataset, load_dataset
+from ..errors import BloodsearchError
+from ..evaluation.ledger import Opening, openings
+from ..evaluation.selection import standing
+from ..storage import Storage
+from ..study import StudyInfo, info
+from ..training.data import Dataset, load_dataset
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search.report.gather import Gathered, TrialRecord
-from search.report.stopping import RULES, Rule, Stop, stop
-from studies import PARAMETERS
+from ...studies import PARAMETERS
+from .gather import Gathered, TrialRecord
+from .stopping import RULES, Rule, Stop, stop
 
 EARLY = RULES[-1]
 STOP = "stop rule"

@@ -10,10 +10,10 @@ from typing import Literal
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from search.evaluation.selection import TOP, audited
-from search.report.gather import Gathered, TrialRecord
-from search.report.importance import Importance, position
-from search.training.data import N_IMAGES
+from ..evaluation.selection import TOP, audited
+from ..training.data import N_IMAGES
+from .gather import Gathered, TrialRecord
+from .importance import Importance, position
 
 EDGE = 0.05
 NEVER_MATTERED = 0.02

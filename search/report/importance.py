@@ -15,7 +15,7 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 
-from search.report.gather import TrialRecord
+from .gather import TrialRecord
 
 MIN_TRIALS = 8
 N_SEEDS = 4

@@ -12,8 +12,8 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup, escape
 
-from search.report import style
-from search.report.parts import Cell, Report, Section, Table
+from . import style
+from .parts import Cell, Report, Section, Table
 
 
 def write(report: Report, folder: Path, *, light: bool = False) -> list[Path]:
@@ -66,7 +66,8 @@ def _is_number(cell: Cell) -> bool:
 
 
 def _html(report: Report, images: dict[str, str]) -> str:
-    text = resources.files("search.report").joinpath("page.html.jinja").read_text(encoding="utf-8")
+    file = resources.files("bloodsearch.search.report").joinpath("page.html.jinja")
+    text = file.read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["code"] = _code
     return environment.from_string(text).render(

@@ -11,11 +11,11 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from search.errors import BloodsearchError
-from search.evaluation.selection import replicates
-from search.report.gather import Gathered
-from search.storage import Storage
-from search.study import load
+from ..errors import BloodsearchError
+from ..evaluation.selection import replicates
+from ..storage import Storage
+from ..study import load
+from .gather import Gathered
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def predict_validation(
             None,
             study.no_data or "they need trained weights, which `bloodsearch final-eval` keeps",
         )
-    from search.evaluation.scoring import confusion_of, predictor
+    from ..evaluation.scoring import confusion_of, predictor
 
     name = f"{study.info.name}-final-{final['trial']}"
     try:

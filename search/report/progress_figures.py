@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from search.report import style
-from search.report.gather import TrialRecord
+from . import style
+from .gather import TrialRecord
 
 F1 = "validation macro-F1"
 

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 import numpy as np
 from optuna.distributions import CategoricalDistribution
 
-from search.evaluation.race import finalist_rows
-from search.report import data_figures, progress_figures, space_figures, style
-from search.report.gather import Gathered, TrialRecord
-from search.report.health import Check
-from search.report.importance import MIN_TRIALS, Importance, position
-from search.report.parts import Picture, Section, Table
-from search.training.data import CLASS_NAMES, N_IMAGES
+from ..evaluation.race import finalist_rows
+from ..training.data import CLASS_NAMES, N_IMAGES
+from . import data_figures, progress_figures, space_figures, style
+from .gather import Gathered, TrialRecord
+from .health import Check
+from .importance import MIN_TRIALS, Importance, position
+from .parts import Picture, Section, Table
 
 N_TOP = 10
 N_CURVES = 5

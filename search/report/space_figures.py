@@ -17,9 +17,9 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from search.report import style
-from search.report.gather import TrialRecord
-from search.report.importance import Importance
+from . import style
+from .gather import TrialRecord
+from .importance import Importance
 
 
 def importance(found: Sequence[Importance], title: str) -> Figure:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from search.errors import DataError
+from ..errors import DataError
 
 
 def save(path: Path, payload: dict[str, Any]) -> None:

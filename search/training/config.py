@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from models.config import ModelConfig
+from ...models.config import ModelConfig
 
 OptimizerName = Literal["adam", "adamw", "muon", "sgd"]
 LossName = Literal["cross_entropy", "weighted_cross_entropy", "nll", "focal"]

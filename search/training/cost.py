@@ -7,7 +7,7 @@ import time
 
 import torch
 
-from models import ModelConfig, build_model
+from ...models import ModelConfig, build_model
 
 N_RUNS = 15
 

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from models.config import IMAGE_SIZE, N_CHANNELS, N_CLASSES
-from search import env
-from search.errors import DataError, RefusedError
+from ...models.config import IMAGE_SIZE, N_CHANNELS, N_CLASSES
+from .. import env
+from ..errors import DataError, RefusedError
 
 DatasetName = Literal["bloodmnist", "synthetic"]
 Split = Literal["train", "val", "test"]
@@ -132,7 +132,7 @@ def open_test_split(
             f"found {found.content_hash}; point --data-root at the original file"
         )
     if dataset == "synthetic":
-        from search.training.synthetic import make_split
+        from .synthetic import make_split
 
         return make_split("test")
     path = (root or default_root()) / FILE_NAME
@@ -146,7 +146,7 @@ def file_md5(path: Path) -> str:
 
 
 def _load_synthetic() -> Dataset:
-    from search.training.synthetic import SYNTHETIC_VERSION, make_split
+    from .synthetic import SYNTHETIC_VERSION, make_split
 
     train_images, train_labels = make_split("train")
     val_images, val_labels = make_split("val")

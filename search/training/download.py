@@ -11,8 +11,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from search.errors import DataError
-from search.training.data import FILE_NAME, OFFICIAL_MD5
+from ..errors import DataError
+from .data import FILE_NAME, OFFICIAL_MD5
 
 # medmnist.INFO["bloodmnist"]["url"]; a test compares the two. medmnist's own downloader goes through
 # torchvision, whose wheels do not import beside a CPU build of torch, and writes under the final name.

@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 import torch
 
-from search.training.config import TrialConfig
-from search.training.device import DeviceData, Precision, choose_precision
-from search.training.endings import OutOfMemory
-from search.training.history import EpochResult, FitResult, Keep
-from search.training.loop import Checkpoint, Training
-from search.training.memory import training_memory
+from .config import TrialConfig
+from .device import DeviceData, Precision, choose_precision
+from .endings import OutOfMemory
+from .history import EpochResult, FitResult, Keep
+from .loop import Checkpoint, Training
+from .memory import training_memory
 
 __all__ = ["Checkpoint", "EpochResult", "FitResult", "fit"]
 

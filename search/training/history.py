@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from search.training.metrics import Confusion
+from .metrics import Confusion
 
 Keep = Literal["best", "last"]
 """The epoch whose weights a training returns."""

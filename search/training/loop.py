@@ -12,17 +12,17 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from models import build_model
-from search.training.augment import augment_epoch
-from search.training.config import TrialConfig
-from search.training.device import DeviceData, Precision
-from search.training.endings import Diverged, Drained, OtherTraining
-from search.training.history import EpochResult, FitResult, Keep, Progress
-from search.training.losses import make_loss
-from search.training.metrics import Confusion, confusion_on_device, scores
-from search.training.optimizers import lr_factor, make_optimizer
-from search.training.predict import predict_logits
-from search.training.step import make_step
+from ...models import build_model
+from .augment import augment_epoch
+from .config import TrialConfig
+from .device import DeviceData, Precision
+from .endings import Diverged, Drained, OtherTraining
+from .history import EpochResult, FitResult, Keep, Progress
+from .losses import make_loss
+from .metrics import Confusion, confusion_on_device, scores
+from .optimizers import lr_factor, make_optimizer
+from .predict import predict_logits
+from .step import make_step
 
 Checkpoint = dict[str, Any]
 

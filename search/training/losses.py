@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
-from models.config import N_CLASSES
-from search.training.config import LossConfig
+from ...models.config import N_CLASSES
+from .config import LossConfig
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 

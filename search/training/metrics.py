@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.config import N_CLASSES
+from ...models.config import N_CLASSES
 
 Confusion = NDArray[np.int64]
 

@@ -6,8 +6,8 @@ import math
 
 import torch
 
-from search.training.config import OptimizerConfig, ScheduleName
-from search.training.muon import Muon
+from .config import OptimizerConfig, ScheduleName
+from .muon import Muon
 
 WARMUP_SHARE = 0.3
 """Share of a one-cycle schedule in which the learning rate rises (Smith & Topin 2017; torch's default)."""

@@ -13,8 +13,8 @@ from typing import Protocol
 
 import torch
 
-from search.training.losses import Loss
-from search.training.predict import scale
+from .losses import Loss
+from .predict import scale
 
 _log = logging.getLogger(__name__)
 

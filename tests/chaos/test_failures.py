@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from bloodsearch.search.errors import BloodsearchError, DataError
+from bloodsearch.search.leases import Leases
+from bloodsearch.search.storage import Storage, open_storage
 from optuna.trial import TrialState
 from tests_support import assert_exact, claims, supervisor, tiny
-
-from search.errors import BloodsearchError, DataError
-from search.leases import Leases
-from search.storage import Storage, open_storage
 
 
 @pytest.mark.parametrize("way", ["SIM_POISON", "SIM_CRASH"])
@@ -93,7 +92,7 @@ def test_stopped_worker_loses_its_trial_and_takes_the_next(
 ) -> None:
     """SIGSTOP past the lease, SIGCONT after: the trial is finished once, by the other worker."""
     monkeypatch.setenv("BLOODSEARCH_LEASE_S", "3")
-    monkeypatch.setattr("search.registry.LEASE_S", 3.0)
+    monkeypatch.setattr("bloodsearch.search.registry.LEASE_S", 3.0)
     monkeypatch.setenv("SIM_EPOCH_S", "0.5")
     study = tiny(storage)
     leases = Leases(storage, study)

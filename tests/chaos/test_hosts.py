@@ -8,13 +8,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from bloodsearch.search.cli import main
+from bloodsearch.search.leases import Leases
+from bloodsearch.search.storage import Storage
+from bloodsearch.search.workers import Supervisor, _Child
 from optuna.trial import TrialState
 from tests_support import assert_exact, claims, supervisor, tiny
-
-from search.cli import main
-from search.leases import Leases
-from search.storage import Storage
-from search.workers import Supervisor, _Child
 
 LEASE_S = 4.0
 
@@ -22,9 +21,9 @@ LEASE_S = 4.0
 @pytest.fixture(autouse=True)
 def _short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BLOODSEARCH_LEASE_S", str(LEASE_S))
-    monkeypatch.setattr("search.registry.LEASE_S", LEASE_S)
-    monkeypatch.setattr("search.registry.SECOND_LOOK_S", LEASE_S / 4)
-    monkeypatch.setattr("search.leases.SECOND_LOOK_S", LEASE_S / 4)
+    monkeypatch.setattr("bloodsearch.search.registry.LEASE_S", LEASE_S)
+    monkeypatch.setattr("bloodsearch.search.registry.SECOND_LOOK_S", LEASE_S / 4)
+    monkeypatch.setattr("bloodsearch.search.leases.SECOND_LOOK_S", LEASE_S / 4)
 
 
 def power_cut(elsewhere: Supervisor) -> None:

@@ -15,12 +15,11 @@ from typing import Any
 import optuna
 import psutil
 import pytest
+from bloodsearch.search.replay import replay_trial
+from bloodsearch.search.storage import open_storage
+from bloodsearch.search.study import info, load
 from optuna.trial import TrialState
 from tests_support import fill_disk, url_of
-
-from search.replay import replay_trial
-from search.storage import open_storage
-from search.study import info, load
 
 STUDY = """
 name = "chaos"
@@ -54,7 +53,7 @@ def start(
     checkpoints: Path | None = None,
 ) -> subprocess.Popen[bytes]:
     (folder / "chaos.toml").write_text(STUDY)
-    command = [sys.executable, "-P", "-m", "search", "optimize", "chaos.toml"]
+    command = [sys.executable, "-P", "-m", "bloodsearch", "optimize", "chaos.toml"]
     command += ["--trials", str(n_trials), "--workers", str(workers), "--dataset", "synthetic"]
     env = {
         **os.environ,

@@ -14,6 +14,11 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from bloodsearch.search.errors import StorageError
+from bloodsearch.search.leases import Leases
+from bloodsearch.search.storage import open_storage
+from bloodsearch.search.study import create_or_resume
+from bloodsearch.search.tables import workers_table
 from postgres_roles import role_with_password
 from tests_support import (
     FINGERPRINT,
@@ -25,12 +30,6 @@ from tests_support import (
     tiny_study,
     url_of,
 )
-
-from search.errors import StorageError
-from search.leases import Leases
-from search.storage import open_storage
-from search.study import create_or_resume
-from search.tables import workers_table
 
 
 def test_locked_sqlite_is_waited_for(
@@ -139,7 +138,7 @@ def test_too_many_connections_are_waited_for(
 def test_suspended_transaction_ends_with_its_lease(postgres_url: str, log: Path) -> None:
     """A worker stopped (SIGSTOP) in the middle of a beat must not keep the others waiting."""
     script = (
-        "import sys, time, sqlalchemy as sa; from search.storage import open_storage;"
+        "import sys, time, sqlalchemy as sa; from bloodsearch.search.storage import open_storage;"
         "s = open_storage(sys.argv[1], create=False); db = s.engine.connect();"
         "db.execute(sa.text('UPDATE bloodsearch_workers SET beat = 0'));"
         "print('holds it', flush=True); time.sleep(60)"
@@ -167,8 +166,7 @@ def test_suspended_transaction_ends_with_its_lease(postgres_url: str, log: Path)
 
 def test_full_disk_leaves_the_last_checkpoint_whole(small_disk: Path) -> None:
     import torch
-
-    from search.training import checkpoint
+    from bloodsearch.search.training import checkpoint
 
     large = {"weights": torch.zeros(3_000_000)}
     with pytest.raises(OSError, match=r"cannot write|No space left"):

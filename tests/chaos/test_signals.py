@@ -18,13 +18,12 @@ from pathlib import Path
 import psutil
 import pytest
 import sqlalchemy as sa
+from bloodsearch.search.leases import Leases
+from bloodsearch.search.storage import Storage, open_storage
+from bloodsearch.search.study import load
+from bloodsearch.search.tables import leases_table
 from optuna.trial import TrialState
 from tests_support import assert_exact, claims, tiny, url_of
-
-from search.leases import Leases
-from search.storage import Storage, open_storage
-from search.study import load
-from search.tables import leases_table
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 5.0
@@ -170,7 +169,7 @@ def test_frozen_server_does_not_keep_the_command(own_server, start: Start, log: 
 def test_other_commands_end_with_the_same_code(sqlite_url: str, number: signal.Signals) -> None:
     storage = open_storage(sqlite_url, create=True)
     tiny(storage)
-    command = [sys.executable, "-P", "-m", "search", "status", "tiny", "--watch", "--storage"]
+    command = [sys.executable, "-P", "-m", "bloodsearch", "status", "tiny", "--watch", "--storage"]
     watching = subprocess.Popen(
         [*command, sqlite_url],
         stdout=subprocess.PIPE,

@@ -41,7 +41,7 @@ published = {{ weighted_f1 = 0.9 }}
 
 def bloodsearch(*args: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "search", *args],
+        [sys.executable, "-P", "-m", "bloodsearch", *args],
         cwd=cwd, env=dict(os.environ), capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"

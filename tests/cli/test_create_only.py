@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-
-from search.cli import main
-from search.storage import open_storage
-from search.study import info, load
+from bloodsearch.search.cli import main
+from bloodsearch.search.storage import open_storage
+from bloodsearch.search.study import info, load
 
 
 def run(*args: str) -> int:

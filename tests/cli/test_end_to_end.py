@@ -28,7 +28,7 @@ def bloodsearch(
 ) -> subprocess.CompletedProcess[str]:
     """Run the command in `cwd`; fails the test on any other exit code than `code`."""
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "search", *args],
+        [sys.executable, "-P", "-m", "bloodsearch", *args],
         cwd=cwd,
         env={**os.environ, **env},
         capture_output=True,

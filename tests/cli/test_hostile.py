@@ -14,15 +14,15 @@ from pathlib import Path
 import hostile
 import pytest
 import sqlalchemy as sa
+from bloodsearch.search.cli import main
+from bloodsearch.search.redaction import hide_passwords
+from bloodsearch.search.storage import open_storage
+from bloodsearch.search.study import load
+from bloodsearch.search.training import data as data
+from bloodsearch.search.training import synthetic
 from hostile import CANARY, CASES, FORBIDDEN, GOOD, Case
 from postgres_roles import role_with_password
 from tests_support import supervisor
-
-from search.cli import main
-from search.redaction import hide_passwords
-from search.storage import open_storage
-from search.study import load
-from search.training import data, synthetic
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +50,7 @@ def run(args: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, 
 
 def run_process(args: list[str], *before: str) -> tuple[int, str, str]:
     done = subprocess.run(
-        [*before, sys.executable, "-P", "-m", "search", *args],
+        [*before, sys.executable, "-P", "-m", "bloodsearch", *args],
         env={**os.environ, "BLOODSEARCH_DATA": "nowhere"},
         capture_output=True,
         text=True,

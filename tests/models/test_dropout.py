@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-
-from models.dropout import Dropout
+from bloodsearch.models.dropout import Dropout
 
 N = 400_000
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from bloodsearch.models import pooling
+from bloodsearch.models.pooling import max_pool
 from torch.nn import functional as F
-
-from models import pooling
-from models.pooling import max_pool
 
 SHAPES = [(3, 32, 28, 28), (2, 5, 7, 7), (1, 1, 2, 3), (4, 8, 3, 2), (2, 16, 14, 14)]
 

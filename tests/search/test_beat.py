@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import cast
 
 import pytest
-
-from search.beat import Beat
-from search.drain import Drain
-from search.leases import Leases
-from search.liveness import own_identity
+from bloodsearch.search.beat import Beat
+from bloodsearch.search.drain import Drain
+from bloodsearch.search.leases import Leases
+from bloodsearch.search.liveness import own_identity
 
 
 class Answers:

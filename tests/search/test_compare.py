@@ -7,12 +7,11 @@ from typing import Any
 
 import optuna
 import pytest
+from bloodsearch.search.compare import compare, find_side
+from bloodsearch.search.storage import Storage
+from bloodsearch.search.study import Kind, create_or_resume
 from optuna.trial import TrialState, create_trial
 from tests_support import FINGERPRINT, tiny_study
-
-from search.compare import compare, find_side
-from search.storage import Storage
-from search.study import Kind, create_or_resume
 
 POINT = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_width": 8}
 

@@ -14,18 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bloodsearch.search import export as library
+from bloodsearch.search import predict
+from bloodsearch.search.errors import BloodsearchError, DataError, RefusedError, UsageError
+from bloodsearch.search.evaluation import ledger
+from bloodsearch.search.evaluation.scoring import predictor
+from bloodsearch.search.storage import Storage
+from bloodsearch.search.study import create_or_resume
+from bloodsearch.search.training.data import CLASS_NAMES, Dataset, load_dataset
 from PIL import Image
 from tests_support import tiny_study
 from weights_support import trained
-
-from search import export as library
-from search import predict
-from search.errors import BloodsearchError, DataError, RefusedError, UsageError
-from search.evaluation import ledger
-from search.evaluation.scoring import predictor
-from search.storage import Storage
-from search.study import create_or_resume
-from search.training.data import CLASS_NAMES, Dataset, load_dataset
 
 CNN = {"arch": "cnn", "widths": [4, 8], "norm": True, "convs": 2, "residual": True, "head": "max"}
 MLP = {"arch": "mlp", "widths": [8], "norm": True, "dropout": 0.2}
@@ -104,7 +103,7 @@ def with_final_evaluation(storage: Storage, folder: Path, data: Dataset, shift: 
     trials = [trained(folder, CNN, seed) for seed in (1, 2)]
     for trial in trials:
         replicas.add_trial(trial)
-    from search.training.data import open_test_split
+    from bloodsearch.search.training.data import open_test_split
 
     images, labels = open_test_split("synthetic", None, expected=data.fingerprint)
     counts = sum(
@@ -178,7 +177,7 @@ def cells(tmp_path: Path, data: Dataset) -> Path:
 
 def run(*args: object, code: int = 0) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "search", "predict", *map(str, args)],
+        [sys.executable, "-P", "-m", "bloodsearch", "predict", *map(str, args)],
         env={**os.environ, "COLUMNS": "200"}, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == code, done.stderr
@@ -261,12 +260,13 @@ def test_large_images_are_cropped_to_their_centre() -> None:
 def test_predicting_loads_no_torch_and_no_database(cells: Path, model_file: Path) -> None:
     code = f"""
 import sys
-from search.cli import main
+from bloodsearch.search.cli import main
 try:
     main(["predict", {str(cells)!r}, "--model", {str(model_file)!r}, "--csv"])
 except SystemExit as ended:
     assert ended.code == 1
-heavy = ("torch", "optuna", "sqlalchemy", "sklearn", "scipy", "medmnist", "search.training", "models", "onnx")
+heavy = ("torch", "optuna", "sqlalchemy", "sklearn", "scipy", "medmnist", "onnx")
+heavy += ("bloodsearch.search.training", "bloodsearch.models")
 print([name for name in heavy if name in sys.modules])
 """
     done = subprocess.run(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from bloodsearch.search import forecast
+from bloodsearch.search.forecast import Examples, chance, seen
+from bloodsearch.search.peers import Peer
 from scipy.stats import t
 from sklearn.linear_model import LinearRegression
-
-from search import forecast
-from search.forecast import Examples, chance, seen
-from search.peers import Peer
 
 BEST = np.array([0.6, 0.65, 0.7, 0.8, 0.85, 0.9, 0.92])
 LOSSES = [(1.0, 0.9), (1.1, 0.7), (0.8, 0.8), (0.6, 0.7), (0.5, 0.4), (0.45, 0.3), (0.4, 0.35)]

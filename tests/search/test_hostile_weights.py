@@ -10,25 +10,24 @@ from typing import Any
 import optuna
 import pytest
 import torch
+from bloodsearch.models import build_model
+from bloodsearch.search import objective
+from bloodsearch.search.checkpoints import checkpoint_path, forget
+from bloodsearch.search.errors import DataError
+from bloodsearch.search.evaluation import final, ledger
+from bloodsearch.search.objective import run_trial
+from bloodsearch.search.outcome import Hooks, Outcome
+from bloodsearch.search.space import suggest, to_config
+from bloodsearch.search.storage import open_storage
+from bloodsearch.search.study import StudyInfo, create_or_resume, make_pruner
+from bloodsearch.search.training import checkpoint
+from bloodsearch.search.training.data import Dataset
+from bloodsearch.search.training.device import DeviceData, to_device
+from bloodsearch.search.training.endings import Drained
+from bloodsearch.search.training.synthetic import make_split
 from hostile import Bomb
 from optuna.trial import TrialState
 from tests_support import FINGERPRINT, tiny_study
-
-from models import build_model
-from search import objective
-from search.checkpoints import checkpoint_path, forget
-from search.errors import DataError
-from search.evaluation import final, ledger
-from search.objective import run_trial
-from search.outcome import Hooks, Outcome
-from search.space import suggest, to_config
-from search.storage import open_storage
-from search.study import StudyInfo, create_or_resume, make_pruner
-from search.training import checkpoint
-from search.training.data import Dataset
-from search.training.device import DeviceData, to_device
-from search.training.endings import Drained
-from search.training.synthetic import make_split
 
 EPOCHS = 3
 POINT = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_width": 8}
@@ -239,7 +238,7 @@ def test_a_loss_that_is_no_number_prunes_the_trial(
             next(model.parameters()).fill_(float("nan"))
         return model
 
-    monkeypatch.setattr("search.training.loop.build_model", spoiled)
+    monkeypatch.setattr("bloodsearch.search.training.loop.build_model", spoiled)
     trial = trials.new(POINT)
     outcome = trials.run(trial)
     assert outcome.state is TrialState.PRUNED

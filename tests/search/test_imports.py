@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from search.training import data
+from bloodsearch.search.training import data as data
 
 ROOT = Path(data.__file__).parents[2]
 PACKAGES = ("search", "models", "studies")
@@ -53,8 +52,18 @@ def imports(module: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module}: relative import in line {node.lineno}"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            source = ".".join(filter(None, (_package(module, node.level), node.module)))
+            yield from (".".join(filter(None, (source, alias.name))) for alias in node.names)
+
+
+def _package(module: str, level: int) -> str:
+    """Return the package that a relative import of `module` starts from, "" for an absolute import."""
+    if level == 0:
+        return ""
+    parts = module.split(".")
+    if not (ROOT / Path(*parts)).is_dir():
+        level += 1  # a module's own package is its parent
+    return ".".join(parts[: len(parts) - level + 1])
 
 
 def below(name: str, *prefixes: str) -> bool:
@@ -94,7 +103,7 @@ LAYERS: list[tuple[str, ...]] = [
         "search.export",
         "search.compare",
     ),
-    ("search.cli", "search.__main__"),
+    ("search.cli",),
 ]
 
 
@@ -320,7 +329,7 @@ def loaded(code: str) -> set[str]:
 
 def run_command(*args: str) -> str:
     return f"""
-from search.cli import main
+from bloodsearch.search.cli import main
 try:
     main({list(args)!r})
 except SystemExit as exit:
@@ -331,7 +340,7 @@ except SystemExit as exit:
 @pytest.mark.parametrize(
     "code",
     [
-        "import search.cli",
+        "import bloodsearch.search.cli",
         run_command("--help"),
         run_command("--version"),
         run_command("optimize", "--help"),
@@ -340,7 +349,7 @@ except SystemExit as exit:
         run_command("predict", "--help"),
         run_command("studies"),
         run_command("studies", "show", "bloodmnist"),
-        "import studies, models, search.training.config",
+        "import bloodsearch.studies, bloodsearch.models, bloodsearch.search.training.config",
     ],
     ids=[
         "import",
@@ -365,9 +374,12 @@ def test_a_heavy_import_would_be_seen() -> None:
 
 def test_reading_a_database_needs_no_torch() -> None:
     # what `status` and `leaderboard` load
-    code = "import search.storage, search.study, search.summary, search.evaluation.selection"
+    names = ("storage", "study", "summary", "evaluation.selection")
+    code = "import " + ", ".join(f"bloodsearch.search.{name}" for name in names)
     assert not {"torch", "sklearn", "medmnist", "scipy"} & loaded(code)
 
 
 def test_supervising_workers_needs_no_torch() -> None:
-    assert not {"torch", "sklearn", "medmnist"} & loaded("import search.workers, search.worker")
+    assert not {"torch", "sklearn", "medmnist"} & loaded(
+        "import bloodsearch.search.workers, bloodsearch.search.worker"
+    )

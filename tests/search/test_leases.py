@@ -14,13 +14,12 @@ import optuna
 import psutil
 import pytest
 import sqlalchemy as sa
+from bloodsearch.search.leases import MAX_DEATHS, Claim, Leases, Verdict
+from bloodsearch.search.liveness import Identity, own_identity, started
+from bloodsearch.search.registry import LEASE_S, PATIENCE
+from bloodsearch.search.storage import open_storage
+from bloodsearch.search.tables import workers_table
 from optuna.trial import TrialState
-
-from search.leases import MAX_DEATHS, Claim, Leases, Verdict
-from search.liveness import Identity, own_identity, started
-from search.registry import LEASE_S, PATIENCE
-from search.storage import open_storage
-from search.tables import workers_table
 
 
 @pytest.fixture
@@ -40,7 +39,7 @@ def another(leases: Leases, name: str) -> Identity:
 @pytest.fixture
 def dead_worker(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> Identity:
     """A registered worker whose process has ended, while claims look at nobody's process."""
-    monkeypatch.setattr("search.leases.RECLAIM_EVERY_S", math.inf)
+    monkeypatch.setattr("bloodsearch.search.leases.RECLAIM_EVERY_S", math.inf)
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     started_at = started(process.pid)
     process.communicate(b"\n")
@@ -145,8 +144,8 @@ def old_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
     And one look is enough.
     """
-    monkeypatch.setattr("search.storage._server_start", lambda: sa.literal(0.0))
-    monkeypatch.setattr("search.registry.SECOND_LOOK_S", 0.0)
+    monkeypatch.setattr("bloodsearch.search.storage._server_start", lambda: sa.literal(0.0))
+    monkeypatch.setattr("bloodsearch.search.registry.SECOND_LOOK_S", 0.0)
 
 
 def set_beat_age(leases: Leases, worker: Identity, age_s: float) -> None:
@@ -251,8 +250,8 @@ def test_silence_of_one_moment_is_no_death(
     leases: Leases, monkeypatch: pytest.MonkeyPatch, host: str | None
 ) -> None:
     """The database's clock jumped, or the machine slept: all beats are old until the next one."""
-    monkeypatch.setattr("search.registry.SECOND_LOOK_S", 0.3)
-    monkeypatch.setattr("search.leases.SECOND_LOOK_S", 0.3)
+    monkeypatch.setattr("bloodsearch.search.registry.SECOND_LOOK_S", 0.3)
+    monkeypatch.setattr("bloodsearch.search.leases.SECOND_LOOK_S", 0.3)
     me = own_identity("cpu")
     worker = dataclasses.replace(me, host=host or me.host)
     leases.register(worker)
@@ -320,7 +319,7 @@ def test_claim_looks_for_the_dead_now_and_then(
 ) -> None:
     trial_id = claim(leases, dead_worker)
     assert claim(leases, another(leases, "second")) != trial_id  # it has only just looked
-    monkeypatch.setattr("search.leases.RECLAIM_EVERY_S", 0)
+    monkeypatch.setattr("bloodsearch.search.leases.RECLAIM_EVERY_S", 0)
     assert claim(leases, another(leases, "third")) == trial_id
 
 

@@ -9,22 +9,21 @@ from typing import Any
 
 import optuna
 import pytest
+from bloodsearch.search.ask import suggest_at_once
+from bloodsearch.search.errors import StorageError
+from bloodsearch.search.leases import Claim, Leases
+from bloodsearch.search.liveness import own_identity
+from bloodsearch.search.objective import run_trial
+from bloodsearch.search.outcome import Hooks, LostLease, Outcome
+from bloodsearch.search.pruning import FamilyPruner
+from bloodsearch.search.resolve import is_audited, resolve
+from bloodsearch.search.space import Params
+from bloodsearch.search.storage import Storage
+from bloodsearch.search.study import create_or_resume, info, make_pruner
+from bloodsearch.search.training.device import DeviceData
+from bloodsearch.search.training.endings import Drained
 from optuna.trial import TrialState
 from tests_support import FINGERPRINT, tiny_study
-
-from search.ask import suggest_at_once
-from search.errors import StorageError
-from search.leases import Claim, Leases
-from search.liveness import own_identity
-from search.objective import run_trial
-from search.outcome import Hooks, LostLease, Outcome
-from search.pruning import FamilyPruner
-from search.resolve import is_audited, resolve
-from search.space import Params
-from search.storage import Storage
-from search.study import create_or_resume, info, make_pruner
-from search.training.device import DeviceData
-from search.training.endings import Drained
 
 Report = Callable[[int, float], None]
 
@@ -146,11 +145,11 @@ def test_audited_trial_runs_on_and_keeps_the_reason(
     trial: optuna.Trial, small: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FamilyPruner, "reason_for", lambda *args: "below its peers")
-    monkeypatch.setattr("search.objective.is_audited", lambda *args: False)
+    monkeypatch.setattr("bloodsearch.search.objective.is_audited", lambda *args: False)
     pruned = run(trial, small, tmp_path, lambda epoch, value: None)
     assert pruned.state is TrialState.PRUNED
     assert pruned.attrs["stop_reason"] == "pruned: below its peers"
-    monkeypatch.setattr("search.objective.is_audited", lambda *args: True)
+    monkeypatch.setattr("bloodsearch.search.objective.is_audited", lambda *args: True)
     audited = run(trial, small, tmp_path, lambda epoch, value: None)
     assert audited.state is TrialState.COMPLETE
     assert trial.user_attrs["audit"] == "below its peers"
@@ -168,7 +167,7 @@ def test_what_an_audit_found_survives_an_interruption(
     trial: optuna.Trial, small: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first reason counts, whoever goes on: a trial that then recovers is what an audit is for."""
-    monkeypatch.setattr("search.objective.is_audited", lambda *args: True)
+    monkeypatch.setattr("bloodsearch.search.objective.is_audited", lambda *args: True)
     monkeypatch.setattr(FamilyPruner, "reason_for", lambda *args: "below its peers")
     with pytest.raises(Drained):
         run(trial, small, tmp_path, lambda e, v: trial.report(v, e), stop_at(1, trial))
@@ -190,7 +189,7 @@ def test_an_epoch_that_was_reported_but_not_judged_is_judged_by_whoever_goes_on(
         told.append(epoch)
         trial.report(value, epoch)
 
-    monkeypatch.setattr("search.objective.is_audited", lambda *args: False)
+    monkeypatch.setattr("bloodsearch.search.objective.is_audited", lambda *args: False)
     monkeypatch.setattr(FamilyPruner, "reason_for", dies)
     with pytest.raises(StorageError):
         run(trial, small, tmp_path, report)
@@ -277,7 +276,7 @@ def test_costly_model_is_not_trained(
     claim = Leases(leases.storage, study).claim(own_identity("cpu"), 1, may_create=True)
     assert isinstance(claim, Claim)
     trial = optuna.Trial(study, claim.trial_id)
-    monkeypatch.setattr("search.objective.latency_ms", lambda config: 2.5)
+    monkeypatch.setattr("bloodsearch.search.objective.latency_ms", lambda config: 2.5)
     reports: dict[int, float] = {}
     outcome = run(trial, small, tmp_path, lambda epoch, value: reports.update({epoch: value}))
     assert outcome.state is TrialState.PRUNED

@@ -5,16 +5,15 @@ from __future__ import annotations
 import optuna
 import pytest
 import sqlalchemy as sa
+from bloodsearch.search.ask import suggest_at_once
+from bloodsearch.search.leases import Claim, Leases
+from bloodsearch.search.liveness import own_identity
+from bloodsearch.search.optuna_rows import trials_table, values_table
+from bloodsearch.search.peers import StudyPeers, TablePeers
+from bloodsearch.search.space import suggest
+from bloodsearch.search.storage import open_storage
+from bloodsearch.search.study import info, trial_sampler
 from optuna.trial import FrozenTrial, TrialState
-
-from search.ask import suggest_at_once
-from search.leases import Claim, Leases
-from search.liveness import own_identity
-from search.optuna_rows import trials_table, values_table
-from search.peers import StudyPeers, TablePeers
-from search.space import suggest
-from search.storage import open_storage
-from search.study import info, trial_sampler
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 ATTRS = {"seed": 7, "params": {"lr": 0.25}, "stop_reason": "ü", "per_class_f1": [0.1, None]}

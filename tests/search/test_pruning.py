@@ -8,12 +8,11 @@ import re
 import numpy as np
 import optuna
 import pytest
+from bloodsearch.search.pruning import FamilyPruner
+from bloodsearch.studies.schema import Pruner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import FrozenTrial, TrialState, create_trial
-
-from search.pruning import FamilyPruner
-from studies.schema import Pruner
 
 C, P, F = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 Peer = tuple[str, TrialState, list[float]]

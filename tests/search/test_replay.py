@@ -6,15 +6,14 @@ import dataclasses
 
 import pytest
 import torch
+from bloodsearch.search.errors import RefusedError
+from bloodsearch.search.replay import replay_trial
+from bloodsearch.search.space import to_config
+from bloodsearch.search.study import StudyInfo, versions
+from bloodsearch.search.training import data as data_module
+from bloodsearch.search.training.data import Dataset, load_dataset
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from tests_support import tiny_study
-
-from search.errors import RefusedError
-from search.replay import replay_trial
-from search.space import to_config
-from search.study import StudyInfo, versions
-from search.training import data as data_module
-from search.training.data import Dataset, load_dataset
 
 POINT = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_width": 4, "batch_size": 512}
 

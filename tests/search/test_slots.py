@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from search import slots
-from search.errors import UsageError
-from search.slots import Slot, plan_slots
+from bloodsearch.search import slots
+from bloodsearch.search.errors import UsageError
+from bloodsearch.search.slots import Slot, plan_slots
 
 
 @pytest.fixture(autouse=True)

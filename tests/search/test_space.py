@@ -8,12 +8,9 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FixedTrial, TrialState
-
-from models import CNNConfig, MLPConfig
-from search.errors import UsageError
-from search.space import (
+from bloodsearch.models import CNNConfig, MLPConfig
+from bloodsearch.search.errors import UsageError
+from bloodsearch.search.space import (
     Params,
     baseline_params,
     distribution,
@@ -22,9 +19,18 @@ from search.space import (
     suggest,
     to_config,
 )
-from search.study import trial_sampler
-from search.training.config import TrialConfig
-from studies import PARAMETERS, Range, StudyFile, load_study_file, parse_study, shipped_names
+from bloodsearch.search.study import trial_sampler
+from bloodsearch.search.training.config import TrialConfig
+from bloodsearch.studies import (
+    PARAMETERS,
+    Range,
+    StudyFile,
+    load_study_file,
+    parse_study,
+    shipped_names,
+)
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FixedTrial, TrialState
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

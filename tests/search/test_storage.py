@@ -10,10 +10,9 @@ from pathlib import Path
 import optuna
 import pytest
 import sqlalchemy as sa
-
-from search.errors import StorageError
-from search.outage import is_outage, retry_outage
-from search.storage import Storage, open_storage, parse_url
+from bloodsearch.search.errors import StorageError
+from bloodsearch.search.outage import is_outage, retry_outage
+from bloodsearch.search.storage import Storage, open_storage, parse_url
 
 CANARY = "s3cr3t-canary"
 

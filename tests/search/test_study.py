@@ -6,12 +6,9 @@ import dataclasses
 
 import optuna
 import pytest
-from optuna.trial import TrialState
-from tests_support import FINGERPRINT, tiny_study
-
-from search.errors import RefusedError, StorageError, UsageError
-from search.storage import Storage
-from search.study import (
+from bloodsearch.search.errors import RefusedError, StorageError, UsageError
+from bloodsearch.search.storage import Storage
+from bloodsearch.search.study import (
     create_or_resume,
     default_name,
     derive_seed,
@@ -19,7 +16,9 @@ from search.study import (
     load,
     trial_sampler,
 )
-from search.training.data import Fingerprint
+from bloodsearch.search.training.data import Fingerprint
+from optuna.trial import TrialState
+from tests_support import FINGERPRINT, tiny_study
 
 
 def test_resumed_study_is_the_same(storage: Storage) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import optuna
 import pytest
+from bloodsearch.search.errors import RefusedError, StorageError
+from bloodsearch.search.storage import Storage
+from bloodsearch.search.study import create_or_resume
+from bloodsearch.search.warm import N_POINTS, warm_start
 from optuna.trial import TrialState, create_trial
 from tests_support import FINGERPRINT, tiny_study
-
-from search.errors import RefusedError, StorageError
-from search.storage import Storage
-from search.study import create_or_resume
-from search.warm import N_POINTS, warm_start
 
 
 def point(lr: float) -> dict[str, object]:
@@ -78,7 +77,7 @@ def test_an_interrupted_warm_start_goes_on(
     earlier(storage, [0.001 * (i + 1) for i in range(10)])
     study = create_or_resume(storage, "later", tiny_study(name="later"), FINGERPRINT)
     with monkeypatch.context() as patch:
-        patch.setattr("search.warm.N_POINTS", 3)
+        patch.setattr("bloodsearch.search.warm.N_POINTS", 3)
         assert warm_start(storage, study, "earlier") == 3
     assert warm_start(storage, study, "earlier") == N_POINTS - 3
     numbers = [trial.user_attrs["from_trial"] for trial in study.trials]

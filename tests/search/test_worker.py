@@ -10,17 +10,16 @@ from pathlib import Path
 import optuna
 import pytest
 import sqlalchemy as sa
+from bloodsearch.search.checkpoints import checkpoint_folder, leftovers
+from bloodsearch.search.drain import Drain
+from bloodsearch.search.errors import Interrupted, StorageError
+from bloodsearch.search.leases import Leases
+from bloodsearch.search.outcome import Hooks, Outcome
+from bloodsearch.search.storage import Storage
+from bloodsearch.search.study import create_or_resume, load
+from bloodsearch.search.worker import WorkerSettings, run_worker
 from optuna.trial import TrialState
 from tests_support import FINGERPRINT, tiny_study
-
-from search.checkpoints import checkpoint_folder, leftovers
-from search.drain import Drain
-from search.errors import Interrupted, StorageError
-from search.leases import Leases
-from search.outcome import Hooks, Outcome
-from search.storage import Storage
-from search.study import create_or_resume, load
-from search.worker import WorkerSettings, run_worker
 
 Train = Callable[[Path, Drain], Outcome]
 

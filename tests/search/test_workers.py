@@ -8,18 +8,17 @@ import sys
 import time
 
 import pytest
+from bloodsearch.search.drain import Drain
+from bloodsearch.search.leases import Leases
+from bloodsearch.search.workers import DRAIN_S, PROMPT_S
 from tests_support import supervisor
-
-from search.drain import Drain
-from search.leases import Leases
-from search.workers import DRAIN_S, PROMPT_S
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_worker_with_nothing_to_give_back_ends_at_once(number: signal.Signals) -> None:
     """It is loading libraries and data, and would look for a request only after that."""
     script = (
-        "import time; from search.drain import Drain; Drain().on_signals();"
+        "import time; from bloodsearch.search.drain import Drain; Drain().on_signals();"
         "print('loading', flush=True); time.sleep(120)"
     )
     worker = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)

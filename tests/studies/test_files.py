@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from studies import StudyFileError, load_study_file, shipped_names, shipped_text
-from studies.schema import Range
+from bloodsearch.studies import StudyFileError, load_study_file, shipped_names, shipped_text
+from bloodsearch.studies.schema import Range
 
 MINIMAL = """
 name = "minimal"

@@ -7,10 +7,9 @@ import json
 import math
 from typing import Any
 
+from bloodsearch.studies import PARAMETERS, Parameter, StudyFileError, load_study_file, parse_study
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from studies import PARAMETERS, Parameter, StudyFileError, load_study_file, parse_study
 
 SETTINGS = settings(max_examples=300, deadline=None, derandomize=True, database=None)
 

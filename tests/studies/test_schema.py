@@ -8,10 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from bloodsearch.studies import PARAMETERS, StudyFile, StudyFileError, parse_study
+from bloodsearch.studies.schema import MAX_CHOICES, Baseline, Pruner, Range, Search, Training
 from pydantic import BaseModel, ValidationError
-
-from studies import PARAMETERS, StudyFile, StudyFileError, parse_study
-from studies.schema import MAX_CHOICES, Baseline, Pruner, Range, Search, Training
 
 BASE = """
 name = "base"

@@ -5,13 +5,14 @@ from __future__ import annotations
 from importlib import resources
 
 import pytest
-
-from search.space import baseline_params, grid, to_config
-from studies import DEFAULT_STUDY, load_study_file, shipped_names, shipped_text
+from bloodsearch.search.space import baseline_params, grid, to_config
+from bloodsearch.studies import DEFAULT_STUDY, load_study_file, shipped_names, shipped_text
 
 
 def test_every_toml_file_of_the_package_is_shipped_and_the_default_comes_first() -> None:
-    files = [f.name for f in resources.files("studies").iterdir() if f.name.endswith(".toml")]
+    files = [
+        f.name for f in resources.files("bloodsearch.studies").iterdir() if f.name.endswith(".toml")
+    ]
     assert sorted(shipped_names()) == sorted(name.removesuffix(".toml") for name in files)
     assert shipped_names()[0] == DEFAULT_STUDY
 

@@ -9,15 +9,14 @@ from typing import Any
 
 import optuna
 import sqlalchemy as sa
+from bloodsearch.search.leases import Leases
+from bloodsearch.search.slots import Slot
+from bloodsearch.search.storage import Storage
+from bloodsearch.search.study import create_or_resume
+from bloodsearch.search.training.data import Fingerprint
+from bloodsearch.search.workers import Supervisor
+from bloodsearch.studies import StudyFile, parse_study
 from optuna.trial import TrialState
-
-from search.leases import Leases
-from search.slots import Slot
-from search.storage import Storage
-from search.study import create_or_resume
-from search.training.data import Fingerprint
-from search.workers import Supervisor
-from studies import StudyFile, parse_study
 
 FINGERPRINT = Fingerprint("synthetic", "synthetic", "0" * 32)
 

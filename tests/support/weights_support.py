@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from bloodsearch.models import build_model
+from bloodsearch.search.training import checkpoint
+from bloodsearch.search.training.config import TrialConfig
 from optuna.trial import FrozenTrial, TrialState, create_trial
-
-from models import build_model
-from search.training import checkpoint
-from search.training.config import TrialConfig
 
 
 def trained(folder: Path, model: dict[str, Any], seed: int = 0) -> FrozenTrial:

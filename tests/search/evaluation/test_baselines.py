@@ -5,23 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from optuna.trial import TrialState
-from tests_support import FINGERPRINT, tiny_study
-
-from search.errors import RefusedError, UsageError
-from search.evaluation import ledger
-from search.evaluation.baselines import (
+from bloodsearch.search.errors import RefusedError, UsageError
+from bloodsearch.search.evaluation import ledger
+from bloodsearch.search.evaluation.baselines import (
     baselines_part,
     by_baseline,
     evaluate_baselines,
     grid_part,
     queue_baselines,
 )
-from search.leases import Claim, Leases
-from search.liveness import own_identity
-from search.space import grid
-from search.storage import Storage
-from studies import StudyFile, load_study_file
+from bloodsearch.search.leases import Claim, Leases
+from bloodsearch.search.liveness import own_identity
+from bloodsearch.search.space import grid
+from bloodsearch.search.storage import Storage
+from bloodsearch.studies import StudyFile, load_study_file
+from optuna.trial import TrialState
+from tests_support import FINGERPRINT, tiny_study
 
 MLP = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3}
 
@@ -120,7 +119,7 @@ def test_nothing_is_opened_for_a_part_of_the_replicates(
     with pytest.raises(RefusedError, match=r"\(b1 has 1\)"):
         evaluate()
     end(TrialState.PRUNED)
-    monkeypatch.setattr("search.evaluation.baselines.predictor", lambda trial: 1 / 0)
+    monkeypatch.setattr("bloodsearch.search.evaluation.baselines.predictor", lambda trial: 1 / 0)
     with pytest.raises(ZeroDivisionError):  # past the refusals
         evaluate()
     assert ledger.openings(storage) == []

@@ -9,20 +9,19 @@ from typing import Any
 
 import optuna
 import pytest
+from bloodsearch.search.cli.results import show_result
+from bloodsearch.search.errors import RefusedError, UsageError
+from bloodsearch.search.evaluation import final, ledger
+from bloodsearch.search.evaluation.averaging import Averaging
+from bloodsearch.search.evaluation.final import Prepared, evaluate, prepare
+from bloodsearch.search.leases import Claim, Leases
+from bloodsearch.search.liveness import own_identity
+from bloodsearch.search.storage import Storage
+from bloodsearch.search.study import create_or_resume
+from bloodsearch.search.training.data import Dataset, load_dataset
 from optuna.trial import TrialState, create_trial
 from tests_support import tiny_study
 from weights_support import trained
-
-from search.cli.results import show_result
-from search.errors import RefusedError, UsageError
-from search.evaluation import final, ledger
-from search.evaluation.averaging import Averaging
-from search.evaluation.final import Prepared, evaluate, prepare
-from search.leases import Claim, Leases
-from search.liveness import own_identity
-from search.storage import Storage
-from search.study import create_or_resume
-from search.training.data import Dataset, load_dataset
 
 MLP: dict[str, Any] = {"arch": "mlp", "widths": [4]}
 POINT = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_width": 8}
@@ -155,7 +154,7 @@ def test_weights_that_do_not_fit_cost_no_opening_and_not_the_earlier_ones(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("search.evaluation.final.shutil.copyfile", full)
+        patch.setattr("bloodsearch.search.evaluation.final.shutil.copyfile", full)
         with pytest.raises(UsageError, match=r"No space left on device.*nothing was opened"):
             run()
     assert [path.name for path in out.iterdir()] == ["replicate-4.pt"]

@@ -6,9 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
-
-from search.evaluation.paired import (
+from bloodsearch.search.evaluation.paired import (
     Difference,
     difference,
     equal,
@@ -16,6 +14,7 @@ from search.evaluation.paired import (
     paired_difference,
     replicates_needed,
 )
+from scipy import stats
 
 A = {1: 0.91, 2: 0.93, 3: 0.92, 4: 0.95}
 B = {1: 0.90, 2: 0.91, 3: 0.91, 4: 0.92}

@@ -7,11 +7,8 @@ import itertools
 
 import optuna
 import pytest
-from optuna.trial import TrialState, create_trial
-from tests_support import FINGERPRINT, tiny_study
-
-from search.errors import RefusedError
-from search.evaluation.race import (
+from bloodsearch.search.errors import RefusedError
+from bloodsearch.search.evaluation.race import (
     Finalist,
     Prefer,
     Raced,
@@ -20,10 +17,12 @@ from search.evaluation.race import (
     pooled_sd,
     race,
 )
-from search.leases import Claim, Leases
-from search.liveness import own_identity
-from search.storage import Storage
-from search.study import create_or_resume
+from bloodsearch.search.leases import Claim, Leases
+from bloodsearch.search.liveness import own_identity
+from bloodsearch.search.storage import Storage
+from bloodsearch.search.study import create_or_resume
+from optuna.trial import TrialState, create_trial
+from tests_support import FINGERPRINT, tiny_study
 
 NOISE = (0.002, -0.002, 0.001, -0.001, 0.0)
 """What the fresh seeds of rounds 1, 2, ... add to a configuration's true value."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import optuna
 import pytest
+from bloodsearch.search.storage import Storage
+from bloodsearch.search.study import create_or_resume
+from bloodsearch.search.training.data import Dataset, load_dataset
 from report_support import MakeStudy, fake_trial
 from tests_support import tiny_study
-
-from search.storage import Storage
-from search.study import create_or_resume
-from search.training.data import Dataset, load_dataset
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +19,7 @@ def synthetic() -> Dataset:
 @pytest.fixture(autouse=True)
 def _drawn_once(synthetic: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """The synthetic set takes seconds to draw."""
-    monkeypatch.setattr("search.report.gather.load_dataset", lambda *_: synthetic)
+    monkeypatch.setattr("bloodsearch.search.report.gather.load_dataset", lambda *_: synthetic)
 
 
 @pytest.fixture

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from search.report.claims import claims
-from search.report.class_figures import scores_of
-from search.report.course import published
-from search.training.data import N_IMAGES
-from studies import load_study_file
+from bloodsearch.search.report.claims import claims
+from bloodsearch.search.report.class_figures import scores_of
+from bloodsearch.search.report.course import published
+from bloodsearch.search.training.data import N_IMAGES
+from bloodsearch.studies import load_study_file
 
 SEEDS = (1, 2, 3)
 

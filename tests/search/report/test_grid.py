@@ -6,12 +6,11 @@ import dataclasses
 import itertools
 
 import pytest
+from bloodsearch.search.report.gather import TrialRecord, gather
+from bloodsearch.search.report.grid import RATED, STOP, Effect, Point, effects, levels, points
+from bloodsearch.search.report.stopping import RULES, Rule, Stop, stop
+from bloodsearch.search.storage import Storage
 from report_support import MakeStudy
-
-from search.report.gather import TrialRecord, gather
-from search.report.grid import RATED, STOP, Effect, Point, effects, levels, points
-from search.report.stopping import RULES, Rule, Stop, stop
-from search.storage import Storage
 
 CURVE = [0.1, 0.5, 0.4, 0.5, 0.3, 0.2, 0.6]
 PARAMS = {"arch": "cnn", "optimizer": "sgd", "lr": 1.0, "sgd_lr": 1e-3, "loss": "nll"} | {

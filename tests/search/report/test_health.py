@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import optuna
 import pytest
+from bloodsearch.search.report import health
+from bloodsearch.search.report.class_figures import confused_pairs
+from bloodsearch.search.report.gather import Gathered, gather
+from bloodsearch.search.report.importance import Importance, importances, position
+from bloodsearch.search.report.progress_figures import frontier, lanes
+from bloodsearch.search.storage import Storage
 from report_support import MakeStudy, fake_trial
-
-from search.report import health
-from search.report.class_figures import confused_pairs
-from search.report.gather import Gathered, gather
-from search.report.importance import Importance, importances, position
-from search.report.progress_figures import frontier, lanes
-from search.storage import Storage
 
 
 def found(study: Gathered, shares: list[Importance] | None = None) -> dict[str, health.Check]:

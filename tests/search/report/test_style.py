@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from search.report import style
+from bloodsearch.search.report import style
 
 
 def test_a_note_that_lies_over_an_earlier_one_goes() -> None:

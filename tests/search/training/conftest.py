@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bloodsearch.search.training import data as data
 from numpy.typing import NDArray
-
-from search.training import data
 
 Arrays = dict[str, NDArray[np.uint8]]
 SIZES = {"train": 24, "val": 16, "test": 8}

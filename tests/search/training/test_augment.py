@@ -6,10 +6,9 @@ import itertools
 
 import pytest
 import torch
+from bloodsearch.search.training.augment import N_ORIENTATIONS, augment_epoch, orient
+from bloodsearch.search.training.config import AugmentName
 from torch.nn import functional as F
-
-from search.training.augment import N_ORIENTATIONS, augment_epoch, orient
-from search.training.config import AugmentName
 
 
 def generator(seed: int = 0) -> torch.Generator:

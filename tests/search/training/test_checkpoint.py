@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 import torch
-
-from search.errors import DataError
-from search.training import checkpoint
+from bloodsearch.search.errors import DataError
+from bloodsearch.search.training import checkpoint
 
 
 @pytest.fixture

@@ -14,12 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.lib import format as npy_format
-from numpy.typing import NDArray
-
-from search.errors import DataError, RefusedError
-from search.training import data, download
-from search.training.data import (
+from bloodsearch.search.errors import DataError, RefusedError
+from bloodsearch.search.training import data as data
+from bloodsearch.search.training import download
+from bloodsearch.search.training.data import (
     CLASS_NAMES,
     FILE_NAME,
     N_IMAGES,
@@ -28,6 +26,8 @@ from search.training.data import (
     load_dataset,
     open_test_split,
 )
+from numpy.lib import format as npy_format
+from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray[np.uint8]]
 Write = Callable[[Arrays], Path]

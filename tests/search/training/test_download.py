@@ -11,11 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-
-from search.errors import DataError
-from search.training import download
-from search.training.data import FILE_NAME
-from search.training.download import fetch
+from bloodsearch.search.errors import DataError
+from bloodsearch.search.training import download
+from bloodsearch.search.training.data import FILE_NAME
+from bloodsearch.search.training.download import fetch
 
 CONTENT = bytes(range(256)) * 2_000
 MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()

@@ -11,18 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bloodsearch.models import CNNConfig, MLPConfig, build_model
+from bloodsearch.search.training import checkpoint, loop
+from bloodsearch.search.training import predict as predict_module
+from bloodsearch.search.training import step as step_module
+from bloodsearch.search.training.config import LossConfig, OptimizerConfig, TrialConfig
+from bloodsearch.search.training.device import DeviceData
+from bloodsearch.search.training.endings import Diverged, Drained, OutOfMemory
+from bloodsearch.search.training.fit import EpochResult, FitResult, fit
+from bloodsearch.search.training.metrics import confusion_on_device, scores
+from bloodsearch.search.training.predict import predict_logits, scale
 from torch import nn
-
-from models import CNNConfig, MLPConfig, build_model
-from search.training import checkpoint, loop
-from search.training import predict as predict_module
-from search.training import step as step_module
-from search.training.config import LossConfig, OptimizerConfig, TrialConfig
-from search.training.device import DeviceData
-from search.training.endings import Diverged, Drained, OutOfMemory
-from search.training.fit import EpochResult, FitResult, fit
-from search.training.metrics import confusion_on_device, scores
-from search.training.predict import predict_logits, scale
 
 MLP = MLPConfig(widths=(32,), dropout=0.3)
 CNN = CNNConfig(widths=(8, 8), norm=True, head="mean", dropout=0.2)
@@ -332,7 +331,7 @@ def failing(error: BaseException) -> Callable[..., None]:
 def test_lack_of_memory_is_one_exception(
     small: DeviceData, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    monkeypatch.setattr("models.mlp.MLP.forward", failing(error))
+    monkeypatch.setattr("bloodsearch.models.mlp.MLP.forward", failing(error))
     with pytest.raises(OutOfMemory):
         train(config(), small)
 
@@ -347,7 +346,9 @@ def test_a_real_lack_of_memory(small: DeviceData, monkeypatch: pytest.MonkeyPatc
 def test_other_errors_are_left_as_they_are(
     small: DeviceData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.mlp.MLP.forward", failing(RuntimeError("shapes do not match")))
+    monkeypatch.setattr(
+        "bloodsearch.models.mlp.MLP.forward", failing(RuntimeError("shapes do not match"))
+    )
     with pytest.raises(RuntimeError, match="shapes do not match"):
         train(config(), small)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
-from search.training.config import LossConfig
-from search.training.losses import class_weights, focal_loss, make_loss
+from bloodsearch.search.training.config import LossConfig
+from bloodsearch.search.training.losses import class_weights, focal_loss, make_loss
 
 TRAIN_LABELS = torch.arange(8).repeat_interleave(torch.tensor([1, 2, 3, 4, 5, 6, 7, 8]))
 

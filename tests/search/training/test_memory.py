@@ -7,8 +7,7 @@ import resource
 import psutil
 import pytest
 import torch
-
-from search.training.memory import keep_freed_blocks, training_memory
+from bloodsearch.search.training.memory import keep_freed_blocks, training_memory
 
 CPU = torch.device("cpu")
 MB = 2**20

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from bloodsearch.models import CNNConfig, build_model
+from bloodsearch.search.training.muon import (
+    COEFFICIENTS,
+    FILTER_SHARE,
+    N_STEPS,
+    Muon,
+    orthogonalised,
+)
 from torch import nn
-
-from models import CNNConfig, build_model
-from search.training.muon import COEFFICIENTS, FILTER_SHARE, N_STEPS, Muon, orthogonalised
 
 
 def matrix(rows: int, columns: int) -> torch.Tensor:

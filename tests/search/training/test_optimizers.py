@@ -7,16 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
-
-from search.training.config import OptimizerConfig, ScheduleName
-from search.training.optimizers import (
+from bloodsearch.search.training.config import OptimizerConfig, ScheduleName
+from bloodsearch.search.training.optimizers import (
     END_SHARE,
     START_SHARE,
     WARMUP_SHARE,
     lr_factor,
     make_optimizer,
 )
+from torch import nn
 
 
 def plain(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:

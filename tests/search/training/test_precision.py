@@ -8,10 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from bloodsearch.search.training import device
+from bloodsearch.search.training.device import bfloat16_deviation, choose_precision
 from torch.nn import functional as F
-
-from search.training import device
-from search.training.device import bfloat16_deviation, choose_precision
 
 CPU = torch.device("cpu")
 

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-
-from models import CNNConfig, MLPConfig, build_model
-from search.training.config import LossConfig, OptimizerConfig
-from search.training.losses import make_loss
-from search.training.optimizers import make_optimizer
-from search.training.step import CapturedStep, Step, make_step
+from bloodsearch.models import CNNConfig, MLPConfig, build_model
+from bloodsearch.search.training.config import LossConfig, OptimizerConfig
+from bloodsearch.search.training.losses import make_loss
+from bloodsearch.search.training.optimizers import make_optimizer
+from bloodsearch.search.training.step import CapturedStep, Step, make_step
 
 BATCH = 16
 MODELS = [MLPConfig(widths=(12,), norm=True), CNNConfig(widths=(4, 6), norm=True, head="mean")]

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
+from bloodsearch.search.training.synthetic import SYNTHETIC_VERSION, make_split
 from numpy.typing import NDArray
-
-from search.training.synthetic import SYNTHETIC_VERSION, make_split
 
 COUNTS = {
     "train": (852, 2181, 1085, 2026, 849, 993, 2330, 1643),

@@ -1,0 +1,5 @@
+"""Run the `bloodsearch` command: `python -m bloodsearch`."""
+
+from .search.cli import main
+
+main()
