@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from bloodsearch.search.slots import Slot
-from bloodsearch.search.study import versions
 from rich import box
 from rich.console import Console
 from rich.table import Table
+
+from bloodsearch.search.study import versions
+from bloodsearch.search.workers.slots import Slot
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -87,7 +87,8 @@ def append(curve: Curve, path: Path = FILE) -> None:
 def record(number: int, data: Any) -> Curve:
     """Draw and train configuration `number` of the default space."""
     import optuna
-    from bloodsearch.search.space import suggest, to_config
+
+    from bloodsearch.search.sampling.space import suggest, to_config
     from bloodsearch.search.training.cost import n_parameters
     from bloodsearch.search.training.endings import Diverged
     from bloodsearch.search.training.fit import EpochResult, fit
@@ -119,7 +120,8 @@ def record(number: int, data: Any) -> Curve:
 def run(n_trials: int, part: int, parts: int) -> None:
     import optuna
     import torch
-    from bloodsearch.search.training.data import load_dataset
+
+    from bloodsearch.search.data.bloodmnist import load_dataset
     from bloodsearch.search.training.device import to_device
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)

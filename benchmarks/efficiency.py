@@ -20,18 +20,18 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from bloodsearch.search.leases import Leases
-from bloodsearch.search.slots import Slot
-from bloodsearch.search.storage import open_storage
-from bloodsearch.search.study import create_or_resume
-from bloodsearch.search.training.data import load_dataset
-from bloodsearch.search.workers import Supervisor
-from bloodsearch.studies import StudyFile, load_study_file, parse_study
 from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.common import postgres_urls, save, shown, spread, sqlite_urls, table
 from benchmarks.simulated_search import FINGERPRINT, study_file
 from benchmarks.simulated_search import supervisor as simulated
+from bloodsearch.search.data.bloodmnist import load_dataset
+from bloodsearch.search.database.storage import open_storage
+from bloodsearch.search.study import create_or_resume
+from bloodsearch.search.workers.leases import Leases
+from bloodsearch.search.workers.slots import Slot
+from bloodsearch.search.workers.supervisor import Supervisor
+from bloodsearch.studies import StudyFile, load_study_file, parse_study
 
 ROUNDS, TRIALS_EACH = 3, 3
 EPOCHS = {"A-mlp": 6, "A-cnn": 2}
@@ -119,7 +119,8 @@ def child(baseline: str) -> None:
     import time
 
     import torch
-    from bloodsearch.search.space import to_config
+
+    from bloodsearch.search.sampling.space import to_config
     from bloodsearch.search.training.device import to_device
     from bloodsearch.search.training.fit import fit
 

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from bloodsearch.search.storage import open_storage
-from bloodsearch.search.study import load
 from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.common import save, shown, spread, table
+from bloodsearch.search.database.storage import open_storage
+from bloodsearch.search.study import load
 
 N_TRIALS, N_REPLICATES = 100, 5
 
@@ -89,10 +89,11 @@ def epochs(study: optuna.Study) -> tuple[int, int]:
 def promise(folder: Path, study_name: str, trial: int) -> list[float]:
     """Validation macro-F1 of the winner, trained again for as long as the second stage did."""
     from bloodsearch.search.evaluation.selection import queue_replicates
-    from bloodsearch.search.leases import Leases
-    from bloodsearch.search.slots import plan_slots
-    from bloodsearch.search.study import create_or_resume, derive_seed, info
-    from bloodsearch.search.workers import Supervisor
+    from bloodsearch.search.seeds import derive_seed
+    from bloodsearch.search.study import create_or_resume, info
+    from bloodsearch.search.workers.leases import Leases
+    from bloodsearch.search.workers.slots import plan_slots
+    from bloodsearch.search.workers.supervisor import Supervisor
 
     storage = open_storage(url_in(folder), create=False)
     study = load(storage, study_name)

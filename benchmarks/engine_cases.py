@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
+
 from bloodsearch.models import build_model
 from bloodsearch.models.config import ModelConfig
-from bloodsearch.search.space import baseline_params, to_config
+from bloodsearch.search.sampling.space import baseline_params, to_config
 from bloodsearch.search.training.config import TrialConfig
 from bloodsearch.studies import PARAMETERS, Entry, Range, StudyFile, Value, load_study_file
-from torch.utils.flop_counter import FlopCounterMode
 
 BASELINES = {
     "A CNN": ("report_a", "A-cnn"),

@@ -39,10 +39,10 @@ def gemm_peak(dtype_name: str) -> float:
 def measure(name: str, data: Any, device_data: Any) -> dict[str, Any]:
     """Epochs of one model, ours and the standard loop's in turn; the first of ours warms up."""
     import torch
-    from bloodsearch.search.training.fit import EpochResult, fit
 
     from benchmarks.engine_cases import case, flops_per_image
     from benchmarks.standard_loop import OtherProcess
+    from bloodsearch.search.training.fit import EpochResult, fit
 
     config = case(name, epochs=N_EPOCHS + 1)
     standard = OtherProcess(name, threads=torch.get_num_threads())
@@ -71,10 +71,10 @@ def measure(name: str, data: Any, device_data: Any) -> dict[str, Any]:
 def child(threads: int) -> None:
     """All models with one thread count; prints JSON."""
     import torch
-    from bloodsearch.search.training.data import load_dataset
-    from bloodsearch.search.training.device import choose_precision, to_device
 
     from benchmarks.engine_cases import CASES
+    from bloodsearch.search.data.bloodmnist import load_dataset
+    from bloodsearch.search.training.device import choose_precision, to_device
 
     torch.set_num_threads(threads)
     data = load_dataset("bloodmnist")

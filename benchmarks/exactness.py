@@ -12,12 +12,12 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from bloodsearch.search.storage import open_storage
-from bloodsearch.search.study import create_or_resume
 from optuna.trial import TrialState
 
 from benchmarks.common import BACKENDS, save, table
 from benchmarks.simulated_search import FINGERPRINT, study_file, supervisor
+from bloodsearch.search.database.storage import open_storage
+from bloodsearch.search.study import create_or_resume
 
 N_TRIALS, N_MORE, N_RUNS = 16, 4, 20
 

@@ -3,10 +3,11 @@
     python -m benchmarks.findability [ROOT]
 
 For each of 40 features FEATURES holds the words that the README or `--help` use for it, the most telling
-one first, and a pattern that its code matches. A guess is made from file names only: a word that a file's
-name contains counts two, one that a folder's name contains counts one, and the first word counts double.
-The shorter path wins a tie. The guess is right if the file's text matches the pattern. The list was written
-before the flat modules of version 0.1 were moved into folders.
+one first, and a pattern that its code matches. A guess is made from file names only: a word in a file's
+name counts two, a word in a folder's name counts one, the first word counts double, and a word that only
+begins alike counts half. A file outside cli/, whose files are one command each, wins a tie, then the shorter
+path. The guess is right if the file's text matches the pattern. The list was written before the flat modules
+of version 0.1 were moved into folders.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ FEATURES: list[tuple[str, str]] = [
     ("losses focal weighted", r"def focal_loss\("),
     ("muon optimizer", r"class Muon\b"),
     ("schedule learning rate cycle", r"def lr_factor\("),
-    ("patience early stopping training", r"best_epoch\b[^\n]*patience|patience\b[^\n]*best_epoch"),
+    ("patience early stopping training", r"def _?out_of_patience\("),
     ("pruner stop trials family", r"class FamilyPruner\b"),
     ("forecast pruner chance", r"class Forecast\b"),
     ("grid points sampler", r"def grid\("),
@@ -55,7 +56,7 @@ FEATURES: list[tuple[str, str]] = [
     ("doctor checks machine", r"def run_checks\("),
     ("dashboard read-only browser", r"def make_app\("),
     ("warm start from study", r"def warm_start\("),
-    ("limits max params latency", r"limits?\.max_latency_ms is not None"),
+    ("limits max params latency", r"limits?\.max_latency_ms is not None|def check_latency\("),
 ]
 
 
@@ -70,21 +71,23 @@ def guess(words: list[str], paths: list[Path]) -> Path | None:
             total += weight * _named(word, list(path.parts[:-1]))
         return total
 
-    best = min(paths, key=lambda path: (-score(path), len(str(path)), str(path)))
+    best = min(
+        paths, key=lambda path: (-score(path), "cli" in path.parts, len(str(path)), str(path))
+    )
     return best if score(best) else None
 
 
-def _named(word: str, names: list[str]) -> bool:
+def _named(word: str, names: list[str]) -> int:
     tokens = [token for name in names for token in re.split(r"[_\W]", name)]
-    return any(_same(word, token) for token in tokens)
+    return max((_likeness(word, token) for token in tokens), default=0)
 
 
-def _same(a: str, b: str) -> bool:
-    """Whether two words share a stem: one begins with the other's first letters, at least four."""
-    if a == b:
-        return True
-    n = min(len(a), len(b))
-    return n >= 4 and a[: max(4, n - 2)] == b[: max(4, n - 2)] and abs(len(a) - len(b)) <= 4
+def _likeness(a: str, b: str) -> int:
+    """Return 2 for the same word or its plural, 1 if one word begins with the other, else 0."""
+    if a.removesuffix("s") == b.removesuffix("s"):
+        return 2
+    short, long = sorted((a, b), key=len)
+    return int(len(short) >= 4 and long.startswith(short[: max(4, len(short) - 2)]))
 
 
 def main() -> None:

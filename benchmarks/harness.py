@@ -20,13 +20,14 @@ MODELS = ("A CNN", "A MLP")
 def bare_loop(config: Any, data: Any) -> Any:
     """A function that runs one epoch of training and validation, without anything around it."""
     import torch
+    from torch.nn import functional as F
+
     from bloodsearch.models import build_model
     from bloodsearch.search.training.device import choose_precision
     from bloodsearch.search.training.losses import make_loss
     from bloodsearch.search.training.metrics import confusion_on_device
     from bloodsearch.search.training.optimizers import make_optimizer
     from bloodsearch.search.training.predict import predict_logits, scale
-    from torch.nn import functional as F
 
     dtype = getattr(torch, choose_precision(data.device))
     model: Any = build_model(config.model).to(memory_format=torch.channels_last)
@@ -62,11 +63,11 @@ def bare_loop(config: Any, data: Any) -> Any:
 
 def child() -> None:
     import torch
-    from bloodsearch.search.training.data import load_dataset
-    from bloodsearch.search.training.device import to_device
-    from bloodsearch.search.training.fit import EpochResult, fit
 
     from benchmarks.engine_cases import case
+    from bloodsearch.search.data.bloodmnist import load_dataset
+    from bloodsearch.search.training.device import to_device
+    from bloodsearch.search.training.fit import EpochResult, fit
 
     torch.set_num_threads(1)
     data = to_device(load_dataset("bloodmnist"), torch.device("cpu"))

@@ -17,11 +17,11 @@ import time
 import optuna
 import psutil
 import sqlalchemy as sa
-from bloodsearch.search.storage import open_storage
-from bloodsearch.search.study import load
 from optuna.trial import TrialState
 
 from benchmarks.common import BACKENDS, postgres_server, save, table
+from bloodsearch.search.database.storage import open_storage
+from bloodsearch.search.study import load
 
 N_TRIALS, N_WORKERS, N_KILLS, N_EPOCHS = 60, 4, 30, 5
 OUTAGE_S = 20

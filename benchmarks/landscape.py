@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from bloodsearch.studies import Range, load_study_file
 from scipy.stats import kendalltau, kruskal
 
 from benchmarks.common import save, table
 from benchmarks.curves import Curve, read
+from bloodsearch.studies import Range, load_study_file
 
 N_BOOTSTRAP = 200
 BEST_SHARE = 0.1

@@ -21,10 +21,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from bloodsearch.studies import Value, load_study_file
-
 from benchmarks.common import RESULTS, in_own_process, save, shown, spread, table
 from benchmarks.recipe import REFERENCE
+from bloodsearch.studies import Value, load_study_file
 
 MLP: dict[str, Value] = {
     **{name: value for name, value in REFERENCE.items() if not name.startswith("cnn_")},
@@ -57,8 +56,9 @@ def lengths(name: str) -> tuple[int, int]:
 
 def child(name: str, epochs: int, seed: int) -> None:
     import torch
-    from bloodsearch.search.space import to_config
-    from bloodsearch.search.training.data import load_dataset
+
+    from bloodsearch.search.data.bloodmnist import load_dataset
+    from bloodsearch.search.sampling.space import to_config
     from bloodsearch.search.training.device import to_device
     from bloodsearch.search.training.fit import fit
 

@@ -24,8 +24,9 @@ def child() -> None:
     import optuna
     import psutil
     import torch
-    from bloodsearch.search.space import suggest, to_config
-    from bloodsearch.search.training.data import load_dataset
+
+    from bloodsearch.search.data.bloodmnist import load_dataset
+    from bloodsearch.search.sampling.space import suggest, to_config
     from bloodsearch.search.training.device import to_device
     from bloodsearch.search.training.endings import Diverged
     from bloodsearch.search.training.fit import fit

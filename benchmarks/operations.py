@@ -65,9 +65,10 @@ def convolutions(dtype: Any) -> list[dict[str, Any]]:
 
 def others(dtype: Any) -> list[dict[str, Any]]:
     import torch
+    from torch.nn import functional as F
+
     from bloodsearch.models.pooling import max_pool
     from bloodsearch.search.training.predict import scale
-    from torch.nn import functional as F
 
     found = []
     for _, n_out, side in CONVOLUTIONS:
@@ -103,12 +104,12 @@ def others(dtype: Any) -> list[dict[str, Any]]:
 
 def whole_step(name: str, dtype: Any) -> float:
     import torch
+
+    from benchmarks.engine_cases import case
     from bloodsearch.models import build_model
     from bloodsearch.search.training.losses import make_loss
     from bloodsearch.search.training.optimizers import make_optimizer
     from bloodsearch.search.training.step import Step
-
-    from benchmarks.engine_cases import case
 
     config = case(name, epochs=1)
     model: Any = build_model(config.model).to(memory_format=torch.channels_last)
@@ -123,10 +124,10 @@ def whole_step(name: str, dtype: Any) -> float:
 
 def child() -> None:
     import torch
-    from bloodsearch.search.training.device import choose_precision
-    from bloodsearch.search.training.memory import keep_freed_blocks
 
     from benchmarks.epochs import gemm_peak
+    from bloodsearch.search.training.allocator import keep_freed_blocks
+    from bloodsearch.search.training.device import choose_precision
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

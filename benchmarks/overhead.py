@@ -19,19 +19,20 @@ from typing import Any
 
 import optuna
 import sqlalchemy as sa
-from bloodsearch.search.ask import suggest_at_once
-from bloodsearch.search.leases import Claim, Leases
-from bloodsearch.search.liveness import own_identity
-from bloodsearch.search.peers import TablePeers
-from bloodsearch.search.pruning import FamilyPruner
-from bloodsearch.search.space import suggest
-from bloodsearch.search.storage import open_storage
-from bloodsearch.search.study import create_or_resume, info, load, make_pruner, trial_sampler
-from bloodsearch.search.training.data import Fingerprint
-from bloodsearch.studies import load_study_file
 from optuna.trial import TrialState, create_trial
 
 from benchmarks.common import BACKENDS, save, shown, spread, table
+from bloodsearch.search.data.bloodmnist import Fingerprint
+from bloodsearch.search.database.storage import open_storage
+from bloodsearch.search.pruning.peers import TablePeers
+from bloodsearch.search.pruning.pruner import FamilyPruner, make_pruner
+from bloodsearch.search.sampling.draw import suggest_at_once
+from bloodsearch.search.sampling.sampler import trial_sampler
+from bloodsearch.search.sampling.space import suggest
+from bloodsearch.search.study import create_or_resume, info, load
+from bloodsearch.search.workers.leases import Claim, Leases
+from bloodsearch.search.workers.liveness import own_identity
+from bloodsearch.studies import load_study_file
 
 N_EPOCHS = 20
 N_MEASURED = 12

@@ -57,9 +57,9 @@ def suggest(trial: Any) -> dict[str, Any]:
 def fit(params: dict[str, Any], splits: Any, seed: int, trial: Any = None) -> tuple[float, Any]:
     """Best validation macro-F1 and the model of that epoch."""
     import optuna
-    from bloodsearch.search.space import to_config
 
     from benchmarks.standard_loop import StandardLoop
+    from bloodsearch.search.sampling.space import to_config
 
     config = to_config(params, epochs=MAX_EPOCHS, patience=0)
     loop = StandardLoop(config, splits, seed=seed)
@@ -83,7 +83,8 @@ def fit(params: dict[str, Any], splits: Any, seed: int, trial: Any = None) -> tu
 def search(url: str, seconds: float, number: int) -> None:
     import optuna
     import torch
-    from bloodsearch.search.training.data import load_dataset
+
+    from bloodsearch.search.data.bloodmnist import load_dataset
 
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -106,7 +107,8 @@ def search(url: str, seconds: float, number: int) -> None:
 def replicate(params: dict[str, Any], seed: int, weights: Path) -> float:
     """One more training: its weights in a file, its validation macro-F1."""
     import torch
-    from bloodsearch.search.training.data import load_dataset
+
+    from bloodsearch.search.data.bloodmnist import load_dataset
 
     torch.set_num_threads(1)
     best, model = fit(params, load_dataset("bloodmnist"), seed)
@@ -117,12 +119,12 @@ def replicate(params: dict[str, Any], seed: int, weights: Path) -> float:
 def test_scores(params: dict[str, Any], files: list[Path]) -> list[float]:
     """Test macro-F1 of each replicate, with one opening of the split: nothing is chosen any more."""
     import torch
-    from bloodsearch.models import build_model
-    from bloodsearch.search.space import to_config
-    from bloodsearch.search.training.data import load_dataset, open_test_split
     from sklearn.metrics import f1_score
 
     from benchmarks.standard_loop import Images
+    from bloodsearch.models import build_model
+    from bloodsearch.search.data.bloodmnist import load_dataset, open_test_split
+    from bloodsearch.search.sampling.space import to_config
 
     expected = load_dataset("bloodmnist").fingerprint
     images, labels = open_test_split("bloodmnist", None, expected=expected)

@@ -23,14 +23,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from bloodsearch.search.pruning import FamilyPruner
-from bloodsearch.studies import load_study_file
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.pruners import SuccessiveHalvingPruner as Halving
 from optuna.trial import TrialState
 
 from benchmarks.common import save, spread, table
 from benchmarks.curves import Curve, read
+from bloodsearch.search.pruning.pruner import FamilyPruner
+from bloodsearch.studies import load_study_file
 
 N_SHUFFLES, WORKERS = 200, (1, 8)
 NEAR = 0.003

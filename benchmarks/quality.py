@@ -16,10 +16,9 @@ import json
 import time
 from typing import Any
 
-from bloodsearch.studies import Value
-
 from benchmarks.common import RESULTS, in_own_process, save, shown, spread, table
 from benchmarks.recipe import REFERENCE
+from bloodsearch.studies import Value
 
 STANDARD_EPOCHS, STANDARD_PATIENCE = 40, 5
 FIRST_SEED = 11  # the recipes were chosen on validation with seeds 0 to 2 and 10
@@ -65,7 +64,8 @@ def standard_curve(name: str, data: Any, seed: int) -> Curve:
 
 def our_curve(name: str, data: Any, seed: int) -> Curve:
     import torch
-    from bloodsearch.search.space import to_config
+
+    from bloodsearch.search.sampling.space import to_config
     from bloodsearch.search.training.device import to_device
     from bloodsearch.search.training.fit import EpochResult, fit
 
@@ -82,7 +82,8 @@ def our_curve(name: str, data: Any, seed: int) -> Curve:
 
 def child(name: str, seed: int) -> None:
     import torch
-    from bloodsearch.search.training.data import load_dataset
+
+    from bloodsearch.search.data.bloodmnist import load_dataset
 
     torch.set_num_threads(1)
     data = load_dataset("bloodmnist")

@@ -15,9 +15,8 @@ import statistics
 import time
 from typing import Any
 
-from bloodsearch.studies import Value
-
 from benchmarks.common import RESULTS, in_own_process, save, shown, spread, table
+from bloodsearch.studies import Value
 
 EPOCHS = 4
 REFERENCE: dict[str, Value] = {
@@ -70,12 +69,12 @@ VARIANTS: dict[str, tuple[dict[str, Value], dict[str, Any]]] = {
 
 def child(name: str, seed: int) -> None:
     import torch
-    from bloodsearch.search.space import to_config
-    from bloodsearch.search.training.data import load_dataset
-    from bloodsearch.search.training.device import choose_precision, to_device
-    from bloodsearch.search.training.memory import training_memory
 
     from benchmarks.tricks import Tricks, TrickyTraining
+    from bloodsearch.search.data.bloodmnist import load_dataset
+    from bloodsearch.search.sampling.space import to_config
+    from bloodsearch.search.training.allocator import training_memory
+    from bloodsearch.search.training.device import choose_precision, to_device
 
     torch.set_num_threads(1)
     data = to_device(load_dataset("bloodmnist"), torch.device("cpu"))

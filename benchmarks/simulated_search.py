@@ -12,14 +12,15 @@ import sys
 from pathlib import Path
 
 import optuna
-from bloodsearch.search import workers as workers
+
+from bloodsearch.search.data.bloodmnist import Fingerprint
+from bloodsearch.search.database.storage import Storage, open_storage
 from bloodsearch.search.errors import BloodsearchError
-from bloodsearch.search.leases import Leases
-from bloodsearch.search.slots import Slot
-from bloodsearch.search.storage import Storage, open_storage
 from bloodsearch.search.study import create_or_resume
-from bloodsearch.search.training.data import Fingerprint
-from bloodsearch.search.workers import Supervisor
+from bloodsearch.search.workers import supervisor as workers
+from bloodsearch.search.workers.leases import Leases
+from bloodsearch.search.workers.slots import Slot
+from bloodsearch.search.workers.supervisor import Supervisor
 from bloodsearch.studies import StudyFile, parse_study
 
 WORKER = Path(__file__).with_name("simulated_worker.py")

@@ -19,20 +19,21 @@ import zlib
 from pathlib import Path
 
 import optuna
-from bloodsearch.search.drain import Drain
+from optuna.trial import TrialState
+
 from bloodsearch.search.errors import BloodsearchError, DataError
-from bloodsearch.search.outcome import Hooks, Outcome
-from bloodsearch.search.pruning import FamilyPruner
+from bloodsearch.search.pruning.pruner import FamilyPruner
 from bloodsearch.search.study import StudyInfo
 from bloodsearch.search.training.endings import Drained
-from bloodsearch.search.worker import (
+from bloodsearch.search.trial.outcome import Hooks, Outcome
+from bloodsearch.search.workers.shutdown import Drain
+from bloodsearch.search.workers.worker import (
     EXIT_RECYCLE,
     Recycle,
     WorkerSettings,
     configure_logging,
     run_worker,
 )
-from optuna.trial import TrialState
 
 
 class SleepingTrainer:

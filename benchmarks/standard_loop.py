@@ -19,16 +19,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from bloodsearch.models import build_model
-from bloodsearch.search.training.config import OptimizerConfig, TrialConfig
-from bloodsearch.search.training.data import Array
-from bloodsearch.search.training.data import Dataset as Splits
-from bloodsearch.search.training.losses import class_weights, focal_loss
-from bloodsearch.search.training.optimizers import lr_factor
 from PIL import Image
 from sklearn.metrics import f1_score
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
+
+from bloodsearch.models import build_model
+from bloodsearch.search.data.bloodmnist import Array
+from bloodsearch.search.data.bloodmnist import Dataset as Splits
+from bloodsearch.search.training.config import OptimizerConfig, TrialConfig
+from bloodsearch.search.training.losses import class_weights, focal_loss
+from bloodsearch.search.training.schedules import lr_factor
 
 TURNS = [None, *Image.Transpose]
 FLIPS = [
@@ -175,9 +176,8 @@ class OtherProcess:
 
 
 def main(name: str, threads: int) -> None:
-    from bloodsearch.search.training.data import load_dataset
-
     from benchmarks.engine_cases import case
+    from bloodsearch.search.data.bloodmnist import load_dataset
 
     torch.set_num_threads(threads)
     loop = StandardLoop(case(name, epochs=100), load_dataset("bloodmnist"), seed=0)

@@ -22,12 +22,12 @@ from typing import Any
 
 import optuna
 import psutil
-from bloodsearch.search.storage import open_storage
-from bloodsearch.search.study import load
 from optuna.trial import TrialState
 
 from benchmarks.common import save, table
 from benchmarks.kills import children
+from bloodsearch.search.database.storage import open_storage
+from bloodsearch.search.study import load
 
 N_TRIALS, N_WORKERS, N_KILLS = 100, 2, 12
 GAP_S = (60.0, 210.0)

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
+from torch.nn import functional as F
+
 from bloodsearch.search.training.augment import N_ORIENTATIONS, _clamped_range, orient
 from bloodsearch.search.training.config import TrialConfig
 from bloodsearch.search.training.device import DeviceData
@@ -17,8 +20,6 @@ from bloodsearch.search.training.loop import Training
 from bloodsearch.search.training.metrics import Confusion
 from bloodsearch.search.training.predict import scale
 from bloodsearch.search.training.step import Step
-from torch import nn
-from torch.nn import functional as F
 
 
 @dataclass(frozen=True, slots=True)

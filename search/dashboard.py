@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from .database.storage import Storage
 from .errors import UsageError
-from .storage import Storage
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]

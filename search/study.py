@@ -7,7 +7,6 @@ space or other data is refused.
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import re
 import warnings
@@ -20,13 +19,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..studies import StudyFile, parse_study
 from . import __version__
+from .data.bloodmnist import Fingerprint
+from .database.storage import Storage
+from .database.tables import create_tables
 from .errors import RefusedError, StorageError, UsageError
-from .leases import Leases
-from .peers import Peers
-from .pruning import FamilyPruner
-from .space import Params, baseline_params, grid, searched, to_config
-from .storage import Storage
-from .training.data import Fingerprint
+from .sampling.grid import grid
+from .sampling.space import Params, baseline_params, searched, to_config
 
 METRIC = "val_macro_f1"
 Kind = Literal["search", "finalists", "replicates", "refits"]
@@ -65,7 +63,7 @@ def create_or_resume(
         check_name(name)
     check_points(study_file)
     with storage.lock():
-        Leases.create_tables(storage)
+        create_tables(storage.engine)
         if name in optuna.get_all_study_names(storage.optuna):
             study = optuna.load_study(study_name=name, storage=storage.optuna)
             if study.user_attrs.get("ready"):
@@ -108,40 +106,6 @@ def info(study: optuna.Study) -> StudyInfo:
     )
 
 
-def trial_sampler(
-    study_file: StudyFile, trial_number: int, draw: int = 0
-) -> optuna.samplers.BaseSampler:
-    """The sampler for one trial, seeded by study and trial number; another one for each redraw.
-
-    So no two workers or incarnations share a stream, and a search with one worker can be repeated.
-    """
-    again = (draw,) if draw else ()
-    seed = derive_seed(study_file.search.seed, "sampler", trial_number, *again)
-    if study_file.search.sampler == "tpe":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.samplers.TPESampler(
-                seed=seed,
-                n_startup_trials=study_file.search.startup_trials,
-                multivariate=True,
-                # the families' parameters are modelled jointly inside each family, not dropped
-                # to independent sampling because the other family lacks them
-                group=True,
-                constant_liar=True,
-            )
-    return optuna.samplers.RandomSampler(seed=seed)
-
-
-def make_pruner(study_file: StudyFile, peers: Peers | None = None) -> FamilyPruner:
-    return FamilyPruner(study_file.pruner, peers, study_file.training.epochs_of)
-
-
-def derive_seed(*parts: object) -> int:
-    """A 31-bit seed that depends on all parts."""
-    digest = hashlib.sha256(repr(parts).encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
-
-
 def versions() -> dict[str, str]:
     """Versions that decide results, by package."""
     packages = ("torch", "optuna", "numpy", "sqlalchemy")
@@ -165,16 +129,6 @@ def last_ended(study: optuna.Study, states: tuple[TrialState, ...]) -> FrozenTri
     """The trial that was the last to end in one of these finished states."""
     trials = study.get_trials(deepcopy=False, states=states)
     return max(trials, key=lambda trial: (trial.datetime_complete, trial.number), default=None)
-
-
-def within(
-    trial: FrozenTrial, max_params: int | None, max_latency_ms: float | None, *, unknown: float
-) -> bool:
-    """Whether a trial's model keeps to the limits; `unknown` stands for a cost that was not stored."""
-    costs = (("n_parameters", max_params), ("latency_ms", max_latency_ms))
-    return all(
-        limit is None or trial.user_attrs.get(cost, unknown) <= limit for cost, limit in costs
-    )
 
 
 def check_points(study_file: StudyFile) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from .evaluation.selection import audited
-from .leases import Leases
-from .storage import Storage
+from .database.storage import Storage
+from .pruning.audit import audited
 from .study import info
+from .workers.leases import Leases
 
 
 def summarize(storage: Storage, study: optuna.Study) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The vocabulary of search spaces: every parameter's name, type, bounds, default and condition.
 
 Names are a database schema: a renamed parameter makes every old study another study. So there are
-few, and each means the same in every study file. `search.space` turns their values into a
+few, and each means the same in every study file. `search.sampling.space` turns their values into a
 training configuration.
 """
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
-from bloodsearch.search.leases import Leases
-from bloodsearch.search.storage import Storage, open_storage
-from bloodsearch.search.study import create_or_resume
 from tests_support import FINGERPRINT, tiny_study
+
+from bloodsearch.search.database.storage import Storage, open_storage
+from bloodsearch.search.study import create_or_resume
+from bloodsearch.search.workers.leases import Leases
 
 if TYPE_CHECKING:
     from bloodsearch.search.training.device import DeviceData
@@ -105,9 +106,10 @@ def leases(storage: Storage) -> Leases:
 def small() -> DeviceData:
     """256 training and 128 validation drawings on the CPU."""
     import torch
-    from bloodsearch.search.training.data import Dataset, Fingerprint
+
+    from bloodsearch.search.data.bloodmnist import Dataset, Fingerprint
+    from bloodsearch.search.data.synthetic import make_split
     from bloodsearch.search.training.device import to_device
-    from bloodsearch.search.training.synthetic import make_split
 
     fingerprint = Fingerprint("synthetic", "synthetic", "small")
     dataset = Dataset(*make_split("train", 256), *make_split("val", 128), fingerprint)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import typer
-from bloodsearch.search.cli import app
 
 from benchmarks.readme import course, filled, pages
+from bloodsearch.search.cli import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -79,15 +79,15 @@ def test_ci_runs_the_readmes_test_command() -> None:
 
 
 def test_the_tree_in_the_readme_is_the_tree() -> None:
-    """Each file the annotated tree names exists, and each source file is named."""
+    """Each folder and file that the tree names exists; each folder of the source is named."""
     block = README.split("<!-- tree -->")[1]
-    named = set(re.findall(r"^\s*([\w./-]+\.(?:py|toml|yml|md))\b", block, flags=re.MULTILINE))
-    named |= set(re.findall(r"\s([\w-]+\.py)\b", block))
-    sources = [p for d in ("search", "models", "studies") for p in (ROOT / d).rglob("*.py")]
-    missing = {p.name for p in sources if p.name not in ("__init__.py", "__main__.py")} - named
-    assert not missing
-    existing = {p.name for p in ROOT.rglob("*") if ".venv" not in p.parts}
-    assert {Path(name).name for name in named} <= existing
+    folders = re.findall(r"^( *)([\w-]+)/ ", block, flags=re.MULTILINE)
+    named = {f"search/{name}" if indent else name for indent, name in folders}
+    assert all((ROOT / name).is_dir() for name in named)
+    sources = [p.parent for d in ("search", "models", "studies") for p in (ROOT / d).rglob("*.py")]
+    assert {str(path.relative_to(ROOT)) for path in sources} <= named | {"search"}
+    files = {path.name for path in (ROOT / "search").glob("*.py")} - {"__init__.py"}
+    assert files == set(re.findall(r"\b([\w]+\.py)\b", block))
 
 
 def test_a_course_report_in_short(tmp_path: Path) -> None:

@@ -15,14 +15,17 @@ from . import (
     doctor,
     export,
     final,
+    leaderboard,
     optimize,
     predict,
     replay,
     report,
+    show,
+    status,
+    stop,
     studies,
     worker,
 )
-from . import inspect as inspect
 
 
 def _version(show: bool) -> None:
@@ -51,10 +54,10 @@ def build_app() -> typer.Typer:
     app.command("optimize")(optimize.optimize)
     app.command("worker")(worker.worker)
     app.command("worker-process", hidden=True)(worker.worker_process)
-    app.command("stop")(worker.stop)
-    app.command("status")(inspect.status)
-    app.command("leaderboard")(inspect.leaderboard)
-    app.command("show")(inspect.show)
+    app.command("stop")(stop.stop)
+    app.command("status")(status.status)
+    app.command("leaderboard")(leaderboard.leaderboard)
+    app.command("show")(show.show)
     app.command("replay")(replay.replay)
     app.command("final-eval")(final.final_eval)
     app.command("compare")(compare.compare)

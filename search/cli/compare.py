@@ -60,9 +60,9 @@ def compare(
     Replicates of equal seeds are paired. A trial number alone is one of --name, or the default study.
     Example: bloodsearch compare A-cnn A-mlp
     """
-    from ..compare import as_dict, find_side, queue_replicates
-    from ..compare import compare as compare_sides
-    from ..storage import open_storage
+    from ..database.storage import open_storage
+    from ..evaluation.compare import as_dict, find_side, queue_replicates
+    from ..evaluation.compare import compare as compare_sides
 
     if replicates and split is SplitChoice.test:
         raise UsageError("--replicates trains and validates; the test split is final-eval's alone")

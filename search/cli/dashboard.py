@@ -21,7 +21,7 @@ def dashboard(
 ) -> None:
     """Browse the studies in optuna-dashboard, on this machine only unless --host says otherwise."""
     from ..dashboard import serve
-    from ..storage import open_storage
+    from ..database.storage import open_storage
 
     opened = open_storage(storage_url(storage), create=False)
     mode = "writable" if writable else "read-only"

@@ -16,8 +16,8 @@ app = typer.Typer(help="Fetch or describe the data.", no_args_is_help=True, rich
 @app.command("fetch")
 def fetch_data(data_root: DataRootOption = None, debug: DebugOption = False) -> None:
     """Download BloodMNIST (35 MB), checked before it takes its place."""
-    from ..training.data import default_root, load_dataset
-    from ..training.download import fetch
+    from ..data.bloodmnist import default_root, load_dataset
+    from ..data.download import fetch
 
     root = data_root or default_root()
     if os.path.exists(root / "bloodmnist.npz"):
@@ -49,7 +49,7 @@ def describe(
     """Provenance, content hash and class counts of the train and validation splits."""
     import numpy as np
 
-    from ..training.data import CLASS_NAMES, N_IMAGES, load_dataset
+    from ..data.bloodmnist import CLASS_NAMES, N_IMAGES, load_dataset
 
     found = load_dataset(dataset.value, data_root)
     counts = {

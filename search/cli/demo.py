@@ -10,9 +10,9 @@ from pathlib import Path
 from ..errors import DataError
 from . import output
 from .final import Choice, evaluate_winner
+from .final_tables import show_result
 from .optimize import Request, search
 from .options import DataRootOption, DebugOption, study_file
-from .results import show_result
 
 N_TRIALS = 12
 N_REPLICATES = 2
@@ -67,8 +67,8 @@ def demo(data_root: DataRootOption = None, debug: DebugOption = False) -> None:
 
 def _choose_data(root: Path | None) -> tuple[str, Path | None]:
     """BloodMNIST if it is at hand or can be downloaded, else the synthetic set, said aloud."""
-    from ..training.data import FILE_NAME, default_root, load_dataset
-    from ..training.download import fetch
+    from ..data.bloodmnist import FILE_NAME, default_root, load_dataset
+    from ..data.download import fetch
 
     folder = root or default_root()
     if not os.path.exists(folder / FILE_NAME):

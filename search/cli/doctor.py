@@ -20,7 +20,7 @@ def doctor(
     debug: DebugOption = False,
 ) -> None:
     """Check packages, devices, data and storage; exit code 1 if something is wrong."""
-    from ..checks import run_checks
+    from ..doctor import run_checks
 
     root: Path | None = data_root
     checks = run_checks(storage_url(storage), root)

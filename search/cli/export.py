@@ -61,9 +61,9 @@ def export(
     It is compared with PyTorch on 256 validation images before it is kept.
     Example: bloodsearch export --out model.onnx
     """
-    from .. import export as library
+    from ..data.bloodmnist import load_dataset
+    from ..model_file import export as library
     from ..study import info
-    from ..training.data import load_dataset
 
     opened, found = find_study(study, storage, name)
     trained = library.trained_replicates(opened, found)

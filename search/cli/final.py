@@ -11,6 +11,7 @@ import typer
 
 from ...studies import DEFAULT_STUDY
 from . import output
+from .final_tables import show_baselines, show_race, show_result
 from .options import (
     DataRootOption,
     DebugOption,
@@ -24,14 +25,13 @@ from .options import (
     find_part,
     find_study,
 )
-from .results import show_baselines, show_race, show_result
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-    from ..evaluation.race import Raced
-    from ..storage import Storage
+    from ..database.storage import Storage
+    from ..evaluation.finalists import Raced
 
 
 class Preference(StrEnum):
@@ -52,7 +52,7 @@ class Choice:
 
     def candidates(self, study: optuna.Study) -> list[FrozenTrial]:
         """The trials to choose among, best first. Raises RefusedError when there are none."""
-        from ..evaluation.race import candidates
+        from ..evaluation.finalists import candidates
 
         return candidates(
             study, self.finalists, max_params=self.max_params, max_latency_ms=self.max_latency_ms
@@ -252,7 +252,7 @@ def second_stage(
     quiet: bool,
 ) -> Raced:
     """The search's best, each trained with fresh seeds, and the winner among them."""
-    from ..evaluation.race import race
+    from ..evaluation.finalists import race
 
     if not quiet:
         output.message(f"{len(found)} finalists are trained again with fresh seeds")
@@ -281,10 +281,10 @@ def train_replicates(
     noun: str = "replicate",
 ) -> None:
     """Train everything that is queued in a study of replicates, with progress on standard error."""
-    from ..leases import Leases
-    from ..slots import plan_slots
     from ..study import info
-    from ..workers import Supervisor
+    from ..workers.leases import Leases
+    from ..workers.slots import plan_slots
+    from ..workers.supervisor import Supervisor
     from .progress import Progress
 
     places = plan_slots(*slots, threads=info(study).study_file.training.threads)

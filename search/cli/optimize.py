@@ -31,14 +31,14 @@ from .options import (
 )
 from .parts import DEFAULT_REPLICATES, Part, choose_parts, run_parts
 from .progress import Progress
-from .summary import next_arguments, show, show_created, show_unfinished
+from .search_summary import next_arguments, show, show_created, show_unfinished
 
 if TYPE_CHECKING:
     import optuna
 
     from ...studies import StudyFile
-    from ..storage import Storage
-    from ..training.data import Fingerprint
+    from ..data.bloodmnist import Fingerprint
+    from ..database.storage import Storage
 
 
 class Arch(StrEnum):
@@ -192,12 +192,12 @@ def search(
 
     With `as_json` and a list to `collect` in, the summary goes there and not to standard output.
     """
-    from ..leases import Leases
-    from ..slots import idle_cores, plan_slots
-    from ..storage import open_storage
+    from ..data.bloodmnist import load_dataset
+    from ..database.storage import open_storage
     from ..study import check_name, check_points, default_name
-    from ..training.data import load_dataset
-    from ..workers import Supervisor
+    from ..workers.leases import Leases
+    from ..workers.slots import idle_cores, plan_slots
+    from ..workers.supervisor import Supervisor
 
     started = time.monotonic()
     sink = (output.as_json if collect is None else collect.append) if as_json else None
@@ -253,7 +253,7 @@ def _make_study(
     """The study, made or resumed, with its queue filled and its budget written down."""
     from ..evaluation.baselines import queue_baselines
     from ..study import create_or_resume
-    from ..warm import warm_start
+    from ..warm_start import warm_start
 
     n_trials = request.n_trials
     if request.replicates is None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import optuna
 
     from ...studies import StudyFile
-    from ..storage import Storage
+    from ..database.storage import Storage
 
 DEFAULT_STORAGE = "sqlite:///bloodsearch.db"
 
@@ -101,7 +101,7 @@ def find_part(
 
     Raises StorageError when there is none, with the command that makes it.
     """
-    from ..storage import open_storage
+    from ..database.storage import open_storage
     from ..study import default_name, load
 
     opened = open_storage(storage_url(storage), create=False)
@@ -131,7 +131,7 @@ def find_study(
     Without --name it is the study file's own name; if only its synthetic twin exists, that one. A
     STUDY that names no file may be the name of a study in the storage.
     """
-    from ..storage import open_storage
+    from ..database.storage import open_storage
     from ..study import default_name, load
 
     opened = open_storage(storage_url(storage), create=False)

@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from ..redaction import hide_passwords
+from ..database.passwords import hide_passwords
 
 # no emoji: a path may hold ":name:"
 stdout = Console(highlight=False, soft_wrap=True, emoji=False)

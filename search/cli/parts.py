@@ -44,11 +44,11 @@ def choose_parts(
 
 def run_parts(request: Request, parts: list[Part], replicates: int, *, as_json: bool) -> None:
     """The parts one after the other, each a study of its own; with JSON, one object for all."""
-    from ..evaluation.baselines import baselines_part, grid_part
-    from ..space import grid
+    from ..evaluation.baselines import baselines_part
+    from ..sampling.grid import grid, grid_part
     from ..study import check_points, default_name
     from .optimize import search
-    from .summary import shown_url
+    from .search_summary import shown_url
 
     check_points(request.study)
     deadline = None if request.timeout_s is None else time.monotonic() + request.timeout_s

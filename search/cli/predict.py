@@ -15,7 +15,7 @@ from . import output
 from .options import DebugOption, JsonOption
 
 if TYPE_CHECKING:
-    from ..predict import Classifier, Item
+    from ..model_file.predict import Classifier, Item
 
 Row = dict[str, Any]
 
@@ -45,7 +45,7 @@ def predict(
     own were. Bad ones are named and skipped, and the exit code is then 1.
     Example: bloodsearch predict cells/ --model model.onnx
     """
-    from ..predict import list_sources, load_classifier
+    from ..model_file.predict import list_sources, load_classifier
 
     if json and csv_:
         raise UsageError("--json and --csv exclude each other; choose one")
@@ -81,7 +81,7 @@ def _items(sources: list[Path], key: str | None, *, quiet: bool) -> Iterator[Ite
     """All items of all files, with a progress bar on a terminal."""
     import rich.progress
 
-    from ..predict import read_items
+    from ..model_file.predict import read_items
 
     shown = not quiet and output.stderr.is_terminal
     tracked = rich.progress.track(
@@ -93,7 +93,7 @@ def _items(sources: list[Path], key: str | None, *, quiet: bool) -> Iterator[Ite
 
 def _batches(items: Iterator[Item]) -> Iterator[list[Item]]:
     """At most 256 images at a time: a folder may hold a million."""
-    from ..predict import BATCH
+    from ..model_file.predict import BATCH
 
     batch: list[Item] = []
     for item in items:

@@ -63,7 +63,7 @@ class Progress:
 
     def poll(self) -> None:
         """Print the trials that finished since the last look."""
-        from ..outage import is_outage
+        from ..database.outage import is_outage
 
         if self.quiet:
             return
@@ -93,7 +93,7 @@ class Progress:
         return sum(trial.state.name != "FAIL" for trial in self._finished())
 
     def _describe(self, trial: FrozenTrial) -> str:
-        from ..evaluation.selection import standing
+        from ..evaluation.leaderboard import standing
 
         found = standing(trial)
         mark = ""

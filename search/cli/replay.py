@@ -31,8 +31,8 @@ def replay(
     debug: DebugOption = False,
 ) -> None:
     """Train a trial again from its stored seed and compare the curve. Changes nothing."""
-    from ..replay import replay_trial
     from ..study import info
+    from ..trial.replay import replay_trial
 
     _, found = find_study(study, storage, name)
     trials = {t.number: t for t in found.get_trials(deepcopy=False)}

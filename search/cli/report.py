@@ -69,9 +69,9 @@ def _build(
     study: str, storage: str | None, name: str | None, data_root: Path | None
 ) -> tuple[str, Report]:
     """The folder's name and the report: a course report's own page, or that of any other study."""
+    from ..course.gather import published
+    from ..course.page import build_course
     from ..report.build import build
-    from ..report.course import published
-    from ..report.course_sections import build_course
 
     if published(study) is None:
         opened, found = find_study(study, storage, name)

@@ -39,10 +39,10 @@ def worker(
 
     Example: bloodsearch worker bloodmnist --storage postgresql+psycopg://me@host/db
     """
-    from ..leases import Leases
-    from ..slots import plan_slots
     from ..study import info
-    from ..workers import Supervisor
+    from ..workers.leases import Leases
+    from ..workers.slots import plan_slots
+    from ..workers.supervisor import Supervisor
 
     plan_slots(devices, workers, workers_per_device, threads=1)  # a wrong device is told first
     opened, found = find_study(study, storage, name)
@@ -61,23 +61,6 @@ def worker(
     output.message(f"{found.study_name} has its {found.user_attrs['n_trials']} trials")
 
 
-def stop(
-    study: StudyArgument = DEFAULT_STUDY,
-    storage: StorageOption = None,
-    name: NameOption = None,
-    debug: DebugOption = False,
-) -> None:
-    """Drain every worker of a study, wherever it runs. Their trials go back, resumable."""
-    from ..leases import Leases
-
-    opened, found = find_study(study, storage, name)
-    n_asked = Leases(opened, found).request_drain()
-    output.line(
-        f"asked {n_asked} worker{'s' * (n_asked != 1)} of {found.study_name} to stop, "
-        "and all that are starting; they do within seconds"
-    )
-
-
 def worker_process(
     study_name: str,
     device: Annotated[str, typer.Option()],
@@ -88,8 +71,8 @@ def worker_process(
     data_root: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
     """One worker; started by the supervisor, which holds the other end of its standard input."""
-    from ..drain import Drain
-    from ..worker import (
+    from ..workers.shutdown import Drain
+    from ..workers.worker import (
         EXIT_RECYCLE,
         Recycle,
         WorkerSettings,

@@ -1,0 +1,1 @@
+"""Choosing and testing a winner: second stage, replicates, final evaluation, comparisons."""

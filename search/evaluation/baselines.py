@@ -17,15 +17,16 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from ...studies import StudyFile, Value, parse_study
+from ..data.bloodmnist import CLASS_NAMES, Fingerprint
+from ..database.storage import Storage
 from ..errors import BloodsearchError, RefusedError, UsageError
-from ..space import baseline_params
-from ..storage import Storage
+from ..sampling.space import baseline_params
+from ..seeds import replicate_seeds
 from ..study import create_or_resume, enqueue, info
-from ..training.data import CLASS_NAMES, Fingerprint
 from . import ledger
 from .final import check_writable, open_on_the_record
 from .scoring import confusion_of, predictor, spread
-from .selection import replicate_seeds, weights_missing
+from .selection import weights_missing
 
 
 def baselines_part(file: StudyFile) -> StudyFile:
@@ -63,15 +64,6 @@ def _shared(file: StudyFile, key: str, of_study: Callable[[Value], int]) -> Valu
             "replicates of one study share it: split them into two study files"
         )
     return own.pop()
-
-
-def grid_part(file: StudyFile) -> StudyFile:
-    """The study file that holds the grid alone. Raises UsageError when it is none."""
-    if file.search.sampler != "grid":
-        raise UsageError(f"the study {file.name} is no grid; its sampler is {file.search.sampler}")
-    data = file.model_dump(mode="json") | {"name": f"{file.name}-grid", "baselines": []}
-    data["search"]["trials"] = None
-    return parse_study(data, file.name)
 
 
 def queue_baselines(

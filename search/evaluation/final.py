@@ -21,10 +21,10 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
+from ..data.bloodmnist import CLASS_NAMES, open_test_split
+from ..database.storage import Storage
 from ..errors import BloodsearchError, RefusedError, StorageError, UsageError
-from ..storage import Storage
 from ..study import StudyInfo, info
-from ..training.data import CLASS_NAMES, open_test_split
 from . import ledger
 from .averaging import PLAIN, Averaging, averaged, scored_refits
 from .scoring import bootstrap_interval, confusion_of, predictor, spread

@@ -12,9 +12,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from .. import __version__
+from ..database.storage import Storage
+from ..database.tables import ledger_table, metadata
 from ..errors import RefusedError
-from ..storage import Storage
-from ..tables import ledger_table, metadata
 
 ALL = -1
 """The trial number of an opening that served every baseline."""

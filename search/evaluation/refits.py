@@ -12,7 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from ...studies import StudyFile, parse_study
-from ..storage import Storage
+from ..database.storage import Storage
 from ..study import StudyInfo, create_or_resume
 from .selection import queue_replicates
 

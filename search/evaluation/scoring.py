@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
+from ..data.bloodmnist import CLASS_NAMES
 from ..errors import DataError
-from ..training.data import CLASS_NAMES
 
 if TYPE_CHECKING:
     import torch

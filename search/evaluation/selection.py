@@ -2,75 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from ...studies import StudyFile
+from ..database.storage import Storage
 from ..errors import RefusedError, UsageError
-from ..storage import Storage
-from ..study import StudyInfo, create_or_resume, derive_seed, enqueue, info
-
-TOP = 8
-"""As many trials go into the choice of a winner by default: an audited one among them was nearly missed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """A finished trial on the leaderboard."""
-
-    number: int
-    value: float | None
-    state: str
-    params: dict[str, Any]
-    epochs: int
-    seconds: float
-    family: str
-    baseline: str | None
-    n_parameters: int | None
-    stop_reason: str
-
-
-def standing(trial: FrozenTrial) -> Standing:
-    """What the leaderboard shows of a trial."""
-    attrs = trial.user_attrs
-    duration = trial.duration.total_seconds() if trial.duration else 0.0
-    return Standing(
-        number=trial.number,
-        value=trial.value,
-        state=trial.state.name.lower(),
-        params=dict(attrs.get("params", trial.params)),
-        epochs=int(attrs.get("epochs", len(trial.intermediate_values))),
-        seconds=round(duration, 2),
-        family=str(attrs.get("family", "")),
-        baseline=attrs.get("baseline"),
-        n_parameters=attrs.get("n_parameters"),
-        stop_reason=str(attrs.get("stop_reason", "")),
-    )
-
-
-def leaderboard(study: optuna.Study, top: int | None = None) -> list[Standing]:
-    """Finished trials, best first: complete ones by value, then pruned ones by their last value."""
-    states = (TrialState.COMPLETE, TrialState.PRUNED)
-    trials = study.get_trials(deepcopy=False, states=states)
-    order = sorted(
-        trials,
-        key=lambda t: (t.state is not TrialState.COMPLETE, -(t.value or 0.0), t.number),
-    )
-    return [standing(trial) for trial in order[:top]]
-
-
-def audited(trials: list[FrozenTrial]) -> dict[str, int]:
-    """How many complete trials the pruner would have stopped, and how many of the best `TOP` are such."""
-    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    best = sorted(complete, key=lambda trial: -(trial.value or 0.0))[:TOP]
-    return {
-        "n": sum("audit" in trial.user_attrs for trial in complete),
-        "mattered": sum("audit" in trial.user_attrs for trial in best),
-    }
+from ..seeds import replicate_seeds
+from ..study import StudyInfo, create_or_resume, enqueue, info
 
 
 def complete_trials(study: optuna.Study) -> list[FrozenTrial]:
@@ -132,12 +72,6 @@ def queue_replicates(
                 enqueue(
                     study, study_file, point, seed=seed, replicate=i, replicate_of=winner.number
                 )
-
-
-def replicate_seeds(study_file: StudyFile, n_replicates: int) -> list[int]:
-    """The seeds of replicates 0, 1, ...: the same for every configuration, so that pairs can be compared."""
-    base = study_file.search.seed
-    return [derive_seed(base, "replicate", i) for i in range(n_replicates)]
 
 
 def replicates(study: optuna.Study, seeds: list[int]) -> list[FrozenTrial]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import optuna
 
-from ..storage import Storage
+from ..database.storage import Storage
 from . import classes, health, importance, sections
 from .card import model_card
 from .gather import Gathered, gather

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..training.data import CLASS_NAMES
+from ..data.bloodmnist import CLASS_NAMES
 from . import class_figures, data_figures
 from .gather import Gathered
 from .parts import Cell, Picture, Section, Table

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..training.data import CLASS_NAMES, Dataset
+from ..data.bloodmnist import CLASS_NAMES, Dataset
 from . import style
 
 Images = NDArray[np.uint8]

@@ -16,12 +16,12 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
+from ..data.bloodmnist import Dataset, load_dataset
+from ..database.storage import Storage
 from ..errors import BloodsearchError
+from ..evaluation.leaderboard import standing
 from ..evaluation.ledger import Opening, openings
-from ..evaluation.selection import standing
-from ..storage import Storage
 from ..study import StudyInfo, info
-from ..training.data import Dataset, load_dataset
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from typing import Literal
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from ..evaluation.selection import TOP, audited
-from ..training.data import N_IMAGES
+from ..data.bloodmnist import N_IMAGES
+from ..pruning.audit import TOP, audited
 from .gather import Gathered, TrialRecord
 from .importance import Importance, position
 

@@ -11,9 +11,9 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
+from ..database.storage import Storage
 from ..errors import BloodsearchError
 from ..evaluation.selection import replicates
-from ..storage import Storage
 from ..study import load
 from .gather import Gathered
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from optuna.distributions import CategoricalDistribution
 
-from ..evaluation.race import finalist_rows
-from ..training.data import CLASS_NAMES, N_IMAGES
+from ..data.bloodmnist import CLASS_NAMES, N_IMAGES
+from ..evaluation.finalists import finalist_rows
 from . import data_figures, progress_figures, space_figures, style
 from .gather import Gathered, TrialRecord
 from .health import Check

@@ -1,0 +1,1 @@
+"""One training, knowing nothing of studies or databases."""

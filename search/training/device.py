@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 from torch.nn import functional as F
 
+from ..data.bloodmnist import Dataset, Fingerprint
 from ..errors import UsageError
-from .data import Dataset, Fingerprint
 
 Precision = Literal["bfloat16", "float32"]
 MAX_DEVIATION = 0.03

@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 import torch
 
+from .allocator import training_memory
 from .config import TrialConfig
 from .device import DeviceData, Precision, choose_precision
 from .endings import OutOfMemory
 from .history import EpochResult, FitResult, Keep
 from .loop import Checkpoint, Training
-from .memory import training_memory
 
 __all__ = ["Checkpoint", "EpochResult", "FitResult", "fit"]
 

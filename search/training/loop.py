@@ -16,12 +16,14 @@ from ...models import build_model
 from .augment import augment_epoch
 from .config import TrialConfig
 from .device import DeviceData, Precision
+from .early_stopping import out_of_patience
 from .endings import Diverged, Drained, OtherTraining
 from .history import EpochResult, FitResult, Keep, Progress
 from .losses import make_loss
 from .metrics import Confusion, confusion_on_device, scores
-from .optimizers import lr_factor, make_optimizer
+from .optimizers import make_optimizer
 from .predict import predict_logits
+from .schedules import lr_factor
 from .step import make_step
 
 Checkpoint = dict[str, Any]
@@ -154,11 +156,7 @@ class Training:
         return confusion.cpu().numpy(), float(loss)
 
     def _out_of_patience(self) -> bool:
-        config, progress = self.config, self.progress
-        n_epochs = len(progress.history)
-        if not config.patience or n_epochs < config.min_epochs:
-            return False
-        return n_epochs - progress.best_epoch >= config.patience
+        return out_of_patience(self.progress, self.config.patience, self.config.min_epochs)
 
     def checkpoint(self) -> Checkpoint:
         """All that `restore` needs, as tensors and plain values."""

@@ -10,10 +10,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from bloodsearch.search.errors import Interrupted
-from bloodsearch.search.leases import Leases
-from bloodsearch.search.storage import Storage, open_storage
-from bloodsearch.search.study import create_or_resume
 from optuna.trial import TrialState
 from tests_support import (
     FINGERPRINT,
@@ -24,6 +20,11 @@ from tests_support import (
     tiny,
     tiny_study,
 )
+
+from bloodsearch.search.database.storage import Storage, open_storage
+from bloodsearch.search.errors import Interrupted
+from bloodsearch.search.study import create_or_resume
+from bloodsearch.search.workers.leases import Leases
 
 
 @pytest.mark.parametrize("n_workers", [1, 4, 8])
@@ -76,7 +77,8 @@ def test_two_commands_on_one_study_share_the_budget(
 ) -> None:
     study = tiny(storage)
     script = (
-        "import sys; from tests_support import *; from bloodsearch.search.storage import open_storage;"
+        "import sys; from tests_support import *;"
+        "from bloodsearch.search.database.storage import open_storage;"
         "from bloodsearch.search.study import load; s = open_storage(sys.argv[1], create=False);"
         "supervisor(s, load(s, 'tiny'), 16, 2).run()"
     )
@@ -90,7 +92,8 @@ def test_two_commands_on_one_study_share_the_budget(
 
 def test_six_processes_create_one_study(storage_url: str) -> None:
     script = (
-        "import sys; from tests_support import *; from bloodsearch.search.storage import open_storage;"
+        "import sys; from tests_support import *;"
+        "from bloodsearch.search.database.storage import open_storage;"
         "from bloodsearch.search.study import create_or_resume;"
         "s = open_storage(sys.argv[1], create=True);"
         "create_or_resume(s, 'tiny', tiny_study(baselines=[dict(name='b', params=dict("
@@ -112,7 +115,7 @@ def test_stop_drains_all_workers_and_nothing_stays_running(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, log: Path
 ) -> None:
     monkeypatch.setenv("SIM_EPOCH_S", "30")
-    monkeypatch.setattr("bloodsearch.search.workers.TICK_S", 0.05)
+    monkeypatch.setattr("bloodsearch.search.workers.supervisor.TICK_S", 0.05)
     study = tiny(storage)
     leases = Leases(storage, study)
 

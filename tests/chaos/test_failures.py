@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from bloodsearch.search.errors import BloodsearchError, DataError
-from bloodsearch.search.leases import Leases
-from bloodsearch.search.storage import Storage, open_storage
 from optuna.trial import TrialState
 from tests_support import assert_exact, claims, supervisor, tiny
+
+from bloodsearch.search.database.storage import Storage, open_storage
+from bloodsearch.search.errors import BloodsearchError, DataError
+from bloodsearch.search.workers.leases import Leases
 
 
 @pytest.mark.parametrize("way", ["SIM_POISON", "SIM_CRASH"])
@@ -92,7 +93,7 @@ def test_stopped_worker_loses_its_trial_and_takes_the_next(
 ) -> None:
     """SIGSTOP past the lease, SIGCONT after: the trial is finished once, by the other worker."""
     monkeypatch.setenv("BLOODSEARCH_LEASE_S", "3")
-    monkeypatch.setattr("bloodsearch.search.registry.LEASE_S", 3.0)
+    monkeypatch.setattr("bloodsearch.search.workers.registry.LEASE_S", 3.0)
     monkeypatch.setenv("SIM_EPOCH_S", "0.5")
     study = tiny(storage)
     leases = Leases(storage, study)

@@ -8,12 +8,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from bloodsearch.search.cli import main
-from bloodsearch.search.leases import Leases
-from bloodsearch.search.storage import Storage
-from bloodsearch.search.workers import Supervisor, _Child
 from optuna.trial import TrialState
 from tests_support import assert_exact, claims, supervisor, tiny
+
+from bloodsearch.search.cli import main
+from bloodsearch.search.database.storage import Storage
+from bloodsearch.search.workers.leases import Leases
+from bloodsearch.search.workers.supervisor import Supervisor, _Child
 
 LEASE_S = 4.0
 
@@ -21,9 +22,9 @@ LEASE_S = 4.0
 @pytest.fixture(autouse=True)
 def _short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BLOODSEARCH_LEASE_S", str(LEASE_S))
-    monkeypatch.setattr("bloodsearch.search.registry.LEASE_S", LEASE_S)
-    monkeypatch.setattr("bloodsearch.search.registry.SECOND_LOOK_S", LEASE_S / 4)
-    monkeypatch.setattr("bloodsearch.search.leases.SECOND_LOOK_S", LEASE_S / 4)
+    monkeypatch.setattr("bloodsearch.search.workers.registry.LEASE_S", LEASE_S)
+    monkeypatch.setattr("bloodsearch.search.workers.registry.SECOND_LOOK_S", LEASE_S / 4)
+    monkeypatch.setattr("bloodsearch.search.workers.leases.SECOND_LOOK_S", LEASE_S / 4)
 
 
 def power_cut(elsewhere: Supervisor) -> None:

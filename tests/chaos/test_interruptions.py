@@ -15,11 +15,12 @@ from typing import Any
 import optuna
 import psutil
 import pytest
-from bloodsearch.search.replay import replay_trial
-from bloodsearch.search.storage import open_storage
-from bloodsearch.search.study import info, load
 from optuna.trial import TrialState
 from tests_support import fill_disk, url_of
+
+from bloodsearch.search.database.storage import open_storage
+from bloodsearch.search.study import info, load
+from bloodsearch.search.trial.replay import replay_trial
 
 STUDY = """
 name = "chaos"

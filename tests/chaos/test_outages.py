@@ -14,11 +14,6 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from bloodsearch.search.errors import StorageError
-from bloodsearch.search.leases import Leases
-from bloodsearch.search.storage import open_storage
-from bloodsearch.search.study import create_or_resume
-from bloodsearch.search.tables import workers_table
 from postgres_roles import role_with_password
 from tests_support import (
     FINGERPRINT,
@@ -30,6 +25,12 @@ from tests_support import (
     tiny_study,
     url_of,
 )
+
+from bloodsearch.search.database.storage import open_storage
+from bloodsearch.search.database.tables import workers_table
+from bloodsearch.search.errors import StorageError
+from bloodsearch.search.study import create_or_resume
+from bloodsearch.search.workers.leases import Leases
 
 
 def test_locked_sqlite_is_waited_for(
@@ -138,7 +139,7 @@ def test_too_many_connections_are_waited_for(
 def test_suspended_transaction_ends_with_its_lease(postgres_url: str, log: Path) -> None:
     """A worker stopped (SIGSTOP) in the middle of a beat must not keep the others waiting."""
     script = (
-        "import sys, time, sqlalchemy as sa; from bloodsearch.search.storage import open_storage;"
+        "import sys, time, sqlalchemy as sa; from bloodsearch.search.database.storage import open_storage;"
         "s = open_storage(sys.argv[1], create=False); db = s.engine.connect();"
         "db.execute(sa.text('UPDATE bloodsearch_workers SET beat = 0'));"
         "print('holds it', flush=True); time.sleep(60)"
@@ -166,6 +167,7 @@ def test_suspended_transaction_ends_with_its_lease(postgres_url: str, log: Path)
 
 def test_full_disk_leaves_the_last_checkpoint_whole(small_disk: Path) -> None:
     import torch
+
     from bloodsearch.search.training import checkpoint
 
     large = {"weights": torch.zeros(3_000_000)}

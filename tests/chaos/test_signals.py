@@ -18,12 +18,13 @@ from pathlib import Path
 import psutil
 import pytest
 import sqlalchemy as sa
-from bloodsearch.search.leases import Leases
-from bloodsearch.search.storage import Storage, open_storage
-from bloodsearch.search.study import load
-from bloodsearch.search.tables import leases_table
 from optuna.trial import TrialState
 from tests_support import assert_exact, claims, tiny, url_of
+
+from bloodsearch.search.database.storage import Storage, open_storage
+from bloodsearch.search.database.tables import leases_table
+from bloodsearch.search.study import load
+from bloodsearch.search.workers.leases import Leases
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 5.0

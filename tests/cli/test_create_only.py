@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from bloodsearch.search.cli import main
-from bloodsearch.search.storage import open_storage
+from bloodsearch.search.database.storage import open_storage
 from bloodsearch.search.study import info, load
 
 

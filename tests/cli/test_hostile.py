@@ -14,15 +14,16 @@ from pathlib import Path
 import hostile
 import pytest
 import sqlalchemy as sa
-from bloodsearch.search.cli import main
-from bloodsearch.search.redaction import hide_passwords
-from bloodsearch.search.storage import open_storage
-from bloodsearch.search.study import load
-from bloodsearch.search.training import data as data
-from bloodsearch.search.training import synthetic
 from hostile import CANARY, CASES, FORBIDDEN, GOOD, Case
 from postgres_roles import role_with_password
 from tests_support import supervisor
+
+from bloodsearch.search.cli import main
+from bloodsearch.search.data import bloodmnist as data
+from bloodsearch.search.data import synthetic
+from bloodsearch.search.database.passwords import hide_passwords
+from bloodsearch.search.database.storage import open_storage
+from bloodsearch.search.study import load
 
 
 @pytest.fixture(scope="session")

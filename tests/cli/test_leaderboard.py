@@ -6,7 +6,8 @@ import csv
 import io
 
 import pytest
-from bloodsearch.search.cli.inspect import _write_csv
+
+from bloodsearch.search.cli.leaderboard import _write_csv
 
 
 def test_a_parameter_called_as_a_column_gets_a_column_of_its_own(

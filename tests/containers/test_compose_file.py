@@ -95,7 +95,7 @@ def test_workers_start_after_the_study_is_made(services: dict) -> None:
 
 
 def test_workers_can_be_scaled_and_stopped(services: dict) -> None:
-    from bloodsearch.search.workers import DRAIN_S
+    from bloodsearch.search.workers.supervisor import DRAIN_S
 
     for name in ("worker", "worker-gpu"):
         worker = services[name]

@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from bloodsearch.models import CNNConfig, MLPConfig, parse_model_config
 from pydantic import ValidationError
+
+from bloodsearch.models import CNNConfig, MLPConfig, parse_model_config
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from bloodsearch.models.dropout import Dropout
 
 N = 400_000

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
+
 from bloodsearch.models import CNNConfig, MLPConfig, build_model
 from bloodsearch.models.cnn import Block
 from bloodsearch.models.config import N_CLASSES
-from bloodsearch.search.space import baseline_params, to_config
+from bloodsearch.search.sampling.space import baseline_params, to_config
 from bloodsearch.studies import load_study_file
-from torch import nn
-from torch.nn import functional as F
 
 PIXELS = 28 * 28 * 3
 # Weights and biases, layer by layer.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional as F
+
 from bloodsearch.models import pooling
 from bloodsearch.models.pooling import max_pool
-from torch.nn import functional as F
 
 SHAPES = [(3, 32, 28, 28), (2, 5, 7, 7), (1, 1, 2, 3), (4, 8, 3, 2), (2, 16, 14, 14)]
 

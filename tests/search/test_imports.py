@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bloodsearch.search.training import data as data
+
+from bloodsearch.search.data import bloodmnist as data
 
 ROOT = Path(data.__file__).parents[2]
 PACKAGES = ("search", "models", "studies")
@@ -81,28 +82,22 @@ def third_party(module: str) -> set[str]:
 
 def test_all_three_packages_were_found() -> None:
     assert {"search.cli", "search.training.fit", "models.cnn", "studies.schema"} <= set(TREES)
-    assert "search.training.data.load_dataset" in set(imports("search.replay"))
+    assert "search.data.bloodmnist.load_dataset" in set(imports("search.trial.replay"))
     assert {"torch", "numpy"} <= third_party("search.training.loop")
 
 
-# The layers, from the bottom; a module belongs to the longest prefix that fits, and imports its own
-# layer and those below. The errors and the names of environment
-# variables are below all of `search`.
+# The ten layers, from the bottom; a module belongs to the longest prefix that fits, and imports its own
+# layer and those below.
 LAYERS: list[tuple[str, ...]] = [
     ("models", "studies", "search.errors", "search.env", "search.__version__"),
-    ("search.training",),
-    ("search",),  # study, storage, workers, objective, ...
-    ("search.evaluation",),
-    ("search.report",),
-    # for the commands
-    (
-        "search.summary",
-        "search.replay",
-        "search.checks",
-        "search.dashboard",
-        "search.export",
-        "search.compare",
-    ),
+    ("search.seeds", "search.data", "search.database"),
+    ("search.training", "search.pruning"),
+    ("search.sampling", "search.limits"),
+    ("search.study",),
+    ("search.trial", "search.warm_start"),
+    ("search.workers", "search.evaluation"),
+    ("search.model_file", "search.report", "search.summary"),
+    ("search.course", "search.doctor", "search.dashboard"),
     ("search.cli",),
 ]
 
@@ -123,6 +118,36 @@ def test_imports_point_down(module: str) -> None:
     assert not upwards
 
 
+def room(name: str) -> str:
+    """Return the folder or single file directly below `search/` that a name belongs to."""
+    parts = name.split(".")
+    return ".".join(parts[: 2 if parts[0] == "search" else 1])
+
+
+def test_every_module_has_a_layer() -> None:
+    prefixes = {prefix for layer in LAYERS for prefix in layer}
+    assert {room(module) for module in TREES} - {"search"} <= prefixes
+    assert len(LAYERS) == 10
+
+
+def test_no_circle_of_rooms() -> None:
+    below_of = {
+        room(module): {room(name) for other in TREES if room(other) == room(module)
+                       for name in imports(other) if own(name)} - {room(module)}
+        for module in TREES
+    }  # fmt: skip
+    while below_of:
+        free = [name for name, others in below_of.items() if not others & set(below_of)]
+        assert free, f"a circle among {below_of}"
+        for name in free:
+            del below_of[name]
+
+
+def test_only_commands_import_the_course_reports() -> None:
+    users = {m for m in TREES for name in imports(m) if below(name, "search.course")}
+    assert all(below(module, "search.course", "search.cli") for module in users), users
+
+
 @pytest.mark.parametrize(
     ("package", "allowed_own", "allowed_other"),
     [
@@ -130,7 +155,7 @@ def test_imports_point_down(module: str) -> None:
         ("studies", ("studies",), {"pydantic"}),
         (
             "search.training",
-            ("search.training", "search.errors", "search.env", "models"),
+            ("search.training", "search.data", "search.errors", "search.env", "models"),
             {"torch", "numpy", "pydantic"},
         ),
     ],
@@ -151,13 +176,13 @@ def test_what_the_lower_packages_know(
         ("typer", ("search.cli",)),
         ("rich", ("search.cli",)),
         ("sklearn", ("search.evaluation",)),
-        ("optuna_dashboard", ("search.dashboard", "search.checks")),
+        ("optuna_dashboard", ("search.dashboard", "search.doctor")),
         ("waitress", ("search.dashboard",)),
-        ("matplotlib", ("search.report",)),
+        ("matplotlib", ("search.report", "search.course")),
         ("jinja2", ("search.report",)),
-        ("onnx", ("search.export",)),
-        ("onnxruntime", ("search.predict",)),
-        ("PIL", ("search.predict",)),
+        ("onnx", ("search.model_file.export",)),
+        ("onnxruntime", ("search.model_file.predict",)),
+        ("PIL", ("search.model_file.predict",)),
     ],
 )
 def test_libraries_with_one_place(library: str, users: tuple[str, ...]) -> None:
@@ -169,11 +194,11 @@ def test_libraries_with_one_place(library: str, users: tuple[str, ...]) -> None:
 
 def test_predicting_knows_nothing_of_the_program_that_trained() -> None:
     """An exported file, onnxruntime and Pillow: no torch, no database, no training code."""
-    for module in ("search.predict", "search.cli.predict"):
+    for module in ("search.model_file.predict", "search.cli.predict"):
         known = {name for name in imports(module) if own(name)}
-        allowed = ("search.errors", "search.predict", "search.cli")
+        allowed = ("search.errors", "search.model_file.predict", "search.cli")
         assert all(below(name, *allowed) for name in known), known
-    assert third_party("search.predict") == {"numpy", "onnxruntime", "PIL"}
+    assert third_party("search.model_file.predict") == {"numpy", "onnxruntime", "PIL"}
 
 
 def test_studies_and_configurations_can_be_read_without_torch() -> None:
@@ -183,7 +208,7 @@ def test_studies_and_configurations_can_be_read_without_torch() -> None:
 
 # --- the test split is sealed ---
 
-DATA = "search.training.data"
+DATA = "search.data.bloodmnist"
 FINAL = "search.evaluation.final"
 
 
@@ -232,7 +257,7 @@ def test_only_the_final_evaluation_opens_the_test_split() -> None:
 
 def test_whoever_wants_the_test_split_goes_through_the_ledger() -> None:
     users = {module for module in TREES if mentions(module, "open_on_the_record")}
-    assert users == {FINAL, "search.evaluation.baselines", "search.export"}
+    assert users == {FINAL, "search.evaluation.baselines", "search.model_file.export"}
     opener = next(
         node
         for node in ast.walk(TREES[FINAL])
@@ -254,7 +279,7 @@ def test_the_test_arrays_are_named_in_one_module() -> None:
 
 def test_the_synthetic_test_split_is_drawn_in_one_place() -> None:
     users = {module for module in TREES if mentions(module, "make_split")}
-    assert users == {DATA, "search.training.synthetic"}
+    assert users == {DATA, "search.data.synthetic"}
     opener = next(
         node
         for node in ast.walk(TREES[DATA])
@@ -270,7 +295,7 @@ def test_the_synthetic_test_split_is_drawn_in_one_place() -> None:
 def test_nobody_reads_npz_files_past_the_data_module() -> None:
     for module in TREES:
         # predict reads arrays that users bring, and refuses those named test
-        if module not in (DATA, "search.predict"):
+        if module not in (DATA, "search.model_file.predict"):
             assert not any(below(name, "zipfile", "numpy.lib") for name in imports(module)), module
             for node in ast.walk(TREES[module]):
                 if isinstance(node, ast.Call):
@@ -374,12 +399,12 @@ def test_a_heavy_import_would_be_seen() -> None:
 
 def test_reading_a_database_needs_no_torch() -> None:
     # what `status` and `leaderboard` load
-    names = ("storage", "study", "summary", "evaluation.selection")
+    names = ("database.storage", "study", "summary", "evaluation.selection")
     code = "import " + ", ".join(f"bloodsearch.search.{name}" for name in names)
     assert not {"torch", "sklearn", "medmnist", "scipy"} & loaded(code)
 
 
 def test_supervising_workers_needs_no_torch() -> None:
     assert not {"torch", "sklearn", "medmnist"} & loaded(
-        "import bloodsearch.search.workers, bloodsearch.search.worker"
+        "import bloodsearch.search.workers.supervisor, bloodsearch.search.workers.worker"
     )

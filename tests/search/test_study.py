@@ -6,19 +6,15 @@ import dataclasses
 
 import optuna
 import pytest
-from bloodsearch.search.errors import RefusedError, StorageError, UsageError
-from bloodsearch.search.storage import Storage
-from bloodsearch.search.study import (
-    create_or_resume,
-    default_name,
-    derive_seed,
-    info,
-    load,
-    trial_sampler,
-)
-from bloodsearch.search.training.data import Fingerprint
 from optuna.trial import TrialState
 from tests_support import FINGERPRINT, tiny_study
+
+from bloodsearch.search.data.bloodmnist import Fingerprint
+from bloodsearch.search.database.storage import Storage
+from bloodsearch.search.errors import RefusedError, StorageError, UsageError
+from bloodsearch.search.sampling.sampler import trial_sampler
+from bloodsearch.search.seeds import derive_seed
+from bloodsearch.search.study import create_or_resume, default_name, info, load
 
 
 def test_resumed_study_is_the_same(storage: Storage) -> None:

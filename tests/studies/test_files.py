@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from bloodsearch.studies import StudyFileError, load_study_file, shipped_names, shipped_text
 from bloodsearch.studies.schema import Range
 

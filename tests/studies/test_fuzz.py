@@ -7,9 +7,10 @@ import json
 import math
 from typing import Any
 
-from bloodsearch.studies import PARAMETERS, Parameter, StudyFileError, load_study_file, parse_study
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from bloodsearch.studies import PARAMETERS, Parameter, StudyFileError, load_study_file, parse_study
 
 SETTINGS = settings(max_examples=300, deadline=None, derandomize=True, database=None)
 

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, ValidationError
+
 from bloodsearch.studies import PARAMETERS, StudyFile, StudyFileError, parse_study
 from bloodsearch.studies.schema import MAX_CHOICES, Baseline, Pruner, Range, Search, Training
-from pydantic import BaseModel, ValidationError
 
 BASE = """
 name = "base"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from importlib import resources
 
 import pytest
-from bloodsearch.search.space import baseline_params, grid, to_config
+
+from bloodsearch.search.sampling.grid import grid
+from bloodsearch.search.sampling.space import baseline_params, to_config
 from bloodsearch.studies import DEFAULT_STUDY, load_study_file, shipped_names, shipped_text
 
 

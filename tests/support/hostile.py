@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import sqlalchemy as sa
-from bloodsearch.search.storage import open_storage
-from bloodsearch.search.study import create_or_resume, enqueue
-from bloodsearch.search.training.data import FILE_NAME
 from numpy.lib import format as npy_format
 from tests_support import FINGERPRINT, tiny_study
+
+from bloodsearch.search.data.bloodmnist import FILE_NAME
+from bloodsearch.search.database.storage import open_storage
+from bloodsearch.search.study import create_or_resume, enqueue
 
 CANARY = "s3cr3t-canary"
 SIZES = {"train": 24, "val": 16, "test": 8}

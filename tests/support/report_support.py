@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 import optuna
-from bloodsearch.search.space import distribution, suggest
 from optuna.trial import TrialState, create_trial
 from tests_support import tiny_study
+
+from bloodsearch.search.sampling.space import distribution, suggest
 
 START = datetime.datetime(2026, 1, 1, 12)
 MakeStudy = Callable[..., optuna.Study]

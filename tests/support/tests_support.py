@@ -9,14 +9,15 @@ from typing import Any
 
 import optuna
 import sqlalchemy as sa
-from bloodsearch.search.leases import Leases
-from bloodsearch.search.slots import Slot
-from bloodsearch.search.storage import Storage
-from bloodsearch.search.study import create_or_resume
-from bloodsearch.search.training.data import Fingerprint
-from bloodsearch.search.workers import Supervisor
-from bloodsearch.studies import StudyFile, parse_study
 from optuna.trial import TrialState
+
+from bloodsearch.search.data.bloodmnist import Fingerprint
+from bloodsearch.search.database.storage import Storage
+from bloodsearch.search.study import create_or_resume
+from bloodsearch.search.workers.leases import Leases
+from bloodsearch.search.workers.slots import Slot
+from bloodsearch.search.workers.supervisor import Supervisor
+from bloodsearch.studies import StudyFile, parse_study
 
 FINGERPRINT = Fingerprint("synthetic", "synthetic", "0" * 32)
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
 from bloodsearch.models import build_model
 from bloodsearch.search.training import checkpoint
 from bloodsearch.search.training.config import TrialConfig
-from optuna.trial import FrozenTrial, TrialState, create_trial
 
 
 def trained(folder: Path, model: dict[str, Any], seed: int = 0) -> FrozenTrial:

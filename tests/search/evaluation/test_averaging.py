@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from bloodsearch.search.evaluation.averaging import Averaging, averaged, over_orientations
 from numpy.typing import NDArray
+
+from bloodsearch.search.evaluation.averaging import Averaging, averaged, over_orientations
 
 Images = NDArray[np.uint8]
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from optuna.trial import TrialState
+from tests_support import FINGERPRINT, tiny_study
+
+from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.errors import RefusedError, UsageError
 from bloodsearch.search.evaluation import ledger
 from bloodsearch.search.evaluation.baselines import (
     baselines_part,
     by_baseline,
     evaluate_baselines,
-    grid_part,
     queue_baselines,
 )
-from bloodsearch.search.leases import Claim, Leases
-from bloodsearch.search.liveness import own_identity
-from bloodsearch.search.space import grid
-from bloodsearch.search.storage import Storage
+from bloodsearch.search.sampling.grid import grid, grid_part
+from bloodsearch.search.workers.leases import Claim, Leases
+from bloodsearch.search.workers.liveness import own_identity
 from bloodsearch.studies import StudyFile, load_study_file
-from optuna.trial import TrialState
-from tests_support import FINGERPRINT, tiny_study
 
 MLP = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3}
 

@@ -9,19 +9,20 @@ from typing import Any
 
 import optuna
 import pytest
-from bloodsearch.search.cli.results import show_result
+from optuna.trial import TrialState, create_trial
+from tests_support import tiny_study
+from weights_support import trained
+
+from bloodsearch.search.cli.final_tables import show_result
+from bloodsearch.search.data.bloodmnist import Dataset, load_dataset
+from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.errors import RefusedError, UsageError
 from bloodsearch.search.evaluation import final, ledger
 from bloodsearch.search.evaluation.averaging import Averaging
 from bloodsearch.search.evaluation.final import Prepared, evaluate, prepare
-from bloodsearch.search.leases import Claim, Leases
-from bloodsearch.search.liveness import own_identity
-from bloodsearch.search.storage import Storage
 from bloodsearch.search.study import create_or_resume
-from bloodsearch.search.training.data import Dataset, load_dataset
-from optuna.trial import TrialState, create_trial
-from tests_support import tiny_study
-from weights_support import trained
+from bloodsearch.search.workers.leases import Claim, Leases
+from bloodsearch.search.workers.liveness import own_identity
 
 MLP: dict[str, Any] = {"arch": "mlp", "widths": [4]}
 POINT = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_width": 8}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from bloodsearch.search.evaluation.refits import refit_file, refit_study
-from bloodsearch.search.objective import KEPT
-from bloodsearch.search.storage import Storage
-from bloodsearch.search.study import create_or_resume, info
-from bloodsearch.search.training.data import joined, load_dataset
-from bloodsearch.studies import load_study_file
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from tests_support import FINGERPRINT, tiny_study
+
+from bloodsearch.search.data.bloodmnist import joined, load_dataset
+from bloodsearch.search.database.storage import Storage
+from bloodsearch.search.evaluation.refits import refit_file, refit_study
+from bloodsearch.search.study import create_or_resume, info
+from bloodsearch.search.trial.objective import KEPT
+from bloodsearch.studies import load_study_file
 
 
 def test_where_patience_ended_the_replicates_a_refit_trains_as_long_on_average() -> None:

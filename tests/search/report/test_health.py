@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import optuna
 import pytest
+from report_support import MakeStudy, fake_trial
+
+from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.report import health
 from bloodsearch.search.report.class_figures import confused_pairs
 from bloodsearch.search.report.gather import Gathered, gather
 from bloodsearch.search.report.importance import Importance, importances, position
 from bloodsearch.search.report.progress_figures import frontier, lanes
-from bloodsearch.search.storage import Storage
-from report_support import MakeStudy, fake_trial
 
 
 def found(study: Gathered, shares: list[Importance] | None = None) -> dict[str, health.Check]:

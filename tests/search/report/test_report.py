@@ -9,18 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from optuna.distributions import IntDistribution
+from optuna.trial import create_trial
+from report_support import MakeStudy
+
+from bloodsearch.search.data import bloodmnist as data_module
+from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.evaluation import final, ledger
-from bloodsearch.search.evaluation.race import Finalist, Raced
+from bloodsearch.search.evaluation.finalists import Finalist, Raced
 from bloodsearch.search.report.build import build, write_report
 from bloodsearch.search.report.gather import gather
 from bloodsearch.search.report.page import write
 from bloodsearch.search.report.parts import Report, Section, Table
 from bloodsearch.search.report.sections import where_the_best_lie
-from bloodsearch.search.storage import Storage
-from bloodsearch.search.training import data as data_module
-from optuna.distributions import IntDistribution
-from optuna.trial import create_trial
-from report_support import MakeStudy
 
 VALUES: list[float | None] = [0.6, 0.9, None, 0.92, 0.7, 0.91, None, 0.93, 0.72, 0.9, 0.71, 0.89]
 RESULT = {

@@ -6,9 +6,10 @@ import itertools
 
 import pytest
 import torch
+from torch.nn import functional as F
+
 from bloodsearch.search.training.augment import N_ORIENTATIONS, augment_epoch, orient
 from bloodsearch.search.training.config import AugmentName
-from torch.nn import functional as F
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from bloodsearch.search.errors import DataError
 from bloodsearch.search.training import checkpoint
 

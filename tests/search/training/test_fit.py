@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from bloodsearch.models import CNNConfig, MLPConfig, build_model
 from bloodsearch.search.training import checkpoint, loop
 from bloodsearch.search.training import predict as predict_module
@@ -21,7 +23,6 @@ from bloodsearch.search.training.endings import Diverged, Drained, OutOfMemory
 from bloodsearch.search.training.fit import EpochResult, FitResult, fit
 from bloodsearch.search.training.metrics import confusion_on_device, scores
 from bloodsearch.search.training.predict import predict_logits, scale
-from torch import nn
 
 MLP = MLPConfig(widths=(32,), dropout=0.3)
 CNN = CNNConfig(widths=(8, 8), norm=True, head="mean", dropout=0.2)

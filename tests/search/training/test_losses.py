@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from bloodsearch.search.training.config import LossConfig
 from bloodsearch.search.training.losses import class_weights, focal_loss, make_loss
 

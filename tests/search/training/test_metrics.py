@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from bloodsearch.search.training.metrics import confusion_on_device, scores
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics as sk
+
+from bloodsearch.search.training.metrics import confusion_on_device, scores
 
 CLASSES = st.integers(0, 7)
 PAIRS = st.lists(st.tuples(CLASSES, CLASSES), min_size=1, max_size=60)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
+
 from bloodsearch.models import CNNConfig, build_model
 from bloodsearch.search.training.muon import (
     COEFFICIENTS,
@@ -12,7 +14,6 @@ from bloodsearch.search.training.muon import (
     Muon,
     orthogonalised,
 )
-from torch import nn
 
 
 def matrix(rows: int, columns: int) -> torch.Tensor:

@@ -7,15 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from bloodsearch.search.training.config import OptimizerConfig, ScheduleName
-from bloodsearch.search.training.optimizers import (
-    END_SHARE,
-    START_SHARE,
-    WARMUP_SHARE,
-    lr_factor,
-    make_optimizer,
-)
 from torch import nn
+
+from bloodsearch.search.training.config import OptimizerConfig, ScheduleName
+from bloodsearch.search.training.optimizers import make_optimizer
+from bloodsearch.search.training.schedules import END_SHARE, START_SHARE, WARMUP_SHARE, lr_factor
 
 
 def plain(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from torch.nn import functional as F
+
 from bloodsearch.search.training import device
 from bloodsearch.search.training.device import bfloat16_deviation, choose_precision
-from torch.nn import functional as F
 
 CPU = torch.device("cpu")
 

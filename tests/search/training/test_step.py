@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+
 from bloodsearch.models import CNNConfig, MLPConfig, build_model
 from bloodsearch.search.training.config import LossConfig, OptimizerConfig
 from bloodsearch.search.training.losses import make_loss

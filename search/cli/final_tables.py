@@ -1,0 +1,108 @@
+"""The second stage, the final evaluation and that of all baselines as tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import output
+
+
+def show_race(raced: dict[str, Any]) -> None:
+    """The second stage as a table on standard error: the result follows on standard output."""
+    from ..evaluation.finalists import finalist_rows
+
+    columns = ["finalist#", "search value#", "mean of fresh seeds#", "n#", "parameters#"]
+    output.table([*columns, "ms an image#", ""], finalist_rows(raced), to=output.stderr)
+    output.message(
+        f"standard deviation over seeds {raced['sd_over_seeds']:.4f}; the search values were too "
+        f"high by {raced['optimism']:+.4f} on average"
+    )
+
+
+def show_result(result: dict[str, Any]) -> None:
+    """The final evaluation as tables."""
+    n = result["replicates"]
+    output.line(
+        f"final evaluation of trial {result['trial']}, {n} replicates, on {result['dataset']}"
+    )
+    rows = [_row(label, result[key]) for label, key in _METRICS]
+    output.table(["", "mean#", "sd over seeds#", "n#", "values"], rows)
+    if result["diverged_seeds"]:
+        output.line(
+            f"{len(result['diverged_seeds'])} of {result['replicates_asked']} replicates diverged and are in "
+            "none of these figures"
+        )
+    low, high = result["test_macro_f1"]["interval_95"]
+    output.line(f"test macro-F1, 95 % bootstrap interval over test images: {low:.4f} .. {high:.4f}")
+    output.line(
+        f"search value {result['search_value']:.4f}, minus the replicates' mean on validation: "
+        f"{result['search_value_minus_replicates']:+.4f}"
+    )
+    output.table(
+        ["class", "precision#", "recall#", "F1#", "n#"],
+        [(c["name"], c["precision"], c["recall"], c["f1"], c["n"]) for c in result["per_class"]],
+    )
+    names = [c["name"] for c in result["per_class"]]
+    output.table(
+        [f"true class, predicted as (sum of {n})", *(f"{name[:6]}#" for name in names)],
+        [(name, *row) for name, row in zip(names, result["confusion_matrix"], strict=True)],
+    )
+    if result["declared_options"]:
+        rows = [
+            (o["option"], o["test_macro_f1"]["mean"], o["test_accuracy"]["mean"], o["test_macro_f1"]["n"])
+            for o in result["declared_options"]
+        ]  # fmt: skip
+        columns = [
+            "declared option, not the plain figure",
+            "test macro-F1#",
+            "test accuracy#",
+            "n#",
+        ]
+        output.table(columns, rows)
+    if "BloodMNIST" in result["dataset"]:
+        output.table(
+            ["28x28, test split", "accuracy#", "AUC#"],
+            [
+                ("this evaluation", result["test_accuracy"]["mean"], result["test_auc"]["mean"]),
+                *(
+                    (f"{name} (MedMNIST v2)", found["accuracy"], found["auc"])
+                    for name, found in result["published_28x28"].items()
+                ),
+            ],
+        )
+    times = "once" if result["test_openings"] == 1 else f"{result['test_openings']} times"
+    output.line(
+        f"the test split was opened {times} for this study; all of it is in {result['out']}"
+    )
+
+
+def show_baselines(result: dict[str, Any]) -> None:
+    """The evaluation of all named configurations as one table."""
+    columns = ["configuration", "n#", "test macro-F1#", "sd#", "published#"]
+    rows = [
+        (
+            c["name"], len(c["seeds"]), c["test_macro_f1"]["mean"], c["test_macro_f1"]["std"],
+            c["published"].get("macro_f1"), c["test_weighted_f1"]["mean"],
+            c["test_weighted_f1"]["std"], c["published"].get("weighted_f1"),
+        )
+        for c in result["configurations"]
+    ]  # fmt: skip
+    output.table([*columns, "test weighted F1#", "sd#", "published#"], rows)
+    output.line(
+        f"openings of the test split for {result['study']}: {result['test_openings']}; "
+        f"all of it is in {result['out']}"
+    )
+
+
+_METRICS = (
+    ("test macro-F1", "test_macro_f1"),
+    ("test weighted F1", "test_weighted_f1"),
+    ("test accuracy", "test_accuracy"),
+    ("test AUC", "test_auc"),
+    ("validation macro-F1", "val_macro_f1"),
+)
+
+
+def _row(label: str, found: dict[str, Any]) -> tuple[object, ...]:
+    values = " ".join(f"{value:.4f}" for value in found["values"])
+    return label, found["mean"], found["std"], found["n"], values

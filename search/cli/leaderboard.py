@@ -1,0 +1,70 @@
+"""`bloodsearch leaderboard`: finished trials, best first."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from ...studies import DEFAULT_STUDY
+from . import output
+from .options import DebugOption, JsonOption, NameOption, StorageOption, StudyArgument, find_study
+
+
+def leaderboard(
+    study: StudyArgument = DEFAULT_STUDY,
+    top: Annotated[int, typer.Option("--top", min=1, help="How many.")] = 10,
+    csv_: Annotated[bool, typer.Option("--csv", help="Comma-separated values.")] = False,
+    storage: StorageOption = None,
+    name: NameOption = None,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Finished trials, best first."""
+    from ..evaluation.leaderboard import leaderboard as standings
+
+    _, found = find_study(study, storage, name)
+    rows = standings(found, top)
+    if json:
+        output.as_json({"study": found.study_name, "trials": [asdict(row) for row in rows]})
+    elif csv_:
+        _write_csv([asdict(row) for row in rows])
+    else:
+        output.table(
+            [
+                "trial#",
+                "val macro-F1#",
+                "state",
+                "family",
+                "epochs#",
+                "seconds#",
+                "weights#",
+                "parameters",
+            ],
+            [
+                (
+                    row.number,
+                    row.value,
+                    row.state,
+                    row.family,
+                    row.epochs,
+                    f"{row.seconds:.1f}",
+                    row.n_parameters,
+                    f"{row.baseline}: " * bool(row.baseline) + output.short_params(row.params),
+                )
+                for row in rows
+            ],
+        )
+
+
+def _write_csv(rows: list[dict[str, Any]]) -> None:
+    names = sorted({name for row in rows for name in row["params"]})
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    plain = ["number", "value", "state", "family", "baseline", "epochs", "seconds", "n_parameters"]
+    # a parameter may be called as a column is: a baseline's own epochs
+    writer.writerow([*plain, *(f"param_{name}" if name in plain else name for name in names)])
+    for row in rows:
+        writer.writerow([*(row[key] for key in plain), *(row["params"].get(n) for n in names)])

@@ -1,0 +1,74 @@
+"""`bloodsearch show`: one trial, its configuration, curve, classes and ending."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ...studies import DEFAULT_STUDY
+from ..errors import UsageError
+from . import output
+from .options import DebugOption, JsonOption, NameOption, StorageOption, StudyArgument, find_study
+
+
+def show(
+    trial: Annotated[int, typer.Argument(min=0, help="The trial's number.")],
+    study: StudyArgument = DEFAULT_STUDY,
+    storage: StorageOption = None,
+    name: NameOption = None,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """One trial: configuration, curve, per-class F1, why it ended."""
+    _, found = find_study(study, storage, name)
+    trials = {t.number: t for t in found.get_trials(deepcopy=False)}
+    if trial not in trials:
+        raise UsageError(
+            f"the study {found.study_name!r} has no trial {trial}; it has {len(trials)}"
+        )
+    frozen = trials[trial]
+    record = {
+        "study": found.study_name,
+        "number": frozen.number,
+        "state": frozen.state.name.lower(),
+        "value": frozen.value,
+        "curve": [frozen.intermediate_values[step] for step in sorted(frozen.intermediate_values)],
+        "started": frozen.datetime_start,
+        "finished": frozen.datetime_complete,
+        **frozen.user_attrs,
+    }
+    if json:
+        output.as_json(record)
+    else:
+        _show_trial(record)
+
+
+def _show_trial(record: dict[str, Any]) -> None:
+    from ..data.bloodmnist import CLASS_NAMES
+
+    value = "" if record["value"] is None else f", validation macro-F1 {record['value']:.4f}"
+    baseline = f" ({record['baseline']})" if record.get("baseline") else ""
+    output.line(
+        f"trial {record['number']}{baseline} of {record['study']}: {record['state']}{value}"
+    )
+    output.line(f"ended because: {record.get('stop_reason', 'it has not ended')}")
+    if record["curve"]:
+        curve = "  ".join(f"{value:.4f}" for value in record["curve"])
+        output.line(f"validation macro-F1 by epoch: {curve}")
+    if "params" in record:
+        output.table(["parameter", "value"], [(k, _plain(v)) for k, v in record["params"].items()])
+    if "per_class_f1" in record:
+        rows = list(zip(CLASS_NAMES, record["per_class_f1"], strict=True))
+        output.table(["class", "F1, best epoch#"], rows)
+    keys = ("seed", "n_parameters", "train_seconds", "device", "precision", "threads", "data_hash")
+    known = [f"{key} {record[key]}" for key in keys if record.get(key) is not None]
+    output.line(", ".join(known))
+    if "versions" in record:
+        output.line(", ".join(f"{k} {v}" for k, v in record["versions"].items()))
+    if "traceback" in record:
+        output.line(record["traceback"])
+
+
+def _plain(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

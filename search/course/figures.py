@@ -1,0 +1,257 @@
+"""Pictures of the course reports' configurations: ours beside the published figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from ..data.bloodmnist import CLASS_NAMES
+from ..report import style
+from ..report.class_figures import SHORT, averaged
+from .gather import Configuration, Course
+from .grid_effects import Effect, levels
+from .verdicts import MARGIN, Claim
+
+
+def beside_published(course: Course, title: str) -> Figure:
+    """Each replicate as a dot, their mean as a line, the published figure as a diamond."""
+    names = list(course.configurations)
+    figure, axes = style.one(title, height=1.4 + 0.3 * len(names))
+    printed = {name: course.printed(name) for name in names}
+    _dots(axes, course, course.metric, printed)
+    axes.set_xlabel(f"{course.metric_name} ({course.split})")
+    figure.legend(handles=_dot_handles(), loc="outside lower right", ncols=4)
+    return figure
+
+
+def precision(course: Course, title: str) -> Figure:
+    """Precision and F1 of each configuration, two panels; published: from the report's matrices."""
+    figure, panels = style.several(title, 1, 2, 1.6 + 0.3 * len(course.configurations))
+    matrices = course.published["confusion"]
+    for axes, key in zip(panels, ("weighted_precision", "weighted_f1"), strict=True):
+        printed = {
+            name: averaged(np.asarray(matrices[name]), key) if name in matrices else None
+            for name in course.configurations
+        }
+        _dots(axes, course, key, printed)
+        axes.set_xlabel(f"{key.replace('_', ' ').replace('f1', 'F1')} ({course.split})")
+    ends = [end for axes in panels for end in axes.get_xlim()]
+    for axes in panels:
+        axes.set_xlim(min(ends), max(ends))
+    panels[1].tick_params(labelleft=False)
+    figure.legend(handles=_dot_handles(), loc="outside lower right", ncols=4)
+    return figure
+
+
+def _dots(axes: Axes, course: Course, key: str, printed: Mapping[str, float | None]) -> None:
+    """A row for each configuration: its replicates, their mean, the published figure."""
+    names = list(course.configurations)
+    for row, name in enumerate(names):
+        values = list(course.scores(name, key).values())
+        colour = style.FAMILY.get(course.configurations[name].family, style.GREY)
+        axes.scatter(values, [row] * len(values), s=26, color=colour, alpha=0.75, zorder=3)
+        axes.vlines(np.mean(values), row - 0.28, row + 0.28, color="black", linewidth=2, zorder=4)
+        theirs = printed[name]
+        if theirs is not None:
+            axes.scatter(
+                theirs, row, s=44, marker="D", facecolors="none", edgecolors=style.RED, zorder=5
+            )
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+
+
+def _dot_handles() -> list[Line2D]:
+    return [
+        Line2D([], [], marker="o", linestyle="", color=style.BLUE, label="CNN replicate"),
+        Line2D([], [], marker="o", linestyle="", color=style.ORANGE, label="MLP replicate"),
+        Line2D(
+            [],
+            [],
+            marker="|",
+            markersize=11,
+            markeredgewidth=2,
+            linestyle="",
+            color="black",
+            label="mean",
+        ),
+        _published("published (test)"),
+    ]
+
+
+def forest(claims: Sequence[Claim], title: str) -> Figure:
+    """Each claim's estimate with its interval; the grey band is half a point either way."""
+    figure, axes = style.one(title, height=1.6 + 0.42 * len(claims))
+    colours = {"holds": style.BLUE, "does not hold": style.RED, "cannot be told": style.GREY}
+    markers = {"holds": "o", "does not hold": "X", "cannot be told": "s"}
+    axes.axvspan(-MARGIN, MARGIN, color="#EEEEEE")
+    axes.axvline(0, color="black", linewidth=0.8)
+    ends = [abs(c.found.mean) for c in claims] + [abs(c.published) for c in claims if c.published]
+    limit = 2.2 * max([*ends, 0.02])
+    for row, claim in enumerate(claims):
+        found, colour = claim.found, colours[claim.verdict]
+        low, high = max(found.low, -limit), min(found.high, limit)
+        axes.hlines(row, low, high, color=colour, linewidth=2)
+        axes.plot(found.mean, row, markers[claim.verdict], color=colour, markersize=7)
+        if claim.published is not None:
+            axes.plot(claim.published, row, "D", markerfacecolor="none", color=style.RED, zorder=5)
+    shown = [np.clip(v, -limit, limit) for c in claims for v in (c.found.low, c.found.high)]
+    shown += [c.published for c in claims if c.published is not None] + [-2 * MARGIN, 2 * MARGIN]
+    pad = 0.04 * (max(shown) - min(shown))
+    axes.set_xlim(min(shown) - pad, max(shown) + pad)
+    axes.set_yticks(range(len(claims)), [f"{c.text}\n{c.spoken()}" for c in claims], fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlabel("difference (0.01 = one point) with 95 % interval")
+    handles = [
+        *(Line2D([], [], color=colours[v], marker=markers[v], label=v) for v in colours),
+        _published("published"),
+    ]
+    figure.legend(handles=handles, loc="outside lower right", ncols=4)
+    return figure
+
+
+def losses(configurations: Sequence[Configuration], title: str) -> Figure:
+    """Training and validation loss by epoch, one panel for each configuration, a line per replicate."""
+    columns = min(2, len(configurations))
+    rows = -(-len(configurations) // columns)
+    figure, panels = style.several(title, rows, columns, 0.9 + 2.5 * rows)
+    for axes in panels[len(configurations) :]:
+        axes.set_visible(False)
+    for axes, found in zip(panels, configurations, strict=False):
+        for trial in found.trials:
+            epochs = range(1, len(trial.val_losses) + 1)
+            axes.plot(epochs, trial.val_losses, color=style.BLUE, linewidth=1.3)
+            axes.plot(epochs, trial.train_losses, "--", color=style.ORANGE, linewidth=1.3)
+            if trial.best_epoch:
+                axes.plot(
+                    trial.best_epoch,
+                    trial.val_losses[trial.best_epoch - 1],
+                    "o",
+                    color="black",
+                    markersize=4,
+                )
+        axes.set_title(found.name, fontsize=10)
+        axes.set(xlabel="epoch", ylabel="loss (nats per image)")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylim(bottom=0)
+    handles = [
+        Line2D([], [], color=style.BLUE, label="validation"),
+        Line2D([], [], color=style.ORANGE, linestyle="--", label="training"),
+        Line2D(
+            [], [], color="black", marker="o", linestyle="", markersize=4, label="best macro-F1"
+        ),
+    ]
+    figure.legend(handles=handles, loc="outside lower right", ncols=3)
+    return figure
+
+
+def capacity(found: Sequence[Configuration], title: str) -> Figure:
+    """Validation macro-F1 against the MLP's number of weights; the line joins one hidden layer's."""
+    figure, axes = style.one(title)
+    line: list[tuple[int, float]] = []
+    for one in found:
+        size, values = one.trials[0].n_parameters or 0, one.validation
+        label = "replicates" if one is found[0] else None
+        axes.scatter([size] * len(values), values, s=28, color=style.ORANGE, zorder=3, label=label)
+        mean, deep = float(np.mean(values)), one.params.get("mlp_depth", 1) > 1
+        axes.plot(size, mean, "_", color="black", markersize=16, markeredgewidth=2, zorder=4)
+        axes.annotate(
+            levels(one.params)["size"], (size, min(values) if deep else max(values)),
+            xytext=(0, -16 if deep else 8), textcoords="offset points", ha="center", fontsize=9,
+        )  # fmt: skip
+        if not deep:
+            line.append((size, mean))
+    axes.plot(*zip(*sorted(line), strict=True), color=style.GREY, linewidth=1,
+              label="means of one hidden layer")  # fmt: skip
+    style.log_axis(axes, "trainable weights")
+    axes.margins(x=0.12, y=0.15)
+    axes.set_ylabel("macro-F1 (validation)")
+    style.legend(figure, axes)
+    return figure
+
+
+def matrices(ours: NDArray[np.int64], theirs: NDArray[np.int64], title: str, split: str) -> Figure:
+    """Two confusion matrices (8, 8) in percent of the true class, ours on the left."""
+    figure, panels = style.several(title, 1, 2, 4.7)
+    for axes, counts, label in zip(
+        panels, (ours, theirs), (f"ours ({split})", "published (test)"), strict=True
+    ):
+        share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axes.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1)
+        axes.grid(False)
+        for (row, column), part in np.ndenumerate(share):
+            text = "·" if not counts[row, column] else f"{100 * part:.1f}"
+            axes.text(column, row, text, ha="center", va="center", fontsize=7,
+                      color="white" if np.sqrt(part) > 0.6 else "black")  # fmt: skip
+        axes.set_xticks(range(8), SHORT, rotation=45, ha="right", fontsize=8)
+        axes.set_yticks(range(8), SHORT if axes is panels[0] else [""] * 8, fontsize=8)
+        axes.set_title(label, fontsize=10)
+        axes.set_xlabel("predicted (% of the true class)", fontsize=9)
+    panels[0].set_ylabel("true class")
+    return figure
+
+
+def counts_beside(ours: Sequence[int], theirs: Sequence[int], title: str) -> Figure:
+    """Class counts of the data beside the printed ones."""
+    figure, axes = style.one(title, height=3.9)
+    places = np.arange(len(CLASS_NAMES))
+    axes.barh(places - 0.2, ours, 0.38, color=style.BLUE, label="in the data")
+    axes.barh(
+        places + 0.2,
+        theirs,
+        0.38,
+        color="white",
+        edgecolor=style.RED,
+        hatch="///",
+        label="printed in Table 1",
+    )
+    axes.set_yticks(places, CLASS_NAMES)
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("number of images, all splits")
+    style.legend(figure, axes)
+    return figure
+
+
+def grid(effects: Sequence[Effect], title: str) -> Figure:
+    """The values of all points of a grid, once for each of their choices; a panel for each family."""
+    families = list(dict.fromkeys(e.family for e in effects))
+    n_rows = max(_rows([e for e in effects if e.family == f])[-1] for f in families)
+    figure, panels = style.several(title, 1, len(families), 1.0 + 0.24 * n_rows)
+    for axes, family in zip(panels, families, strict=True):
+        mine = [e for e in effects if e.family == family]
+        rows = _rows(mine)
+        colour = style.FAMILY.get(family, style.GREY)
+        for row, effect in zip(rows, mine, strict=True):
+            axes.scatter(effect.values, [row] * len(effect.values), s=12, color=colour, alpha=0.5)
+            axes.vlines(np.mean(effect.values), row - 0.4, row + 0.4, color="black", linewidth=2)
+        axes.set_yticks(rows, [e.level for e in mine], fontsize=9)
+        axes.set_ylim(n_rows + 0.7, -1.4)
+        axes.grid(axis="y", visible=False)
+        low = axes.get_xlim()[0]
+        for choice in dict.fromkeys(e.choice for e in mine):
+            first = min(r for r, e in zip(rows, mine, strict=True) if e.choice == choice)
+            axes.text(low, first - 0.62, choice, fontsize=9, fontweight="bold", va="center")
+        axes.set_title(style.FAMILY_NAME.get(family, family), fontsize=10)
+        axes.set_xlabel("validation macro-F1")
+    return figure
+
+
+def _rows(effects: Sequence[Effect]) -> list[float]:
+    """A place for each level, with room for the choice's name above its first."""
+    places: list[float] = []
+    for i, effect in enumerate(effects):
+        new = i == 0 or effect.choice != effects[i - 1].choice
+        places.append((places[-1] if places else -1.0) + (2.0 if new and places else 1.0))
+    return places
+
+
+def _published(label: str) -> Line2D:
+    return Line2D(
+        [], [], marker="D", linestyle="", markerfacecolor="none", color=style.RED, label=label
+    )

@@ -1,0 +1,145 @@
+"""A grid's points in words, under each stop rule, and what each choice was worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...studies import PARAMETERS
+from ..report.gather import Gathered, TrialRecord
+from .stop_rules import RULES, Rule, Stop, stop
+
+EARLY = RULES[-1]
+STOP = "stop rule"
+RATES = ("optimizer", "learning rate")
+RATED = "optimizer and learning rate"
+"""Both at once: a rate is small or large for an optimizer."""
+WORDS = {
+    "adam": "Adam",
+    "adamw": "AdamW",
+    "sgd": "SGD",
+    "cross_entropy": "plain",
+    "weighted_cross_entropy": "weighted",
+}
+TOLD = {"arch", "optimizer", "lr", "sgd_lr", "loss", "batch_size", "mlp_depth", "mlp_width"} | {
+    "cnn_blocks",
+    "cnn_width",
+    "cnn_growth",
+}
+"""Parameters that `levels` puts into words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A trained point: its level of each choice, and what each stop rule makes of it."""
+
+    trial: TrialRecord
+    levels: dict[str, str]
+    stops: dict[Rule, Stop]
+
+    @property
+    def family(self) -> str:
+        return self.trial.family
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One level of one choice in one family; `values` are those of its points."""
+
+    family: str
+    choice: str
+    level: str
+    values: list[float]
+    against: str | None
+    """The report's level, None where this is it or where the grid lacks it."""
+    differences: list[float]
+    """Of pairs of points that differ in this choice alone, this level minus the report's."""
+
+
+def levels(params: Mapping[str, Any], searched: Iterable[str] = ()) -> dict[str, str]:
+    """A point's choices in words; `searched` names the parameters that its grid varies."""
+
+    def get(name: str) -> Any:
+        return params.get(name, PARAMETERS[name].default)
+
+    if get("arch") == "mlp":
+        size = f"{get('mlp_depth')} x {get('mlp_width')}"
+    else:
+        filters = (get("cnn_width") * get("cnn_growth") ** i for i in range(get("cnn_blocks")))
+        size = "-".join(str(round(n)) for n in filters)
+    return {
+        "optimizer": WORDS.get(get("optimizer"), get("optimizer")),
+        "learning rate": f"{get('sgd_lr' if get('optimizer') == 'sgd' else 'lr'):g}",
+        "loss": WORDS.get(get("loss"), get("loss")),
+        "batch size": str(get("batch_size")),
+        "size": size,
+        **{name: str(get(name)) for name in searched if name not in TOLD},
+    }
+
+
+def points(grid: Gathered) -> list[Point]:
+    """All complete points, in the order of the grid."""
+    found = []
+    for trial in sorted(grid.complete, key=lambda t: t.number):
+        stops = {rule: kept for rule in RULES if (kept := stop(trial.curve, rule)) is not None}
+        if EARLY in stops:
+            found.append(Point(trial, levels(trial.params, trial.raw.params), stops))
+    return found
+
+
+def effects(found: Sequence[Point], report: Mapping[str, Mapping[str, str]]) -> list[Effect]:
+    """Every level of every choice that a family's points differ in, with patience as the stop rule.
+
+    `report` holds the report's own levels by family; STOP is a choice like the others.
+    """
+    result = []
+    for family in dict.fromkeys(p.family for p in found):
+        mine = [p for p in found if p.family == family]
+        own = {**report.get(family, {}), STOP: str(EARLY)}
+        own[RATED] = _rated(own)
+        values = {tuple(p.levels.items()): p.stops[EARLY].value for p in mine}
+        for choice in mine[0].levels:
+            result += _levels(family, choice, values, own)
+        if set(RATES) <= {e.choice for e in result if e.family == family}:
+            both = {
+                (*(pair for pair in key if pair[0] not in RATES), (RATED, _rated(dict(key)))): value
+                for key, value in values.items()
+            }
+            result += _levels(family, RATED, both, own)
+        stopped = {
+            (*p.levels.items(), (STOP, str(rule))): kept.value
+            for p in mine
+            for rule, kept in p.stops.items()
+        }
+        result += _levels(family, STOP, stopped, own)
+    return result
+
+
+def _rated(own: Mapping[str, str]) -> str:
+    return f"{own.get('optimizer')} {own.get('learning rate')}"
+
+
+Key = tuple[tuple[str, str], ...]
+"""A point as its choices with their levels."""
+
+
+def _levels(
+    family: str, choice: str, values: Mapping[Key, float], own: Mapping[str, str]
+) -> list[Effect]:
+    names = list(dict.fromkeys(dict(key)[choice] for key in values))
+    if len(names) < 2:
+        return []
+    result = []
+    for level in names:
+        mine = {key: value for key, value in values.items() if dict(key)[choice] == level}
+        other = own.get(choice)
+        against = other if other in names and other != level else None
+        differences = []
+        if against is not None:
+            for key, value in mine.items():
+                twin = tuple((c, against if c == choice else v) for c, v in key)
+                if twin in values:
+                    differences.append(value - values[twin])
+        result.append(Effect(family, choice, level, list(mine.values()), against, differences))
+    return result

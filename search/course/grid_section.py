@@ -1,0 +1,145 @@
+"""The section on a course report's grid: its best points, beside the report's, and its choices."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..report import style
+from ..report.parts import Cell, Picture, Section, Table
+from . import figures as course_figures
+from .gather import Course
+from .grid_effects import EARLY, STOP, Effect, Point, effects, levels, points
+from .stop_rules import RULES
+
+
+def section(course: Course) -> Section:
+    """The grid of `course`, which has one."""
+    assert course.grid is not None
+    title, grid = "The grid", course.grid
+    found = points(grid)
+    if not found:
+        return Section(title, warnings=["No point of the grid is complete yet."])
+    report = {c.family: levels(c.params) for c in reversed(course.configurations.values())}
+    worth = effects(found, report)
+    warnings, pictures = [], []
+    if len(found) < len(grid.trials):
+        warnings.append(f"{len(found)} of the grid's {len(grid.trials)} points are complete.")
+    if worth:
+        seen = _headline(worth)
+        pictures.append(
+            Picture("grid", seen, functools.partial(course_figures.grid, worth, seen),
+                    "A dot is a training, a line the mean of its row. All rows but the stop rule's "
+                    f"are under {EARLY}.")
+        )  # fmt: skip
+    tables = [_best(found), _hyperparameters(found, report), _worth(worth)]
+    return Section(title, _text(course, found), pictures, tables, warnings)
+
+
+def _text(course: Course, found: Sequence[Point]) -> list[str]:
+    most = max(p.trial.epochs for p in found)
+    ended = sum(p.stops[EARLY].by_patience for p in found)
+    text = [
+        f"{len(found)} combinations were trained once each, for at most {most} epochs. The report's "
+        "5, 10 and 15 epochs are the beginnings of the same trainings, since the learning rate is "
+        "constant: their value is that of the epoch they end in. Early stopping keeps the best "
+        f"epoch before {EARLY.patience} without a better macro-F1 on validation; it ended {ended} of "
+        f"the {len(found)} trainings, the others kept the best of all their epochs.",
+    ]
+    spreads = {
+        name: float(np.std(c.validation, ddof=1))
+        for name, c in course.configurations.items()
+        if len(c.trials) > 1 and name in ("A-mlp", "A-cnn")
+    }
+    if spreads:
+        listed = " and ".join(f"{sd:.4f} ({name})" for name, sd in spreads.items())
+        text.append(
+            f"The same training with other seeds differs by a standard deviation of {listed}: "
+            "the order of the best points is mostly luck, the means over many points are not."
+        )
+    return text
+
+
+def _best(found: Sequence[Point]) -> Table:
+    rows: list[list[Cell]] = []
+    for family in dict.fromkeys(p.family for p in found):
+        for rule in RULES:
+            mine = [p for p in found if p.family == family and rule in p.stops]
+            if mine:
+                best = max(mine, key=lambda p: p.stops[rule].value)
+                kept = best.stops[rule]
+                rows.append(
+                    [style.FAMILY_NAME.get(family, family), str(rule), kept.value, kept.kept,
+                     *best.levels.values()]
+                )  # fmt: skip
+    choices = list(found[0].levels)
+    return Table(
+        "grid-best",
+        "The best combination of each family under each stop rule",
+        ["family", STOP, "validation macro-F1", "epoch kept", *choices],
+        rows,
+    )
+
+
+def _hyperparameters(found: Sequence[Point], report: Mapping[str, Mapping[str, str]]) -> Table:
+    """Report A's Table 2, ours beside it."""
+    columns, cells = ["hyperparameter"], []
+    for family in dict.fromkeys(p.family for p in found):
+        value, rule, best = max(
+            ((kept.value, rule, p) for p in found if p.family == family
+             for rule, kept in p.stops.items()), key=lambda row: row[0],
+        )  # fmt: skip
+        name = style.FAMILY_NAME.get(family, family)
+        columns += [f"best {name}, report", f"best {name}, our grid"]
+        printed = {**report.get(family, {}), STOP: "early stopping", "validation macro-F1": "-"}
+        ours = {**best.levels, STOP: str(rule), "validation macro-F1": f"{value:.4f}"}
+        cells.append((printed, ours))
+    rows: list[list[Cell]] = [
+        [name, *(side.get(name, "-") for pair in cells for side in pair)] for name in cells[0][1]
+    ]
+    return Table("table-2", "Table 2: the best hyperparameters", columns, rows)
+
+
+def _worth(found: Sequence[Effect]) -> Table:
+    rows: list[list[Cell]] = [
+        [
+            style.FAMILY_NAME.get(e.family, e.family),
+            e.choice,
+            e.level,
+            len(e.values),
+            float(np.mean(e.values)),
+            max(e.values),
+            f"{np.mean(e.differences):+.4f}" if e.differences else "",
+            f"{np.median(e.differences):+.4f}" if e.differences else "",
+            float(np.std(e.differences, ddof=1)) if len(e.differences) > 1 else "",
+        ]
+        for e in found
+    ]
+    columns = ["family", "choice", "level", "n", "mean", "best"]
+    return Table(
+        "grid-choices",
+        "What each choice was worth on average (validation macro-F1)",
+        [*columns, "difference from the report's", "median", "sd of the pairs"],
+        rows,
+        "Differences are of pairs of points that differ in this choice alone: their mean, their median "
+        "(which a few trainings that learn nothing do not move) and their spread, mostly that between "
+        "other settings. No difference: the report's own choice, "
+        "or its choice is not in the grid.",
+    )
+
+
+def _headline(found: Sequence[Effect]) -> str:
+    """The choice whose levels differ most on average, by family."""
+    parts = []
+    for family in dict.fromkeys(e.family for e in found):
+        ranges = []
+        for choice in dict.fromkeys(e.choice for e in found):
+            means = [np.mean(e.values) for e in found if (e.family, e.choice) == (family, choice)]
+            if means:
+                ranges.append((float(max(means) - min(means)), choice))
+        width, choice = max(ranges)
+        name = style.FAMILY_NAME.get(family, family)
+        parts.append(f"for the {name} the {choice} (means {width:.3f} apart)")
+    return "What matters most in the grid: " + ", ".join(parts)

@@ -1,0 +1,1 @@
+"""The database: opened, locked, retried after an outage; our tables and Optuna's."""

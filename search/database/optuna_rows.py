@@ -1,0 +1,97 @@
+"""Optuna's own rows, written many at a time.
+
+Through Optuna's storage each parameter, attribute, report and state is a transaction of its own with
+several reads before it: a trial with 20 reports took 52 ms of them on SQLite and 126 ms on PostgreSQL.
+Here they are the same rows, as tests/search/database/test_optuna_rows.py checks against Optuna, written by
+whoever holds the trial's lease.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any, cast
+
+import sqlalchemy as sa
+from optuna.storages._rdb import models
+from optuna.trial import TrialState
+
+from .tables import leases_table
+
+studies_table = cast(sa.Table, models.StudyModel.__table__)
+trials_table = cast(sa.Table, models.TrialModel.__table__)
+params_table = cast(sa.Table, models.TrialParamModel.__table__)
+values_table = cast(sa.Table, models.TrialValueModel.__table__)
+reports_table = cast(sa.Table, models.TrialIntermediateValueModel.__table__)
+attributes_table = cast(sa.Table, models.TrialUserAttributeModel.__table__)
+
+FINITE_VALUE = models.TrialValueModel.TrialValueType.FINITE
+FINITE_REPORT = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
+UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
+
+
+_t, _r = trials_table.c, reports_table.c
+_REPORT = sa.insert(reports_table).from_select(
+    [_r.trial_id, _r.step, _r.intermediate_value, _r.intermediate_value_type],
+    sa.select(
+        sa.bindparam("trial", type_=sa.Integer),
+        sa.bindparam("step", type_=sa.Integer),
+        sa.bindparam("value", type_=sa.Float),
+        sa.literal(FINITE_REPORT, _r.intermediate_value_type.type),
+    ).where(
+        sa.exists().where(
+            leases_table.c.trial_id == sa.bindparam("trial", type_=sa.Integer),
+            leases_table.c.worker_id == sa.bindparam("worker", type_=sa.String),
+        )
+    ),
+)
+
+
+def insert_trial(db: sa.Connection, study_id: int, number: int) -> int:
+    """A new running trial's id. Call with the study locked, with the number that comes next."""
+    row = {"study_id": study_id, "number": number, "state": TrialState.RUNNING}
+    result = db.execute(sa.insert(trials_table).values(datetime_start=datetime.now(), **row))
+    return int(cast("tuple[Any]", result.inserted_primary_key)[0])
+
+
+def start_waiting(db: sa.Connection, trial_id: int) -> None:
+    """A waiting trial runs from now on."""
+    values = {"state": TrialState.RUNNING, "datetime_start": datetime.now()}
+    db.execute(sa.update(trials_table).where(_t.trial_id == trial_id).values(**values))
+
+
+def back_to_waiting(db: sa.Connection, trial_id: int) -> None:
+    """A running trial waits again, with all that it has."""
+    running = (_t.trial_id == trial_id) & (_t.state == TrialState.RUNNING)
+    db.execute(sa.update(trials_table).where(running).values(state=TrialState.WAITING))
+
+
+def insert_report(db: sa.Connection, trial_id: int, worker_id: str, step: int, value: float) -> int:
+    """Write a finite report if the trial is leased to the worker; returns the number of rows."""
+    values = {"trial": trial_id, "step": step, "value": value, "worker": worker_id}
+    return db.execute(_REPORT, values).rowcount
+
+
+def write_attrs(db: sa.Connection, trial_id: int, attrs: dict[str, Any]) -> None:
+    """Set user attributes."""
+    if not attrs:
+        return
+    t = attributes_table.c
+    db.execute(sa.delete(attributes_table).where(t.trial_id == trial_id, t.key.in_(list(attrs))))
+    rows = [
+        {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
+        for key, value in attrs.items()
+    ]
+    db.execute(sa.insert(attributes_table), rows)
+
+
+def end_trial(db: sa.Connection, trial_id: int, state: TrialState, value: float | None) -> None:
+    """A running trial is finished. A pruned one's value is its last reported one, as in Optuna."""
+    if state is TrialState.PRUNED:
+        last = sa.select(_r.intermediate_value).where(_r.trial_id == trial_id)
+        value = db.execute(last.order_by(_r.step.desc()).limit(1)).scalar()
+    if value is not None:
+        row = {"trial_id": trial_id, "objective": 0, "value": value, "value_type": FINITE_VALUE}
+        db.execute(sa.insert(values_table).values(**row))
+    ended = {"state": state, "datetime_complete": datetime.now()}
+    db.execute(sa.update(trials_table).where(_t.trial_id == trial_id).values(**ended))

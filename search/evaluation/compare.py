@@ -1,0 +1,213 @@
+"""Two configurations, each with its replicates: which is better, and can it be told?
+
+A side is named as a person would: `bloodmnist` (a study: its winner), `11` or `bloodmnist:11` (a
+trial), `A-cnn` or `bloodmnist:A-cnn` (a baseline).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from ..database.storage import Storage
+from ..errors import RefusedError, StorageError, UsageError
+from ..study import info, load
+from . import ledger
+from .baselines import latest_result
+from .intervals import Difference, difference
+from .selection import choose_winner, replicate_study
+
+Split = Literal["val", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One configuration. `values` maps a replicate's seed to its macro-F1."""
+
+    label: str
+    study: optuna.Study
+    """Where its replicates are."""
+    searched: tuple[optuna.Study, FrozenTrial] | None
+    """The trial of a search that it is; None for a baseline whose replicates were asked for by name."""
+    values: dict[int, float]
+    data_hash: str
+    n_diverged: int = 0
+    """Replicates that diverged and have no value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    a: Side
+    b: Side
+    difference: Difference
+
+    @property
+    def verdict(self) -> str:
+        """In words, at 95 %."""
+        found, n = self.difference, f"n = {self.difference.n_a} and {self.difference.n_b}"
+        if found.paired and found.low == found.high == 0:
+            return "the same on every seed"
+        for side, is_better in ((self.a, found.low > 0), (self.b, found.high < 0)):
+            if found.known and is_better:
+                if side.n_diverged:
+                    return f"cannot be told: {side.n_diverged} replicates of {side.label} diverged"
+                return f"{side.label} is better"
+        return f"cannot be told at {n}"
+
+
+def find_side(storage: Storage, spec: str, default_study: str, split: Split) -> Side:
+    """The configuration that `spec` means and the replicates it has.
+
+    Raises UsageError when it means nothing in this storage.
+    """
+    names = optuna.get_all_study_names(storage.optuna)
+    study_name, separator, which = spec.rpartition(":")
+    if not separator:
+        if spec in names:
+            return _of_trial(storage, load(storage, spec), None, spec, split)
+        study_name, which = default_study, spec
+    if which.isdecimal():
+        if study_name not in names:
+            raise UsageError(_unknown(spec, names))
+        return _of_trial(storage, load(storage, study_name), int(which), spec, split)
+    own = [study_name] if separator else [study_name, f"{study_name}-baselines"]
+    others = [] if separator else [name for name in names if name not in own]
+    for group in (own, others):
+        found = []
+        for name in group:
+            label = spec if name in own else f"{name}:{which}"  # not the named study's: say whose
+            if name in names and (side := _of_baseline(storage, name, which, label, split)):
+                found.append(side)
+        if found:  # the search may know the baseline by one training, its replicates have values
+            return next((side for side in found if side.values), found[0])
+    raise UsageError(_unknown(spec, names))
+
+
+def compare(a: Side, b: Side) -> Comparison:
+    """Raises RefusedError when a side has no replicates, or the data are not the same."""
+    if a.data_hash != b.data_hash:
+        raise RefusedError(f"{a.label} and {b.label} were trained on different data")
+    for side in (a, b):
+        if not side.values:
+            raise RefusedError(
+                f"{side.label} has no replicates to compare; `bloodsearch compare ... --replicates 3` "
+                "trains them, and `bloodsearch final-eval` or `--baselines` tests them"
+            )
+    return Comparison(a, b, difference(a.values, b.values))
+
+
+def queue_replicates(storage: Storage, side: Side, n_replicates: int) -> optuna.Study | None:
+    """Queue what is missing of a side's first replicates; None when it is a baseline with its own."""
+    if side.searched is None:
+        return None
+    study, trial = side.searched
+    return replicate_study(storage, info(study), trial, n_replicates)[0]
+
+
+def as_dict(found: Comparison, split: Split) -> dict[str, Any]:
+    """The comparison as JSON has it."""
+    d = found.difference
+    return {
+        "split": split,
+        "metric": "macro_f1",
+        "a": _side_dict(found.a),
+        "b": _side_dict(found.b),
+        "difference": d.mean,
+        "interval_95": [d.low, d.high] if d.known else None,
+        "paired": d.paired,
+        "n": [d.n_a, d.n_b],
+        "sd": d.sd if d.known else None,
+        "verdict": found.verdict,
+        "replicates_needed": d.needed(),
+    }
+
+
+def _side_dict(side: Side) -> dict[str, Any]:
+    values = list(side.values.values())
+    return {
+        "label": side.label,
+        "study": side.study.study_name,
+        "seeds": list(side.values),
+        "n_diverged": side.n_diverged,
+        "values": values,
+        "mean": sum(values) / len(values),
+    }
+
+
+def _of_trial(
+    storage: Storage, study: optuna.Study, number: int | None, spec: str, split: Split
+) -> Side:
+    results = [o.result for o in ledger.openings(storage, study.study_name) if o.result]
+    tested = [r for r in results if "seeds" in r]
+    if number is None and tested:
+        number = tested[-1]["trial"]
+    trial = choose_winner(study, number)
+    values: dict[int, float] = {}
+    n_diverged = 0
+    name = f"{study.study_name}-final-{trial.number}"
+    try:
+        replicas = load(storage, name)
+    except StorageError:
+        replicas = study
+    else:
+        n_diverged = _n_diverged(replicas, None)
+        if split == "val":
+            values = _by_seed(replicas.get_trials(deepcopy=False))
+    if split == "test":
+        for result in tested:
+            if result["trial"] == trial.number:
+                values = dict(zip(result["seeds"], result["test_macro_f1"]["values"], strict=True))
+    label = f"{spec} (trial {trial.number})" if number is None or spec == study.study_name else spec
+    data_hash = info(study).fingerprint.content_hash
+    return Side(label, replicas, (study, trial), values, data_hash, n_diverged)
+
+
+def _of_baseline(
+    storage: Storage, study_name: str, baseline: str, spec: str, split: Split
+) -> Side | None:
+    study = optuna.load_study(study_name=study_name, storage=storage.optuna)
+    if not study.user_attrs.get("ready"):
+        return None
+    mine = [
+        t for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if t.user_attrs.get("baseline") == baseline
+    ]  # fmt: skip
+    if not mine:
+        return None
+    if study.user_attrs["kind"] == "search":
+        return _of_trial(storage, study, mine[0].number, spec, split)
+    values = _by_seed(mine)
+    if split == "test":
+        values = {}
+        for found in (latest_result(storage, study_name) or {"configurations": []})[
+            "configurations"
+        ]:
+            if found["name"] == baseline:
+                values = dict(zip(found["seeds"], found["test_macro_f1"]["values"], strict=True))
+    data_hash = info(study).fingerprint.content_hash
+    return Side(spec, study, None, values, data_hash, _n_diverged(study, baseline))
+
+
+def _n_diverged(study: optuna.Study, baseline: str | None) -> int:
+    """Replicates, of one baseline or of a winner, that ended without a value: no pruner stops these."""
+    pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+    return sum(trial.user_attrs.get("baseline") == baseline for trial in pruned)
+
+
+def _by_seed(trials: list[FrozenTrial]) -> dict[int, float]:
+    return {
+        t.user_attrs["seed"]: float(t.value)
+        for t in trials
+        if t.state is TrialState.COMPLETE and t.value is not None
+    }
+
+
+def _unknown(spec: str, names: list[str]) -> str:
+    known = ", ".join(sorted(names)) or "none"
+    return (
+        f"{spec!r} is no study, trial or baseline here; name STUDY, STUDY:TRIAL or a baseline. "
+        f"Studies: {known}"
+    )

@@ -1,0 +1,259 @@
+"""The second stage: the search's best are trained again with fresh seeds, and clear losers leave early.
+
+A search value is the best of many noisy ones and so too high: 1,712 validation images alone give a
+standard error of about 0.005 at 0.96. The finalists' fresh values carry no such optimism. In each
+round every survivor is trained with one more seed, the same for all, and then those leave whose mean
+lies clearly below the best one's (successive elimination; Even-Dar, Mannor, Mansour 2006).
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from ..database.storage import Storage
+from ..errors import RefusedError
+from ..limits import within
+from ..seeds import derive_seed
+from ..study import create_or_resume, enqueue, info, last_ended
+from .selection import complete_trials
+
+Prefer = Literal["best", "small", "fast"]
+
+SD_FLOOR = 0.003
+"""Least standard deviation over seeds that is believed: few values can agree by chance."""
+N_ATTEMPTS = 2
+"""Trainings of a finalist with one seed at most: what fails twice is not bad luck."""
+CLEAR = 2.0
+"""Standard errors of a difference that make a loser clear."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finalist:
+    """A candidate after the race; `values` are of fresh seeds, the search value is not among them."""
+
+    trial: int
+    search_value: float
+    values: list[float]
+    n_parameters: int
+    latency_ms: float | None
+    n_diverged: int = 0
+    """Fresh seeds with which it diverged: each is worth nothing."""
+
+    @property
+    def n(self) -> int:
+        return len(self.values) + self.n_diverged
+
+    @property
+    def mean(self) -> float:
+        return sum(self.values) / self.n
+
+
+@dataclass(frozen=True, slots=True)
+class Raced:
+    finalists: list[Finalist]
+    """Best mean first."""
+    sd: float
+    """Standard deviation over seeds, pooled over finalists."""
+    winner: int
+    """A trial's number."""
+    prefer: Prefer
+
+    @property
+    def optimism(self) -> float:
+        """Mean over finalists of search value minus fresh mean."""
+        return statistics.fmean(f.search_value - f.mean for f in self.finalists)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "winner": self.winner,
+            "prefer": self.prefer,
+            "sd_over_seeds": self.sd,
+            "optimism": self.optimism,
+            "finalists": [
+                {
+                    "trial": f.trial,
+                    "search_value": f.search_value,
+                    "mean": f.mean,
+                    "values": f.values,
+                    "n_diverged": f.n_diverged,
+                    "n_parameters": f.n_parameters,
+                    "latency_ms": f.latency_ms,
+                }
+                for f in self.finalists
+            ],
+        }
+
+
+def finalist_rows(raced: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """A stored race as a table: trial, search value, fresh mean, n, parameters, ms an image, mark."""
+
+    def mark(found: dict[str, Any]) -> str:
+        diverged = found.get("n_diverged", 0)  # older races do not know it
+        marks = ["winner"] * (found["trial"] == raced["winner"])
+        return ", ".join(marks + [f"{diverged} diverged"] * bool(diverged))
+
+    return [
+        (
+            f["trial"], f["search_value"], f["mean"], len(f["values"]) + f.get("n_diverged", 0),
+            f["n_parameters"], f["latency_ms"], mark(f),
+        )
+        for f in raced["finalists"]
+    ]  # fmt: skip
+
+
+def candidates(
+    study: optuna.Study, k: int, *, max_params: int | None, max_latency_ms: float | None
+) -> list[FrozenTrial]:
+    """The `k` best complete trials within the limits, best first.
+
+    Raises RefusedError when there are none.
+    """
+    complete = complete_trials(study)
+    small_enough = [
+        trial for trial in complete if within(trial, max_params, max_latency_ms, unknown=math.inf)
+    ]
+    if not small_enough:
+        raise RefusedError(
+            f"none of the {len(complete)} complete trials of {study.study_name!r} is within the "
+            "limits; raise them, or search with the same --max-params and --max-latency"
+        )
+    return sorted(small_enough, key=lambda trial: (-(trial.value or 0.0), trial.number))[:k]
+
+
+def race(
+    storage: Storage,
+    study: optuna.Study,
+    found: list[FrozenTrial],
+    *,
+    rounds: int,
+    prefer: Prefer,
+    train: Callable[[optuna.Study], None],
+) -> Raced:
+    """Train the candidates with fresh seeds until one is left or `rounds` are over, and choose.
+
+    They are trials of the study `NAME-finalists`; `train` trains what is queued there. Those that were
+    trained before are kept, so an interrupted race goes on, and decides as if it had not been: in each
+    round by that round's seeds and earlier ones. A training that failed is tried once more. Raises
+    RefusedError when none came to a value.
+    """
+    study_info = info(study)
+    arena = create_or_resume(
+        storage,
+        f"{study_info.name}-finalists",
+        study_info.study_file,
+        study_info.fingerprint,
+        kind="finalists",
+    )
+    survivors, seeds = {trial.number for trial in found}, list[int]()
+    for number in range(1, rounds + 1):
+        seeds.append(derive_seed(study_info.study_file.search.seed, "finalist", number))
+        running = [trial for trial in found if trial.number in survivors]
+        for _ in range(N_ATTEMPTS):
+            if _queue(storage, arena, running, seeds[-1]):
+                train(arena)
+        finalists = _finalists(arena, found, seeds)
+        survivors = _left(finalists, survivors)
+        if len(survivors) <= 1:
+            break
+    if not survivors:
+        raise RefusedError(
+            f"no finalist of {study_info.name} was trained to its end; {_last_reason(arena)}"
+        )
+    raced = _chosen(finalists, survivors, prefer)
+    study.set_user_attr("selection", raced.as_dict())
+    return raced
+
+
+def _queue(storage: Storage, arena: optuna.Study, trials: list[FrozenTrial], seed: int) -> bool:
+    """Queue each trial's point with this seed, unless it was before; whether there is anything to train."""
+    study_file = info(arena).study_file
+    with storage.lock():
+        known = {
+            (trial.user_attrs["replicate_of"], trial.user_attrs["seed"]): trial.state
+            for trial in arena.get_trials(deepcopy=False)
+            if trial.state is not TrialState.FAIL
+        }
+        for trial in trials:
+            if (trial.number, seed) not in known:
+                point = trial.user_attrs["params"]
+                enqueue(arena, study_file, point, seed=seed, replicate_of=trial.number)
+    states = [known.get((trial.number, seed), TrialState.WAITING) for trial in trials]
+    return not all(state.is_finished() for state in states)
+
+
+def _finalists(arena: optuna.Study, found: list[FrozenTrial], seeds: list[int]) -> list[Finalist]:
+    """What these seeds say of each candidate, best mean first; those without a value are left out."""
+    values: defaultdict[int, list[float]] = defaultdict(list)
+    diverged: Counter[int] = Counter()
+    for trial in arena.get_trials(deepcopy=False):
+        of = trial.user_attrs["replicate_of"]
+        if trial.user_attrs["seed"] not in seeds:
+            continue
+        if trial.state is TrialState.COMPLETE:
+            values[of].append(float(trial.value or 0.0))
+        elif trial.state is TrialState.PRUNED:
+            diverged[of] += 1
+    finalists = [
+        Finalist(
+            trial=trial.number,
+            search_value=float(trial.value or 0.0),
+            values=values[trial.number],
+            n_parameters=trial.user_attrs["n_parameters"],
+            latency_ms=trial.user_attrs.get("latency_ms"),
+            n_diverged=diverged[trial.number],
+        )
+        for trial in found
+        if trial.number in values
+    ]
+    return sorted(finalists, key=lambda f: (-f.mean, f.trial))
+
+
+def _last_reason(arena: optuna.Study) -> str:
+    """Why the last training of the arena did not end well."""
+    last = last_ended(arena, (TrialState.PRUNED, TrialState.FAIL))
+    if last is None:
+        return "the same command trains them"
+    return f"trial {last.number} of {arena.study_name}: {last.user_attrs.get('stop_reason', 'no reason')}"
+
+
+def pooled_sd(finalists: list[Finalist]) -> float:
+    """Standard deviation over seeds, common to all, at least SD_FLOOR; diverged trainings do not count."""
+    freedom = sum(len(f.values) - 1 for f in finalists)
+    squares = sum(
+        (value - statistics.fmean(f.values)) ** 2 for f in finalists for value in f.values
+    )
+    return max(SD_FLOOR, math.sqrt(squares / freedom)) if freedom else SD_FLOOR
+
+
+def _left(finalists: list[Finalist], survivors: set[int]) -> set[int]:
+    """The survivors that are not clearly worse than the best of them."""
+    sd, alive = pooled_sd(finalists), [f for f in finalists if f.trial in survivors]
+    if not alive:
+        return set()
+    best = alive[0]
+    return {
+        f.trial for f in alive if best.mean - f.mean <= CLEAR * sd * math.sqrt(1 / f.n + 1 / best.n)
+    }
+
+
+def _chosen(finalists: list[Finalist], survivors: set[int], prefer: Prefer) -> Raced:
+    """The best mean of the survivors, or the smallest or fastest of them within one standard error of it.
+
+    One that left was clearly worse then; later rounds may lower all others below the few values it has.
+    """
+    sd, alive = pooled_sd(finalists), [f for f in finalists if f.trial in survivors]
+    best = alive[0]
+    near = [f for f in alive if f.mean >= best.mean - sd / math.sqrt(best.n)]
+    if prefer == "small":
+        best = min(near, key=lambda f: (f.n_parameters, f.trial))
+    elif prefer == "fast":
+        best = min(near, key=lambda f: (f.latency_ms or math.inf, f.trial))
+    return Raced(finalists, sd, best.trial, prefer)

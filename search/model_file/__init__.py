@@ -1,0 +1,1 @@
+"""The exported model: one file, written after training, that predicts without PyTorch."""

@@ -1,0 +1,259 @@
+"""One file for those who only predict: preprocessing, model and provenance together.
+
+    uint8 images (n, 28, 28, 3) -> scaling to [-1, 1] -> model -> softmax -> probabilities (n, 8)
+
+The file replaces an older one only after its answers were compared with PyTorch's.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import optuna
+import torch
+from numpy.typing import NDArray
+from optuna.trial import FrozenTrial
+
+from .. import __version__
+from ..data.bloodmnist import CLASS_NAMES, Dataset
+from ..database.storage import Storage
+from ..errors import BloodsearchError, RefusedError, UsageError
+from ..evaluation import ledger
+from ..evaluation.final import open_on_the_record
+from ..evaluation.scoring import confusion_of, load_model
+from ..evaluation.selection import replicates
+from ..study import info, load
+from ..training.predict import scale
+from .predict import METADATA_KEY, load_classifier
+
+Format = Literal["onnx", "torch"]
+N_PARITY = 256
+TOLERANCE = 1e-4
+"""Largest difference of any probability between the file and PyTorch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The final evaluation's replicates and its result."""
+
+    result: dict[str, Any]
+    trials: list[FrozenTrial]
+
+    def best(self) -> int:
+        """The replicate with the best validation macro-F1: the test split chooses nothing."""
+        return max(range(len(self.trials)), key=lambda i: (self.trials[i].value or 0.0, -i))
+
+
+class SelfContained(torch.nn.Module):
+    """uint8 images (n, 28, 28, 3) in, class probabilities (n, 8) float32 out."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        probabilities: torch.Tensor = self.model(scale(images, torch.float32)).softmax(dim=1)
+        return probabilities
+
+
+def trained_replicates(storage: Storage, study: optuna.Study) -> Trained:
+    """What `bloodsearch final-eval` trained for `study`.
+
+    Raises RefusedError when there is no final evaluation or its weights are not on this machine.
+    """
+    results = [o.result for o in ledger.openings(storage, study.study_name) if o.result]
+    results = [r for r in results if "seeds" in r]
+    if not results:
+        raise RefusedError(
+            f"{study.study_name} has no final evaluation, so there are no weights to export; run "
+            f"`bloodsearch final-eval --name {study.study_name}`"
+        )
+    result = results[-1]
+    name = f"{study.study_name}-final-{result['trial']}"
+    found = replicates(load(storage, name), result["seeds"])
+    if len(found) != len(result["seeds"]):
+        raise RefusedError(
+            f"{len(found)} of the {len(result['seeds'])} weight files of {name} are on this machine; "
+            "export where they were trained, or run `bloodsearch final-eval --force` here"
+        )
+    return Trained(result, found)
+
+
+def provenance(study: optuna.Study, trained: Trained, replicate: int) -> dict[str, Any]:
+    """What the file says about itself."""
+    trial, result = trained.trials[replicate], trained.result
+    stored = info(study)
+    return {
+        "bloodsearch": __version__,
+        "classes": list(CLASS_NAMES),
+        "input": "images: uint8 (n, 28, 28, 3), RGB",
+        "output": "probabilities: float32 (n, 8), in the order of classes",
+        "preprocessing": "inside; larger photographs: centre 200 x 200, bilinear to 28 x 28",
+        "study": study.study_name,
+        "trial": result["trial"],
+        "replicate": replicate,
+        "seed": trial.user_attrs["seed"],
+        "config": trial.user_attrs["config"],
+        "dataset": stored.fingerprint.describe(),
+        "data_hash": stored.fingerprint.content_hash,
+        "data_licence": "CC BY 4.0; Acevedo et al. 2020, Yang et al. 2023 (MedMNIST v2)"
+        if stored.fingerprint.dataset == "bloodmnist"
+        else "none: drawings",
+        "val_macro_f1": trial.value,
+        "test_macro_f1": result["test_macro_f1"]["values"][replicate],
+        "test_openings": result["test_openings"],
+        "versions": trial.user_attrs["versions"],
+        "limits": "28x28 research images; not a medical device",
+    }
+
+
+def export(
+    trial: FrozenTrial, facts: dict[str, Any], data: Dataset, form: Format, out: Path
+) -> float:
+    """Write `trial`'s model to `out` and return the largest difference to PyTorch on 256 images.
+
+    Raises BloodsearchError when the file's answers differ (it is not kept then), UsageError when
+    `out` cannot be written.
+    """
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder; name a file in it with --out")
+    model = SelfContained(load_model(trial)).eval()
+    images = data.val_images[:N_PARITY]
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(images)).numpy()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{out.name}.", suffix=out.suffix, dir=out.parent)
+        os.close(handle)
+    except OSError as error:
+        raise UsageError(f"cannot write {out} ({error.strerror}); name another --out") from None
+    temporary = Path(name)
+    try:
+        with _quiet():
+            run = _WRITERS[form](model, facts, temporary)
+        # also one image alone and an odd number: the batch must be free
+        parts = [run(images[:1]), run(images[1:8]), run(images[8:])]
+        difference = float(np.abs(np.concatenate(parts) - expected).max())
+        if not difference <= TOLERANCE:
+            raise BloodsearchError(
+                f"the {form} file differs from PyTorch by {difference:.2g} on {N_PARITY} images, "
+                f"more than {TOLERANCE:g}; it was not kept"
+            )
+        temporary.chmod(0o644)
+        os.replace(temporary, out)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return difference
+
+
+def check_on_test(
+    storage: Storage, study: optuna.Study, trained: Trained, data: Dataset, data_root: Path | None
+) -> dict[str, Any]:
+    """Do exported files of all replicates give the final evaluation's confusion matrix?
+
+    Opens the test split once more, on the record, after everything else is ready.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        classifiers = []
+        for i, trial in enumerate(trained.trials):
+            path = Path(folder) / f"{i}.onnx"
+            export(trial, provenance(study, trained, i), data, "onnx", path)
+            classifiers.append(load_classifier(path))
+        opening, images, labels = open_on_the_record(
+            storage,
+            info(study),
+            trial=trained.result["trial"],
+            n_replicates=len(classifiers),
+            data_root=data_root,
+            forced=True,
+        )
+        found = np.sum(
+            [confusion_of(labels, c.probabilities(images).argmax(axis=1)) for c in classifiers],
+            axis=0,
+        )
+    difference = np.abs(found - np.asarray(trained.result["confusion_matrix"])).sum()
+    result = {
+        "check": "exported files against the final evaluation",
+        "identical": not difference,
+        # an image in another cell leaves one and enters one
+        "n_different": int(difference) // 2,
+        "n_images": len(images),
+        "replicates": len(classifiers),
+        "test_openings": len(ledger.openings(storage, study.study_name)),
+    }
+    ledger.record_result(storage, opening, result)
+    return result
+
+
+Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+def _write_onnx(model: torch.nn.Module, facts: dict[str, Any], path: Path) -> Run:
+    import onnx
+
+    program = torch.onnx.export(
+        model,
+        (_example(),),
+        dynamo=True,
+        input_names=["images"],
+        output_names=["probabilities"],
+        dynamic_shapes={"images": {0: torch.export.Dim("n")}},
+        verbose=False,
+    )
+    assert program is not None
+    proto = program.model_proto
+    proto.producer_name, proto.producer_version = "bloodsearch", __version__
+    onnx.helper.set_model_props(proto, {METADATA_KEY: json.dumps(facts)})
+    onnx.checker.check_model(proto)
+    onnx.save(proto, path)
+    return load_classifier(path).probabilities
+
+
+def _write_torch(model: torch.nn.Module, facts: dict[str, Any], path: Path) -> Run:
+    program = torch.export.export(
+        model, (_example(),), dynamic_shapes={"images": {0: torch.export.Dim("n")}}
+    )
+    with path.open("wb") as file:
+        torch.export.save(program, file, extra_files={METADATA_KEY: json.dumps(facts)})
+    loaded = torch.export.load(path).module()
+
+    def run(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            found: NDArray[np.float32] = loaded(torch.from_numpy(images)).numpy()
+        return found
+
+    return run
+
+
+_WRITERS: dict[Format, Callable[[torch.nn.Module, dict[str, Any], Path], Run]] = {
+    "onnx": _write_onnx,
+    "torch": _write_torch,
+}
+
+
+def _example() -> torch.Tensor:
+    # more than one image: an example of one would fix the batch at one
+    return torch.zeros((3, 28, 28, 3), dtype=torch.uint8)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporters talk to their developers."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)

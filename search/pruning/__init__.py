@@ -1,0 +1,1 @@
+"""When a trial is stopped early, and the audit of those decisions."""

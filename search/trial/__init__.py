@@ -1,0 +1,1 @@
+"""One claimed trial, from its parameters to its outcome."""

@@ -1,0 +1,104 @@
+"""Training a stored trial again, from its seed, and comparing the curves."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from optuna.trial import FrozenTrial
+
+from ..errors import RefusedError
+from ..study import StudyInfo, versions
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Two curves of validation macro-F1, by epoch."""
+
+    stored: list[float]
+    again: list[float]
+    differs: list[str]
+    """What differs between then and now and may explain a difference."""
+
+    @property
+    def identical(self) -> bool:
+        return self.stored == self.again
+
+    @property
+    def largest_difference(self) -> float:
+        return max((abs(a - b) for a, b in zip(self.stored, self.again, strict=False)), default=0.0)
+
+
+def replay_trial(
+    trial: FrozenTrial,
+    study_info: StudyInfo,
+    *,
+    data_root: Path | None,
+    device: str,
+    on_epoch: Callable[[int, float, float | None], None],
+) -> Replay:
+    """Train `trial` again for as many epochs as it was trained; `on_epoch` gets epoch, now, then.
+
+    Raises RefusedError when the trial holds no configuration or no epoch, or the data are others.
+    """
+    if "config" not in trial.user_attrs:
+        raise RefusedError(
+            f"trial {trial.number} is {trial.state.name.lower()} and holds no configuration to replay; "
+            "only finished trials do"
+        )
+    import torch
+
+    from ..data.bloodmnist import joined, load_dataset
+    from ..training.config import TrialConfig
+    from ..training.device import device_name, parse_device, to_device
+    from ..training.fit import EpochResult, fit
+
+    attrs = trial.user_attrs
+    data = load_dataset(study_info.fingerprint.dataset, data_root)
+    if data.fingerprint.content_hash != attrs["data_hash"]:
+        raise RefusedError(
+            f"trial {trial.number} was trained on data {attrs['data_hash']}, found "
+            f"{data.fingerprint.content_hash}; name the same file with --data-root"
+        )
+    torch.set_num_threads(attrs["threads"])
+    where = parse_device(device)
+    n_epochs = attrs.get("epochs", len(trial.intermediate_values))
+    if not n_epochs:
+        raise RefusedError(
+            f"trial {trial.number} holds no epoch to compare with: {attrs.get('stop_reason')}"
+        )
+    # past its epochs there may be a report of zero, which ranks a trial that could not be trained
+    stored = [trial.intermediate_values[step] for step in sorted(trial.intermediate_values)][
+        :n_epochs
+    ]
+    again: list[float] = []
+
+    def collect(result: EpochResult) -> None:
+        again.append(result.val_macro_f1)
+        then = stored[result.epoch - 1] if result.epoch <= len(stored) else None
+        on_epoch(result.epoch, result.val_macro_f1, then)
+
+    class Enough(Exception):
+        pass
+
+    def stop_with_the_trial(result: EpochResult) -> None:
+        collect(result)
+        if len(again) == len(stored):  # a pruned trial ended before its configuration would
+            raise Enough
+
+    with contextlib.suppress(Enough):
+        fit(
+            TrialConfig.model_validate(attrs["config"]),
+            to_device(joined(data) if study_info.kind == "refits" else data, where),
+            seed=attrs["seed"],
+            on_epoch=stop_with_the_trial,
+            precision=attrs["precision"],
+        )
+    now = {**versions(), "device": device_name(where)}
+    then = {**attrs["versions"], "device": attrs["device"]}
+    differs = [
+        f"{key} {then.get(key)} then, {now[key]} now" for key in now if then.get(key) != now[key]
+    ]
+    return Replay(stored, again, differs)

@@ -1,0 +1,1 @@
+"""The processes that train: claims, leases, heartbeats, supervision, shutdown."""

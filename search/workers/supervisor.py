@@ -1,0 +1,289 @@
+"""The supervisor: one worker process per slot, restarted when it dies, drained on a signal.
+
+It never imports torch. Its children learn their device and thread counts from the environment before
+they import anything, get the storage's address the same way (a command line is visible to all), and
+drain when it dies, because it holds the other end of their standard input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from optuna.trial import TrialState
+
+from ..database.outage import is_outage, retry_outage
+from ..errors import (
+    BloodsearchError,
+    DataError,
+    Interrupted,
+    RefusedError,
+    StorageError,
+    UsageError,
+)
+from ..study import last_ended
+from ..trial.checkpoint_files import checkpoint_folder, forget, leftovers
+from .leases import Leases
+from .slots import Slot
+from .watchdog import SIGNALS, watchdog
+from .worker import EXIT_RECYCLE, EXIT_RETIRED
+
+DRAIN_S = 20.0
+"""How long children may take to give their trials back before they are killed."""
+PROMPT_S = 4.0
+"""The same after a signal: then the command has to end within 5 s, killed children or not."""
+LAST_S = 4.8
+"""When a signal ends the command even though it hangs."""
+STOP_EVERY_S = 1.0
+"""How often the storage is asked for a `bloodsearch stop`."""
+TICK_S = 0.25
+MAX_BACKOFF_S = 30.0
+ORDERLY = (0, 2, 3, 4, 5, 130, EXIT_RETIRED)
+"""Exit codes of a worker that another one in its place would end with too."""
+_STOPPED = "drained by `bloodsearch stop`; the same command goes on"
+MAX_DEATHS_IN_A_ROW = 6
+"""Deaths of one slot, with no trial finished in between, before it stays empty."""
+
+
+@dataclass(slots=True)
+class _Child:
+    slot: Slot
+    process: subprocess.Popen[bytes] | None = None
+    deaths: int = 0
+    finished_at_death: int = 0
+    restart_at: float = 0.0
+    retired: int | None = None
+    """Exit code with which this slot ended for good."""
+
+
+@dataclass(slots=True)
+class Supervisor:
+    leases: Leases
+    slots: list[Slot]
+    n_trials: int | None = None
+    """The study's total of finished trials; None: what the last `optimize` asked for."""
+    data_root: Path | None = None
+    timeout_s: float | None = None
+    on_tick: Callable[[], None] = lambda: None
+    # -P: a user's own models.py or search.py in the current folder must not be imported
+    program: tuple[str, ...] = (sys.executable, "-P", "-m", "bloodsearch", "worker-process")
+    _signals: int = field(default=0, init=False)
+    _signalled_at: float = field(default=0.0, init=False)
+    _n_stops: int | None = field(default=None, init=False)
+    _stop_looked_at: float = field(default=0.0, init=False)
+    _children: list[_Child] = field(default_factory=list, init=False)
+
+    def run(self) -> bool:
+        """Keep the slots busy until the budget is spent; False if the time was over first.
+
+        Raises Interrupted when drained by a signal or by `bloodsearch stop`, BloodsearchError when
+        all workers retired.
+        """
+        self._children = [_Child(slot) for slot in self.slots]
+        self._n_stops = retry_outage(self.leases.n_stops)
+        deadline = None if self.timeout_s is None else time.monotonic() + self.timeout_s
+        with self._handling_signals():
+            try:
+                for child in self._children:
+                    self._start(child)
+                while any(child.retired is None for child in self._children):
+                    time.sleep(TICK_S)
+                    if self._signals:
+                        raise Interrupted("interrupted; the same command goes on where it stopped")
+                    if self._told_to_stop():
+                        raise Interrupted(_STOPPED)
+                    if deadline is not None and time.monotonic() > deadline:
+                        return False
+                    for child in self._children:
+                        self._look_after(child)
+                    self.on_tick()
+            finally:
+                self._drain()
+        self._judge()
+        return True
+
+    def _start(self, child: _Child) -> None:
+        child.process = subprocess.Popen(
+            self._command(child.slot),
+            stdin=subprocess.PIPE,
+            env=self._environment(child.slot),
+            # a terminal's Ctrl-C reaches the supervisor alone, which then drains its children once
+            start_new_session=True,
+        )
+
+    def _command(self, slot: Slot) -> list[str]:
+        command = [*self.program, self.leases.study.study_name]
+        command += ["--device", slot.device, "--slot", slot.label, "--threads", str(slot.threads)]
+        if self.n_trials is not None:
+            command += ["--trials", str(self.n_trials)]
+        if self.data_root is not None:
+            command += ["--data-root", str(self.data_root)]
+        return command
+
+    def _environment(self, slot: Slot) -> dict[str, str]:
+        url = self.leases.storage.full_url
+        return {**os.environ, **slot.environment(), "BLOODSEARCH_STORAGE": url}
+
+    def _look_after(self, child: _Child) -> None:
+        if child.retired is not None:
+            return
+        if child.process is None:
+            if time.monotonic() >= child.restart_at:
+                self._start(child)
+            return
+        code = child.process.poll()
+        if code is None:
+            return
+        _close(child.process)
+        child.process = None
+        if code == EXIT_RECYCLE:
+            self._start(child)
+        elif code in ORDERLY:
+            child.retired = code
+        else:
+            self._after_death(child, f"signal {-code}" if code < 0 else f"exit code {code}")
+
+    def _after_death(self, child: _Child, how: str) -> None:
+        """A signal or a bug ended the child: put its trial back, restart it later and later."""
+        retry_outage(self.leases.reclaim, give_up=self._signalled)
+        counts = retry_outage(self.leases.counts, give_up=self._signalled)
+        finished = sum(n for state, n in counts.items() if state.is_finished())
+        child.deaths = child.deaths + 1 if finished == child.finished_at_death else 1
+        child.finished_at_death = finished
+        if child.deaths >= MAX_DEATHS_IN_A_ROW:
+            child.retired = 1
+            print(
+                f"bloodsearch: the worker on {child.slot.label} died {child.deaths} times "
+                f"in a row ({how}); its slot stays empty",
+                file=sys.stderr,
+            )
+            return
+        delay = min(MAX_BACKOFF_S, 0.25 * 2 ** (child.deaths - 1))
+        child.restart_at = time.monotonic() + delay
+        print(
+            f"bloodsearch: a worker on {child.slot.label} died ({how}); "
+            "its trial went back, a new one starts",
+            file=sys.stderr,
+        )
+
+    def _signalled(self) -> bool:
+        return self._signals > 0
+
+    def _told_to_stop(self) -> bool:
+        """Whether `bloodsearch stop` came. Workers hear it themselves, but not while they start."""
+        if time.monotonic() - self._stop_looked_at < STOP_EVERY_S:
+            return False
+        self._stop_looked_at = time.monotonic()
+        try:
+            return self.leases.n_stops() != self._n_stops
+        except Exception as error:
+            if is_outage(error):
+                return False
+            raise
+
+    def _judge(self) -> None:
+        """All slots are empty: was it because the work is done?"""
+        codes = [child.retired for child in self._children]
+        if all(code == 0 for code in codes):
+            return
+        counts = retry_outage(self.leases.counts, limit_s=5)
+        n_trials = self.n_trials or self.leases.study.user_attrs.get("n_trials", 0)
+        n_finished = sum(n for state, n in counts.items() if state.name in ("COMPLETE", "PRUNED"))
+        if n_finished >= n_trials:
+            return
+        if Interrupted.exit_code in codes:
+            raise Interrupted(_STOPPED)
+        if StorageError.exit_code in codes:
+            raise StorageError("the workers lost the storage; the same command goes on")
+        for kind in (UsageError, DataError, RefusedError):
+            if all(code == kind.exit_code for code in codes):
+                raise kind("no worker could start, see the messages above")
+        raise BloodsearchError(
+            f"all workers retired; {n_finished} of {n_trials} trials are finished, "
+            f"the same command goes on; {self._last_error()}"
+        )
+
+    def _last_error(self) -> str:
+        last = last_ended(self.leases.study, (TrialState.FAIL,))
+        if last is None:
+            return "see the messages above"
+        return f"the last error, in trial {last.number}: {last.user_attrs.get('stop_reason')}"
+
+    def _drain(self) -> None:
+        """Ask all children to stop, kill those that do not, put back what they held."""
+        running = [child.process for child in self._children if child.process is not None]
+        for process in running:
+            process.terminate()
+        started = time.monotonic()
+        killed: set[int] = set()
+        for process in running:
+            while process.poll() is None:
+                if self._out_of_time(started):
+                    process.kill()
+                    process.wait()
+                    killed.add(process.pid)
+                time.sleep(0.02)
+            _close(process)
+        with contextlib.suppress(StorageError):
+            # they were slow, and are no evidence against their trials
+            retry_outage(
+                lambda: self.leases.reclaim(spare=killed), limit_s=5, give_up=self._signalled
+            )
+            retry_outage(self._tidy_up, limit_s=5, give_up=self._signalled)
+
+    def _out_of_time(self, started: float) -> bool:
+        now = time.monotonic()
+        if self._signals:
+            return self._signals > 1 or now > self._signalled_at + PROMPT_S
+        return now > started + DRAIN_S
+
+    def _tidy_up(self) -> None:
+        """Remove the checkpoints of finished trials, which workers that died have left."""
+        found = leftovers(checkpoint_folder(self.leases.storage), self.leases.study.study_name)
+        if found:
+            finished = {
+                trial.number
+                for trial in self.leases.study.get_trials(deepcopy=False)
+                if trial.state.is_finished()
+            }
+            for path, number in found.items():
+                if number in finished:
+                    forget(path)
+
+    def _abandon(self) -> None:
+        """The last act of a supervisor that waits for a storage when it should have ended."""
+        for child in self._children:
+            if child.process is not None:
+                child.process.kill()
+        print(
+            "bloodsearch: interrupted while the storage did not answer; the same command goes on",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    @contextlib.contextmanager
+    def _handling_signals(self) -> Iterator[None]:
+        def count(number: int, frame: object) -> None:
+            self._signalled_at = self._signalled_at or time.monotonic()
+            self._signals += 1
+
+        previous = {n: signal.signal(n, count) for n in SIGNALS}
+        try:
+            with watchdog(LAST_S, self._abandon, Interrupted.exit_code):
+                yield
+        finally:
+            for n, handler in previous.items():
+                signal.signal(n, handler)
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    """Our end of an ended child's standard input."""
+    if process.stdin is not None:
+        process.stdin.close()

@@ -1,0 +1,149 @@
+"""Rows we write for Optuna are the rows Optuna writes: the same trial told both ways reads the same."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+import sqlalchemy as sa
+from optuna.trial import FrozenTrial, TrialState
+
+from bloodsearch.search.database.optuna_rows import trials_table, values_table
+from bloodsearch.search.database.storage import open_storage
+from bloodsearch.search.pruning.peers import StudyPeers, TablePeers
+from bloodsearch.search.sampling.draw import suggest_at_once
+from bloodsearch.search.sampling.sampler import trial_sampler
+from bloodsearch.search.sampling.space import suggest
+from bloodsearch.search.study import info
+from bloodsearch.search.workers.leases import Claim, Leases
+from bloodsearch.search.workers.liveness import own_identity
+
+COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
+ATTRS = {"seed": 7, "params": {"lr": 0.25}, "stop_reason": "ü", "per_class_f1": [0.1, None]}
+
+
+def our_trial(
+    leases: Leases, state: TrialState, value: float | None, reports: dict[int, float]
+) -> int:
+    """A trial from claim to end, the way a worker does it; always the same parameters."""
+    me = own_identity("cpu")
+    claim = leases.claim(me, 10**6, may_create=True)
+    assert isinstance(claim, Claim)
+    study_file = info(leases.study).study_file
+    leases.study.sampler = trial_sampler(study_file, 0)
+    suggest_at_once(leases.storage.engine, optuna.Trial(leases.study, claim.trial_id), study_file)
+    for step, reported in reports.items():
+        assert leases.report(me, claim.trial_id, step, reported)
+    assert leases.finish(me, claim.trial_id, state, value, ATTRS)
+    return claim.trial_id
+
+
+def optunas_trial(
+    leases: Leases, state: TrialState, value: float | None, reports: dict[int, float]
+) -> int:
+    """The same trial through Optuna's interface alone."""
+    study, study_file = leases.study, info(leases.study).study_file
+    study.sampler = trial_sampler(study_file, 0)
+    trial = study.ask()
+    params = suggest(trial, study_file)
+    trial.set_user_attr("family", params["arch"])
+    for step, reported in reports.items():
+        trial.report(reported, step)
+    for key, attr in ATTRS.items():
+        trial.set_user_attr(key, attr)
+    study.tell(trial, value, state=state)
+    return trial._trial_id
+
+
+def row(leases: Leases, table: sa.Table, trial_id: int) -> dict[str, object]:
+    with leases.storage.engine.connect() as db:
+        found = db.execute(sa.select(table).where(table.c.trial_id == trial_id)).mappings().first()
+    return dict(found or {})
+
+
+def content(trial: FrozenTrial) -> dict[str, object]:
+    return {
+        "state": trial.state,
+        "values": trial.values,
+        "reports": trial.intermediate_values,
+        "user_attrs": trial.user_attrs,
+        "system_attrs": trial.system_attrs,
+        "params": list(trial.params.items()),
+        "distributions": trial.distributions,
+        "timed": (trial.datetime_start is not None, trial.datetime_complete is not None),
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "value", "reports"),
+    [
+        (COMPLETE, 0.75, {1: 0.5, 2: 0.75, 3: 0.25}),
+        (PRUNED, None, {2: 0.5, 1: 0.75}),
+        (PRUNED, None, {}),
+        (FAIL, None, {1: 0.5}),
+    ],
+)
+def test_trial_reads_as_if_optuna_had_written_it(
+    leases: Leases, state: TrialState, value: float | None, reports: dict[int, float]
+) -> None:
+    ours = our_trial(leases, state, value, reports)
+    theirs = optunas_trial(leases, state, value, reports)
+    # read with a storage of its own: nothing comes out of our process's cache
+    fresh = open_storage(leases.storage.full_url, create=False)
+    first, second = optuna.load_study(study_name="tiny", storage=fresh.optuna).trials
+    fresh.close()
+    assert (first._trial_id, second._trial_id) == (ours, theirs)
+    assert (first.number, second.number) == (0, 1)
+    assert content(first) == content(second)
+    assert first.user_attrs["family"] == first.params["arch"]
+    for table in (trials_table, values_table):
+        a, b = row(leases, table, ours), row(leases, table, theirs)
+        varying = {"trial_id", "number", "trial_value_id", "datetime_start", "datetime_complete"}
+        assert {k: v for k, v in a.items() if k not in varying} == {
+            k: v for k, v in b.items() if k not in varying
+        }
+        assert {k: type(v) for k, v in a.items()} == {k: type(v) for k, v in b.items()}
+
+
+def test_optuna_goes_on_where_we_stopped(leases: Leases) -> None:
+    """Numbers have no gap and no double when Optuna and we create trials in turn."""
+    for turn in range(6):
+        (our_trial if turn % 2 else optunas_trial)(leases, COMPLETE, 0.5, {1: 0.5})
+    assert [trial.number for trial in leases.study.trials] == list(range(6))
+
+
+def test_pruner_learns_the_same_from_tables_as_from_optuna(leases: Leases) -> None:
+    """At each look the same peers, each told once, in whatever order trials end."""
+    tables, study = TablePeers(leases.storage.engine), StudyPeers()
+
+    def both() -> list[tuple[object, ...]]:
+        found = []
+        for source in (tables, study):
+            peers = source.new(leases.study)
+            found.append(
+                sorted(
+                    (p.family, p.complete, tuple(sorted(p.values.items())), p.losses_at(1))
+                    for p in peers
+                )
+            )
+        assert found[0] == found[1]
+        return found[0]
+
+    assert both() == []
+    our_trial(leases, COMPLETE, 0.5, {1: 0.5, 2: 0.25})
+    slow = leases.study.ask()  # an early trial that ends late
+    slow.set_user_attr("family", "a family that sorts first")
+    leases.study.enqueue_trial({})
+    our_trial(leases, FAIL, None, {1: 0.5})
+    our_trial(leases, PRUNED, None, {1: 0.125})
+    assert len(both()) == 2
+    assert both() == []
+    slow.report(0.375, 1)
+    slow.set_user_attr("train_losses", [1.5])
+    slow.set_user_attr("val_losses", [0.5])
+    leases.study.tell(slow, 0.375)
+    our_trial(leases, COMPLETE, 0.625, {1: 0.625})
+    assert [found[2:] for found in both()] == [
+        (((1, 0.375),), (1.5, 0.5)),
+        (((1, 0.625),), None),
+    ]
+    assert both() == []

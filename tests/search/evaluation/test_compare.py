@@ -1,0 +1,62 @@
+"""Which trials a name means, and when a difference can be told."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+from tests_support import FINGERPRINT, tiny_study
+
+from bloodsearch.search.database.storage import Storage
+from bloodsearch.search.evaluation.compare import compare, find_side
+from bloodsearch.search.study import Kind, create_or_resume
+
+POINT = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_width": 8}
+
+
+@pytest.fixture
+def storage_url(sqlite_url: str) -> str:
+    return sqlite_url
+
+
+def add(
+    storage: Storage, name: str, kind: Kind, baseline: str, values: list[float | None]
+) -> optuna.Study:
+    """A study with trainings of one baseline with seeds 0, 1, ...; None is one that diverged."""
+    study = create_or_resume(storage, name, tiny_study(), FINGERPRINT, kind=kind)
+    for seed, value in enumerate(values):
+        attrs: dict[str, Any] = {"baseline": baseline, "seed": seed, "params": POINT}
+        state = TrialState.PRUNED if value is None else TrialState.COMPLETE
+        study.add_trial(create_trial(state=state, value=value, user_attrs=attrs))
+    return study
+
+
+def test_a_baseline_is_the_named_studys_and_the_one_with_replicates(storage: Storage) -> None:
+    add(storage, "tiny-synthetic", "replicates", "a", [0.1, 0.1])
+    add(storage, "tiny", "search", "a", [0.5])
+    found = find_side(storage, "a", "tiny", "val")
+    assert (found.study.study_name, found.values) == ("tiny", {})
+    add(storage, "tiny-baselines", "replicates", "a", [0.6, 0.7])
+    found = find_side(storage, "a", "tiny", "val")
+    assert (found.label, found.values) == ("a", {0: 0.6, 1: 0.7})
+
+
+def test_a_baseline_of_another_study_says_whose_it_is(storage: Storage) -> None:
+    add(storage, "other", "replicates", "b", [0.1, 0.1])
+    assert find_side(storage, "b", "tiny", "val").label == "other:b"
+    assert find_side(storage, "other:b", "tiny", "val").label == "other:b"
+
+
+def test_the_better_one_with_diverged_replicates_is_not_called_better(storage: Storage) -> None:
+    """The mean of those that were lucky is no reason to choose it."""
+    add(storage, "a-study", "replicates", "a", [0.98, None, 0.981, 0.979, None])
+    add(storage, "b-study", "replicates", "b", [0.96, 0.95, 0.961, 0.959, 0.96])
+    a, b = (find_side(storage, f"{x}-study:{x}", "tiny", "val") for x in "ab")
+    found = compare(a, b)
+    assert found.difference.low > 0
+    assert found.verdict == "cannot be told: 2 replicates of a-study:a diverged"
+    same = dataclasses.replace(found, a=dataclasses.replace(a, n_diverged=0))
+    assert same.verdict == "a-study:a is better"

@@ -1,0 +1,222 @@
+"""The second stage, with trainings that are looked up in a table."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+from tests_support import FINGERPRINT, tiny_study
+
+from bloodsearch.search.database.storage import Storage
+from bloodsearch.search.errors import RefusedError
+from bloodsearch.search.evaluation.finalists import (
+    Finalist,
+    Prefer,
+    Raced,
+    candidates,
+    finalist_rows,
+    pooled_sd,
+    race,
+)
+from bloodsearch.search.study import create_or_resume
+from bloodsearch.search.workers.leases import Claim, Leases
+from bloodsearch.search.workers.liveness import own_identity
+
+NOISE = (0.002, -0.002, 0.001, -0.001, 0.0)
+"""What the fresh seeds of rounds 1, 2, ... add to a configuration's true value."""
+
+
+@pytest.fixture
+def study(storage: Storage) -> optuna.Study:
+    """Five complete trials; the larger the network the slower, and each searched value is lucky."""
+    made = create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
+    for i, value in enumerate((0.95, 0.97, 0.90, 0.969, 0.96)):
+        made.add_trial(
+            create_trial(
+                state=TrialState.COMPLETE,
+                value=value,
+                user_attrs={
+                    "params": {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_width": 8 + i},
+                    "n_parameters": 100 * (i + 1),
+                    "latency_ms": 5.0 - i,
+                },
+            )
+        )
+    return made
+
+
+class Table:
+    """Trains by looking up `true` values, and remembers who was trained in which round."""
+
+    def __init__(self, storage: Storage, true: dict[int, float]) -> None:
+        self.storage, self.true = storage, true
+        self.rounds: list[list[int]] = []
+
+    def __call__(self, arena: optuna.Study) -> None:
+        leases, me = Leases(self.storage, arena), own_identity("cpu")
+        trained = []
+        seeds: list[int] = []
+        while isinstance(claim := leases.claim(me, 10**6, may_create=False), Claim):
+            trial = arena.trials[claim.number]
+            trained.append(trial.user_attrs["replicate_of"])
+            seeds.append(trial.user_attrs["seed"])
+            value = self.true[trained[-1]] + NOISE[len(self.rounds)]
+            leases.finish(me, claim.trial_id, TrialState.COMPLETE, value)
+        assert len(set(seeds)) <= 1  # the same seed for all: their differences are paired
+        self.rounds.append(sorted(trained))
+
+
+def raced(
+    storage: Storage, study: optuna.Study, table: Table, prefer: Prefer = "best", rounds: int = 5
+) -> Raced:
+    found = candidates(study, 4, max_params=None, max_latency_ms=None)
+    return race(storage, study, found, rounds=rounds, prefer=prefer, train=table)
+
+
+def test_clear_losers_leave_and_the_best_mean_wins(storage: Storage, study: optuna.Study) -> None:
+    table = Table(storage, {0: 0.940, 1: 0.955, 3: 0.960, 4: 0.959})
+    result = raced(storage, study, table)
+    assert table.rounds[0] == [0, 1, 3, 4]  # trial 2 was not among the best four
+    assert table.rounds[1] == [1, 3, 4]  # 0.02 is clear with one seed, 0.005 is not
+    assert table.rounds[-1] == [3, 4]
+    assert result.winner == 3
+    assert result.optimism == pytest.approx(0.0086, abs=0.002)  # (.010 + .015 + .009 + .001) / 4
+    assert study.user_attrs["selection"]["winner"] == 3
+
+
+def test_small_or_fast_wins_within_one_standard_error(
+    storage: Storage, study: optuna.Study
+) -> None:
+    true = {0: 0.9595, 1: 0.9600, 3: 0.9590, 4: 0.9500}
+    expected: dict[Prefer, int] = {"best": 1, "small": 0, "fast": 3}
+    table = Table(storage, true)
+    assert {p: raced(storage, study, table, p, rounds=2).winner for p in expected} == expected
+
+
+def test_interrupted_race_trains_only_what_is_missing(
+    storage: Storage, study: optuna.Study
+) -> None:
+    table = Table(storage, dict.fromkeys(range(5), 0.95))
+    first = raced(storage, study, table, rounds=2)
+    again = Table(storage, {})
+    assert raced(storage, study, again, rounds=2) == first
+    assert list(itertools.chain(*again.rounds)) == []
+
+
+Ends = dict[int, list[float | TrialState]]
+"""How the trainings of each finalist end, one after the other: with a value, or in a state without one."""
+
+
+class Cut(Exception):
+    pass
+
+
+def run_race(
+    storage: Storage, study: optuna.Study, ends: Ends, rounds: int, cut_after: int | None = None
+) -> Raced:
+    """A race of the trials in `ends`; Cut is raised within it after so many trainings."""
+    n_trained = 0
+
+    def train(arena: optuna.Study) -> None:
+        nonlocal n_trained
+        leases, me = Leases(storage, arena), own_identity("cpu")
+        while isinstance(claim := leases.claim(me, 10**6, may_create=False), Claim):
+            trials = arena.trials
+            of = trials[claim.number].user_attrs["replicate_of"]
+            n = sum(t.state.is_finished() for t in trials if t.user_attrs["replicate_of"] == of)
+            end = ends[of][n]
+            if isinstance(end, TrialState):
+                leases.finish(me, claim.trial_id, end, None)
+            else:
+                leases.finish(me, claim.trial_id, TrialState.COMPLETE, end)
+            n_trained += 1
+            if n_trained == cut_after:
+                raise Cut
+
+    found = candidates(study, 8, max_params=None, max_latency_ms=None)
+    found = [trial for trial in found if trial.number in ends]
+    return race(storage, study, found, rounds=rounds, prefer="best", train=train)
+
+
+def test_a_race_that_was_cut_within_a_round_goes_on_where_it_was(
+    storage: Storage, study: optuna.Study
+) -> None:
+    ends: Ends = {1: [0.970, 0.968], 3: [0.968, 0.940], 4: [0.967, 0.9669]}
+    with pytest.raises(Cut):
+        run_race(storage, study, ends, rounds=2, cut_after=4)
+    resumed = run_race(storage, study, ends, rounds=2)
+    arena = optuna.load_study(study_name="tiny-finalists", storage=study._storage)
+    keys = [(t.user_attrs["replicate_of"], t.user_attrs["seed"]) for t in arena.trials]
+    assert len(keys) == len(set(keys)) == 6
+    assert {f.trial: f.values for f in resumed.finalists} == ends
+    assert resumed.winner == 1
+
+
+def test_a_seed_with_which_a_finalist_diverged_counts_as_nothing(
+    storage: Storage, study: optuna.Study
+) -> None:
+    """The mean of the others alone would make it the winner, and its replicates would diverge, too."""
+    values: Ends = {1: [0.970, TrialState.PRUNED], 3: [0.965, 0.965, 0.965]}
+    result = run_race(storage, study, values, rounds=3)
+    assert result.winner == 3
+    (loser,) = [f for f in result.finalists if f.trial == 1]
+    assert (loser.n_diverged, loser.n, loser.mean) == (1, 2, 0.485)
+    assert result.sd == 0.003  # of the trainings that ended
+    rows = {row[0]: row for row in finalist_rows(result.as_dict())}
+    assert (rows[1][3], rows[1][-1], rows[3][-1]) == (2, "1 diverged", "winner")
+
+
+def test_a_training_that_failed_is_tried_once_more(storage: Storage, study: optuna.Study) -> None:
+    values: Ends = {
+        1: [TrialState.FAIL, 0.970],
+        3: [0.960],
+        4: [TrialState.FAIL, TrialState.FAIL, 0.99],
+    }
+    result = run_race(storage, study, values, rounds=1)
+    assert result.winner == 1
+    assert {f.trial: f.values for f in result.finalists} == {1: [0.970], 3: [0.960]}
+
+
+def test_one_that_left_cannot_win_by_the_others_bad_luck_later(
+    storage: Storage, study: optuna.Study
+) -> None:
+    values: Ends = {1: [0.970, 0.953, 0.953], 4: [0.961], 3: [0.969, 0.956, 0.956]}
+    result = run_race(storage, study, values, rounds=3)
+    assert result.finalists[0].trial == 4
+    assert {f.trial: len(f.values) for f in result.finalists} == {1: 3, 3: 3, 4: 1}
+    assert result.winner == 3
+
+
+def test_candidates_keep_to_the_limits(study: optuna.Study) -> None:
+    def numbers(**limits: float | None) -> list[int]:
+        given = {"max_params": None, "max_latency_ms": None} | limits
+        return [t.number for t in candidates(study, 8, **given)]  # type: ignore[arg-type]
+
+    assert numbers() == [1, 3, 4, 0, 2]
+    assert numbers(max_params=300) == [1, 0, 2]
+    assert numbers(max_latency_ms=2.0) == [3, 4]
+    with pytest.raises(RefusedError, match="none of the 5 complete trials"):
+        numbers(max_params=50)
+
+
+def test_study_without_complete_trials_is_refused(storage: Storage) -> None:
+    empty = create_or_resume(storage, "empty", tiny_study(), FINGERPRINT)
+    with pytest.raises(RefusedError, match="no complete trial yet"):
+        candidates(empty, 8, max_params=None, max_latency_ms=None)
+
+
+def test_spread_is_pooled_and_never_believed_to_be_zero() -> None:
+    base = Finalist(0, 0.9, [0.95, 0.95], 1, None)
+    assert pooled_sd([base]) == 0.003
+    other = dataclasses.replace(base, values=[0.90, 0.96])
+    # two values each: (0 + 2 * 0.03 ** 2) / 2
+    assert pooled_sd([base, other]) == pytest.approx(0.03)
+
+
+def test_finalist_that_never_ended_is_left_out(storage: Storage, study: optuna.Study) -> None:
+    ends: Ends = {0: [0.9], 1: [TrialState.FAIL] * 2, 3: [0.9], 4: [0.9]}
+    result = run_race(storage, study, ends, rounds=1)
+    assert {f.trial for f in result.finalists} == {0, 3, 4}

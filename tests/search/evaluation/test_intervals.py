@@ -1,0 +1,84 @@
+"""Differences over replicates: the intervals are scipy's, and verdicts follow from them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bloodsearch.search.evaluation.intervals import (
+    Difference,
+    difference,
+    equal,
+    larger,
+    paired_difference,
+    replicates_needed,
+)
+
+A = {1: 0.91, 2: 0.93, 3: 0.92, 4: 0.95}
+B = {1: 0.90, 2: 0.91, 3: 0.91, 4: 0.92}
+
+
+def test_common_seeds_are_paired() -> None:
+    found = difference(A, {**B, 9: 0.5})  # a seed that only one side has does not count
+    oracle = stats.ttest_rel(list(A.values()), list(B.values())).confidence_interval(0.95)
+    assert found.paired
+    assert (found.low, found.high) == pytest.approx((oracle.low, oracle.high))
+    assert found.mean == pytest.approx(0.0175)
+
+
+def test_other_seeds_are_not() -> None:
+    b = {seed + 10: value for seed, value in B.items()}
+    found = difference(A, b)
+    oracle = stats.ttest_ind(list(A.values()), list(b.values()), equal_var=False)
+    interval = oracle.confidence_interval(0.95)
+    assert not found.paired
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+
+
+def test_one_replicate_tells_nothing() -> None:
+    for found in (difference({1: 0.9}, {1: 0.8}), difference({1: 0.9}, {2: 0.8, 3: 0.7})):
+        assert not found.known
+        assert larger(found) == equal(found, 1.0) == "cannot be told"
+        assert found.needed() is None
+
+
+def of(low: float, high: float) -> Difference:
+    return Difference((low + high) / 2, low, high, 3, 3, True, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "is_larger", "is_equal"),
+    [
+        (0.01, 0.03, "holds", "does not hold"),
+        (-0.03, -0.01, "does not hold", "does not hold"),
+        (-0.001, 0.002, "cannot be told", "holds"),
+        (-0.02, 0.03, "cannot be told", "cannot be told"),
+        (0.001, 0.004, "holds", "holds"),
+        (0.0, 0.0, "does not hold", "holds"),
+    ],
+)
+def test_verdicts(low: float, high: float, is_larger: str, is_equal: str) -> None:
+    assert larger(of(low, high)) == is_larger
+    assert equal(of(low, high), 0.005) == is_equal
+
+
+def test_identical_replicates_are_equal() -> None:
+    found = paired_difference([0.0, 0.0, 0.0])
+    assert (found.low, found.high) == (0.0, 0.0)
+    assert equal(found, 0.005) == "holds"
+
+
+def test_the_needed_replicates_have_the_promised_power() -> None:
+    n = replicates_needed(0.01, 0.01)
+    assert n is not None
+    samples = np.random.default_rng(0).normal(0.01, 0.01, (20_000, n))
+    error = samples.std(axis=1, ddof=1) / math.sqrt(n)
+    low = samples.mean(axis=1) - stats.t.ppf(0.975, n - 1) * error
+    assert 0.79 < (low > 0).mean() < 0.87
+    # an effect twice as large takes fewer; one of nothing takes for ever
+    assert (replicates_needed(0.02, 0.01) or 0) < n
+    assert replicates_needed(0.0001, 0.01) is None
+    assert replicates_needed(0.0, 0.0) is None

@@ -1,0 +1,276 @@
+"""Exported files answer as PyTorch does, and predicting needs nothing but them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests_support import tiny_study
+from weights_support import trained
+
+from bloodsearch.search.data.bloodmnist import CLASS_NAMES, Dataset, load_dataset
+from bloodsearch.search.database.storage import Storage
+from bloodsearch.search.errors import BloodsearchError, DataError, RefusedError, UsageError
+from bloodsearch.search.evaluation import ledger
+from bloodsearch.search.evaluation.scoring import predictor
+from bloodsearch.search.model_file import export as library
+from bloodsearch.search.model_file import predict
+from bloodsearch.search.study import create_or_resume
+
+CNN = {"arch": "cnn", "widths": [4, 8], "norm": True, "convs": 2, "residual": True, "head": "max"}
+MLP = {"arch": "mlp", "widths": [8], "norm": True, "dropout": 0.2}
+FACTS = {"classes": list(CLASS_NAMES), "study": "tiny"}
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return load_dataset("synthetic")
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory: pytest.TempPathFactory, data: Dataset) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    path = folder / "model.onnx"
+    library.export(trained(folder, CNN), FACTS, data, "onnx", path)
+    return path
+
+
+@pytest.mark.parametrize("form", ["onnx", "torch"])
+@pytest.mark.parametrize("model", [CNN, MLP], ids=["cnn", "mlp"])
+def test_the_file_answers_as_pytorch_does(
+    tmp_path: Path, data: Dataset, form: library.Format, model: dict[str, Any]
+) -> None:
+    trial, path = trained(tmp_path, model), tmp_path / "out" / f"model.{form}"
+    difference = library.export(trial, FACTS, data, form, path)
+    assert 0 <= difference < 1e-5
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    images = data.val_images[:33]
+    expected = predictor(trial)(images)
+    if form == "onnx":
+        found = predict.load_classifier(path)
+        assert found.classes == CLASS_NAMES
+        assert found.provenance == FACTS
+        answers = found.probabilities(images)
+    else:
+        extra = {library.METADATA_KEY: ""}
+        program = torch.export.load(path, extra_files=extra)
+        assert json.loads(extra[library.METADATA_KEY]) == FACTS
+        answers = program.module()(torch.from_numpy(images)).detach().numpy()
+    assert answers.shape == (33, 8)
+    np.testing.assert_allclose(answers, expected, atol=1e-5)
+    np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_file_that_answers_otherwise_is_not_kept(
+    tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "kept" / "model.onnx"
+    path.parent.mkdir()
+    path.write_text("the older one")
+    trial = trained(tmp_path, CNN)
+    other = trained(tmp_path, CNN, seed=1)
+    original = library._write_onnx
+
+    def wrong(model: torch.nn.Module, facts: dict[str, Any], out: Path) -> library.Run:
+        return original(library.SelfContained(library.load_model(other)).eval(), facts, out)
+
+    monkeypatch.setitem(library._WRITERS, "onnx", wrong)
+    with pytest.raises(BloodsearchError, match="was not kept"):
+        library.export(trial, FACTS, data, "onnx", path)
+    assert [p.read_text() for p in path.parent.iterdir()] == ["the older one"]
+
+
+@pytest.fixture
+def storage_url(sqlite_url: str) -> str:
+    return sqlite_url
+
+
+def with_final_evaluation(storage: Storage, folder: Path, data: Dataset, shift: int) -> Any:
+    """A study whose final evaluation has two replicates; `shift` images are in a wrong cell."""
+    study = create_or_resume(storage, "tiny", tiny_study(), data.fingerprint)
+    replicas = create_or_resume(
+        storage, "tiny-final-0", tiny_study(), data.fingerprint, kind="replicates"
+    )
+    trials = [trained(folder, CNN, seed) for seed in (1, 2)]
+    for trial in trials:
+        replicas.add_trial(trial)
+    from bloodsearch.search.data.bloodmnist import open_test_split
+
+    images, labels = open_test_split("synthetic", None, expected=data.fingerprint)
+    counts = sum(
+        library.confusion_of(labels, predictor(trial)(images).argmax(axis=1)) for trial in trials
+    )
+    counts[0, 0] -= shift
+    counts[0, 1] += shift
+    opening = ledger.record_opening(
+        storage, "tiny", trial=0, n_replicates=2, data_hash="x", forced=False
+    )
+    ledger.record_result(
+        storage,
+        opening,
+        {
+            "trial": 0, "seeds": [1, 2], "confusion_matrix": counts.tolist(), "test_openings": 1,
+            "test_macro_f1": {"values": [0.1, 0.2]},
+        },
+    )  # fmt: skip
+    return study
+
+
+@pytest.mark.parametrize("shift", [0, 3])
+def test_the_test_split_check_is_exact_and_counted(
+    storage: Storage, tmp_path: Path, data: Dataset, shift: int
+) -> None:
+    study = with_final_evaluation(storage, tmp_path, data, shift)
+    replicates = library.trained_replicates(storage, study)
+    assert replicates.best() == 1
+    found = library.check_on_test(storage, study, replicates, data, None)
+    assert found["identical"] == (shift == 0)
+    assert found["n_different"] == shift
+    assert found["test_openings"] == 2
+    rows = ledger.openings(storage, "tiny")
+    assert [row.forced for row in rows] == [False, True]
+    # the final evaluation stays what later exports start from
+    assert library.trained_replicates(storage, study).result["seeds"] == [1, 2]
+
+
+def test_a_folder_is_no_file_to_export_to(tmp_path: Path, data: Dataset) -> None:
+    with pytest.raises(UsageError, match="is a folder; name a file in it"):
+        library.export(trained(tmp_path, MLP), FACTS, data, "onnx", tmp_path)
+
+
+def test_without_a_final_evaluation_there_is_nothing_to_export(
+    storage: Storage, data: Dataset
+) -> None:
+    study = create_or_resume(storage, "tiny", tiny_study(), data.fingerprint)
+    with pytest.raises(RefusedError, match="bloodsearch final-eval --name tiny"):
+        library.trained_replicates(storage, study)
+
+
+# --- predicting ---
+
+
+@pytest.fixture
+def cells(tmp_path: Path, data: Dataset) -> Path:
+    """Four good images of all kinds and sizes, and three bad ones."""
+    folder = tmp_path / "cells"
+    folder.mkdir()
+    image = Image.fromarray(data.val_images[0])
+    image.save(folder / "a.png")
+    image.save(folder / "b.tif")
+    image.resize((360, 363)).save(folder / "c.JPG")
+    image.convert("L").save(folder / "d.png")
+    (folder / "empty.png").touch()
+    Image.new("RGB", (27, 300)).save(folder / "small.png")
+    Image.new("I;16", (64, 64)).save(folder / "deep.tiff")
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+def run(*args: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "bloodsearch", "predict", *map(str, args)],
+        env={**os.environ, "COLUMNS": "200"}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_a_folder_with_bad_images(cells: Path, model_file: Path, data: Dataset) -> None:
+    done = run(cells, "--model", model_file, "--json", code=1)
+    found = json.loads(done.stdout)
+    assert [Path(row["file"]).name for row in found["predictions"]] == [
+        "a.png", "b.tif", "c.JPG", "d.png",
+    ]  # fmt: skip
+    expected = predict.load_classifier(model_file).probabilities(data.val_images[:1])[0]
+    first = found["predictions"][0]
+    assert first["label"] == int(expected.argmax())
+    assert first["class"] == CLASS_NAMES[first["label"]]
+    np.testing.assert_allclose(list(first["probabilities"].values()), expected, atol=1e-6)
+    assert {Path(bad["file"]).name for bad in found["skipped"]} == {
+        "empty.png", "small.png", "deep.tiff",
+    }  # fmt: skip
+    assert "small.png: is 27 x 300 pixels" in done.stderr
+    assert "4 images predicted, 3 skipped" in done.stderr
+
+
+def test_csv_and_table_of_an_archive(tmp_path: Path, model_file: Path, data: Dataset) -> None:
+    path = tmp_path / "mine.npz"
+    np.savez(path, images=data.val_images[:300], labels=data.val_labels[:300])
+    rows = list(csv.DictReader(io.StringIO(run(path, "--model", model_file, "--csv").stdout)))
+    expected = predict.load_classifier(model_file).probabilities(data.val_images[:300])
+    assert [int(row["label"]) for row in rows] == expected.argmax(axis=1).tolist()
+    assert f"{path.name}:images[299]" in run(path, "--model", model_file).stdout.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "message"),
+    [
+        ("nowhere", 2, "does not exist"),
+        ("notes.txt", 2, "images end in"),
+        ("empty", 2, "no image in"),
+        ("damaged.npz", 3, "cannot be read"),
+        ("shape.npz", 3, "images are uint8"),
+        ("sealed.npz", 5, "test split"),
+    ],
+)
+def test_unusable_sources(
+    tmp_path: Path, model_file: Path, source: str, code: int, message: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 no archive")
+    np.savez(tmp_path / "shape.npz", images=np.zeros((2, 64, 64, 3), np.uint8))
+    np.savez(tmp_path / "sealed.npz", test_images=np.zeros((2, 28, 28, 3), np.uint8))
+    done = run(tmp_path / source, "--model", model_file, code=code)
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_unusable_models(tmp_path: Path, cells: Path, model_file: Path) -> None:
+    with pytest.raises(UsageError, match="no model file"):
+        predict.load_classifier(tmp_path / "no.onnx")
+    (tmp_path / "cut.onnx").write_bytes(model_file.read_bytes()[:5000])
+    with pytest.raises(DataError, match="not a model that bloodsearch exported"):
+        predict.load_classifier(tmp_path / "cut.onnx")
+
+
+def test_large_images_are_cropped_to_their_centre() -> None:
+    pixels = np.zeros((363, 360, 3), np.uint8)
+    pixels[81:281, 80:280] = 200  # the centre 200 x 200
+    found = predict.fit_image(Image.fromarray(pixels))
+    assert found.shape == (28, 28, 3)
+    assert (found == 200).all()
+    small = np.random.default_rng(0).integers(0, 256, (28, 28, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(predict.fit_image(Image.fromarray(small)), small)
+    wide = np.zeros((100, 180, 3), np.uint8)
+    wide[:, 40:140] = 200  # smaller than 200: the largest square in the middle
+    assert (predict.fit_image(Image.fromarray(wide)) == 200).all()
+
+
+def test_predicting_loads_no_torch_and_no_database(cells: Path, model_file: Path) -> None:
+    code = f"""
+import sys
+from bloodsearch.search.cli import main
+try:
+    main(["predict", {str(cells)!r}, "--model", {str(model_file)!r}, "--csv"])
+except SystemExit as ended:
+    assert ended.code == 1
+heavy = ("torch", "optuna", "sqlalchemy", "sklearn", "scipy", "medmnist", "onnx")
+heavy += ("bloodsearch.search.training", "bloodsearch.models")
+print([name for name in heavy if name in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr

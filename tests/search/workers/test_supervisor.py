@@ -1,0 +1,58 @@
+"""How long a supervisor and its workers take to end."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from tests_support import supervisor
+
+from bloodsearch.search.workers.leases import Leases
+from bloodsearch.search.workers.shutdown import Drain
+from bloodsearch.search.workers.supervisor import DRAIN_S, PROMPT_S
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_worker_with_nothing_to_give_back_ends_at_once(number: signal.Signals) -> None:
+    """It is loading libraries and data, and would look for a request only after that."""
+    script = (
+        "import time; from bloodsearch.search.workers.shutdown import Drain; Drain().on_signals();"
+        "print('loading', flush=True); time.sleep(120)"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == b"loading\n"
+    worker.send_signal(number)
+    worker.communicate(timeout=30)
+    assert worker.returncode == 130
+
+
+def test_worker_at_work_is_asked() -> None:
+    drain = Drain()
+    drain.begin()
+    assert not drain()
+    drain.request()
+    assert drain()
+
+
+@pytest.mark.parametrize(
+    ("n_signals", "seconds", "over"),
+    [
+        (0, DRAIN_S - 1, False),
+        (0, DRAIN_S + 1, True),
+        (1, PROMPT_S - 1, False),
+        (1, PROMPT_S + 1, True),
+        (2, 0, True),
+    ],
+)
+def test_patience_with_workers_that_drain(
+    leases: Leases, n_signals: int, seconds: float, over: bool
+) -> None:
+    found = supervisor(leases.storage, leases.study, 1, 1)
+    began = time.monotonic() - seconds
+    found._signals = n_signals
+    found._signalled_at = began if n_signals else 0.0
+    assert found._out_of_time(began) is over
