@@ -89,7 +89,15 @@ def test_all_three_packages_were_found() -> None:
 # The ten layers, from the bottom; a module belongs to the longest prefix that fits, and imports its own
 # layer and those below.
 LAYERS: list[tuple[str, ...]] = [
-    ("models", "studies", "search.errors", "search.env", "search.__version__"),
+    (
+        "models",
+        "studies",
+        "search.errors",
+        "search.env",
+        "search.records",
+        "search.study_names",
+        "search.__version__",
+    ),
     ("search.seeds", "search.data", "search.database"),
     ("search.training", "search.pruning"),
     ("search.sampling", "search.limits"),
