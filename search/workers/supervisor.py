@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -72,6 +73,10 @@ class Supervisor:
     data_root: Path | None = None
     timeout_s: float | None = None
     on_tick: Callable[[], None] = lambda: None
+    on_message: Callable[[str], None] = lambda text: print(f"bloodsearch: {text}", file=sys.stderr)
+    """Receives one line per event that the user should read, such as the death of a worker."""
+    owns_process: bool = True
+    """Whether a signal may end this process when the storage hangs. False in a library call."""
     # -P: a user's own models.py or search.py in the current folder must not be imported
     program: tuple[str, ...] = (sys.executable, "-P", "-m", "bloodsearch", "worker-process")
     _signals: int = field(default=0, init=False)
@@ -159,18 +164,15 @@ class Supervisor:
         child.finished_at_death = finished
         if child.deaths >= MAX_DEATHS_IN_A_ROW:
             child.retired = 1
-            print(
-                f"bloodsearch: the worker on {child.slot.label} died {child.deaths} times "
-                f"in a row ({how}); its slot stays empty",
-                file=sys.stderr,
+            self.on_message(
+                f"the worker on {child.slot.label} died {child.deaths} times "
+                f"in a row ({how}); its slot stays empty"
             )
             return
         delay = min(MAX_BACKOFF_S, 0.25 * 2 ** (child.deaths - 1))
         child.restart_at = time.monotonic() + delay
-        print(
-            f"bloodsearch: a worker on {child.slot.label} died ({how}); "
-            "its trial went back, a new one starts",
-            file=sys.stderr,
+        self.on_message(
+            f"a worker on {child.slot.label} died ({how}); its trial went back, a new one starts"
         )
 
     def _signalled(self) -> bool:
@@ -274,9 +276,15 @@ class Supervisor:
             self._signalled_at = self._signalled_at or time.monotonic()
             self._signals += 1
 
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may set handlers, and only it receives signals
+            return
         previous = {n: signal.signal(n, count) for n in SIGNALS}
         try:
-            with watchdog(LAST_S, self._abandon, Interrupted.exit_code):
+            if self.owns_process:
+                with watchdog(LAST_S, self._abandon, Interrupted.exit_code):
+                    yield
+            else:
                 yield
         finally:
             for n, handler in previous.items():

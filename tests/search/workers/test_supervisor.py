@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -56,3 +57,28 @@ def test_patience_with_workers_that_drain(
     found._signals = n_signals
     found._signalled_at = began if n_signals else 0.0
     assert found._out_of_time(began) is over
+
+
+def test_runs_in_a_thread_and_prints_nothing(
+    leases: Leases, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SIM_SECONDS", "0.01")
+    messages: list[str] = []
+    simulated = supervisor(leases.storage, leases.study, 2, 1, on_message=messages.append)
+    results: list[bool] = []
+    thread = threading.Thread(target=lambda: results.append(simulated.run()))
+    thread.start()
+    thread.join(60)
+    assert results == [True]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_library_call_has_no_watchdog(leases: Leases) -> None:
+    """It would end the notebook's kernel where a command only ends itself."""
+    before = signal.getsignal(signal.SIGINT)
+    simulated = supervisor(leases.storage, leases.study, 1, 1, owns_process=False)
+    n_threads = threading.active_count()
+    with simulated._handling_signals():
+        assert threading.active_count() == n_threads
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
