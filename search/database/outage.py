@@ -1,4 +1,4 @@
-"""A database that went away: recognized, and waited for with bounded patience."""
+"""Detect database outages and retry with back-off, up to a time limit."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ from ..errors import StorageError
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+_TEMPORARY = {
+    "25006",  # read_only_sql_transaction: a failover is under way, or an administrator's switch
+    "25P03",  # idle_in_transaction_session_timeout: this process was suspended
+    "25P04",  # transaction_timeout
+}
+"""SQLSTATEs worth waiting for that drivers class as internal errors, not as operational ones."""
+
 
 def retry_outage(
     operation: Callable[[], T],
@@ -24,14 +31,13 @@ def retry_outage(
     limit_s: float | None = None,
     give_up: Callable[[], bool] = lambda: False,
 ) -> T:
-    """Run `operation`, again with back-off while the database is away, at most `limit_s` seconds
-    ($BLOODSEARCH_OUTAGE_S without it).
+    """Run `operation`; retry it with back-off while the database is unavailable.
 
-    `operation` must be safe to repeat. Raises StorageError when the time is over or `give_up()`
-    says so (a signal came).
+    `operation` must be safe to repeat. Raises StorageError after `limit_s` seconds (default:
+    $BLOODSEARCH_OUTAGE_S), or when `give_up()` returns true because a signal came.
     """
 
-    def told(state: tenacity.RetryCallState) -> None:
+    def warn_once(state: tenacity.RetryCallState) -> None:
         if state.attempt_number == 2:
             error = state.outcome.exception() if state.outcome else None
             why = reason_of(error) if error else "no answer"
@@ -42,7 +48,7 @@ def retry_outage(
         retry=tenacity.retry_if_exception(is_outage),
         wait=tenacity.wait_random_exponential(multiplier=0.1, max=5),
         stop=lambda state: give_up() or tenacity.stop_after_delay(limit)(state),
-        before_sleep=told,
+        before_sleep=warn_once,
         reraise=True,
     )
     try:
@@ -54,14 +60,19 @@ def retry_outage(
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether waiting may help: a lost connection, a locked file, a lock not granted."""
+    """Return whether waiting may help: a lost connection, a locked file, a read-only database."""
     if isinstance(error, optuna.exceptions.StorageInternalError | filelock.Timeout):
         return True
-    return isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError)
+    if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError):
+        return True
+    return (
+        isinstance(error, sa.exc.InternalError)
+        and getattr(error.orig, "sqlstate", None) in _TEMPORARY
+    )
 
 
 def reason_of(error: BaseException) -> str:
-    """The first line of the innermost database error, which says what happened."""
+    """Return the first line of the innermost database error, at most 200 characters."""
     cause = getattr(error, "orig", None) or error.__cause__ or error
     lines = str(getattr(cause, "orig", None) or cause).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__

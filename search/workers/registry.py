@@ -74,7 +74,7 @@ class Registry:
     def beat(self, worker: Identity) -> tuple[bool, bool]:
         """Say that the worker lives. Returns (still registered, asked to drain)."""
         key = workers_table.c.worker_id == worker.worker_id
-        with self.storage.engine.begin() as db:
+        with self.storage.parting() as db:
             known = self._beat(db, worker)
             drain = db.execute(sa.select(workers_table.c.drain).where(key)).scalar()
         return known, bool(drain)
