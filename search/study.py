@@ -137,7 +137,8 @@ def check_points(study_file: StudyFile) -> None:
     for baseline in study_file.baselines:
         try:
             params = baseline_params(baseline)
-            to_config(params, epochs=training.epochs, patience=training.patience)
+            epochs = training.epochs_of(params.get("arch", ""))
+            to_config(params, epochs=epochs, patience=training.patience)
         except UsageError as error:
             raise UsageError(f"baseline {baseline.name}: {error}") from None
 
@@ -189,7 +190,7 @@ def _check_same(
     where = f"the study {study.study_name!r} in {storage.shown}"
     stored = info(study)
     if stored.study_file.space_hash() != study_file.space_hash():
-        changes = "; ".join(_differences(stored.study_file.identity(), study_file.identity()))
+        changes = "; ".join(_differences(stored.study_file.settings(), study_file.settings()))
         raise RefusedError(
             f"{where} has another search space ({changes[:600]}); "
             "choose another --name, or ask for what it was made with"

@@ -1,6 +1,13 @@
 """What to search: the study files that ship, and the schema that checks them."""
 
-from .files import DEFAULT_STUDY, load_study_file, only_arch, shipped_names, shipped_text
+from .files import (
+    DEFAULT_STUDY,
+    epochs_overrides,
+    load_study_file,
+    only_arch,
+    shipped_names,
+    shipped_text,
+)
 from .parameters import PARAMETERS, Parameter, Value
 from .parsing import StudyFileError, parse_study
 from .schema import Baseline, Entry, Range, StudyFile
@@ -15,6 +22,7 @@ __all__ = [
     "StudyFile",
     "StudyFileError",
     "Value",
+    "epochs_overrides",
     "load_study_file",
     "only_arch",
     "parse_study",

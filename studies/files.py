@@ -54,6 +54,18 @@ def load_study_file(name_or_path: str, overrides: list[str] | None = None) -> St
     return parse_study(data, source)
 
 
+def epochs_overrides(file: StudyFile, epochs: int) -> list[str]:
+    """Return the overrides with which every trial of `file` has this number of epochs.
+
+    A table by family stays a table, so a search that was begun with `--epochs` can be resumed with it.
+    """
+    value = str(epochs)
+    if isinstance(file.training.epochs, dict):
+        value = "{" + ", ".join(f"{family} = {epochs}" for family in file.training.epochs) + "}"
+    overrides = [f"training.epochs={value}"]
+    return overrides + ([f"space.epochs={epochs}"] if "epochs" in file.space else [])
+
+
 def only_arch(file: StudyFile, arch: str) -> StudyFile:
     """`file` restricted to one family: its parameters, its baselines; called NAME-ARCH.
 

@@ -1,8 +1,8 @@
-"""The vocabulary of search spaces: every parameter's name, type, bounds, default and condition.
+"""The parameters that a search space can have: name, type, bounds, default and condition.
 
-Names are a database schema: a renamed parameter makes every old study another study. So there are
-few, and each means the same in every study file. `search.sampling.space` turns their values into a
-training configuration.
+Names are a database schema: renaming a parameter makes every stored study a different one. The names are
+few, and each means the same in every study file. `search.sampling.space` turns values into a training
+configuration.
 """
 
 from __future__ import annotations
@@ -10,39 +10,43 @@ from __future__ import annotations
 import json
 import reprlib
 from dataclasses import dataclass, field
+from typing import Any, Literal, get_args, get_origin
+
+from ..models import fields
 
 Value = bool | int | float | str
+When = dict[str, tuple[Value, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One name of the vocabulary. `low` and `high` bound numbers; `choices` list all there is."""
+    """One parameter. `low` and `high` bound numbers; `choices` lists all values, if there are few."""
 
     kind: type
     help: str
     default: Value | None = None
-    """Used when a study file does not mention the parameter; None: it must."""
+    """The value where a study file does not mention the parameter; None: the file must mention it."""
     low: float | None = None
     high: float | None = None
     choices: tuple[str | int, ...] = ()
-    when: dict[str, tuple[Value, ...]] = field(default_factory=dict)
-    """The parameter exists only where these others have one of these values."""
+    when: When = field(default_factory=dict)
+    """The parameter exists only if each of these parameters has one of these values."""
 
     def problem(self, value: object) -> str | None:
-        """Why `value` is not one of this parameter's, or None if it is."""
-        return None if self._holds(value) else f"{shown(value)} is not {self.allowed()}"
+        """Return why `value` is not allowed, or None if it is."""
+        return None if self._allows(value) else f"{shown(value)} is not {self.allowed()}"
 
-    def _holds(self, value: object) -> bool:
+    def _allows(self, value: object) -> bool:
         if type(value) is not self.kind and not (self.kind is float and type(value) is int):
             return False
         if self.choices:
             return value in self.choices
         if self.low is None or self.high is None or not isinstance(value, int | float):
             return True
-        return self.low <= value <= self.high  # a NaN is not
+        return self.low <= value <= self.high  # False for NaN
 
     def allowed(self) -> str:
-        """What the parameter takes, in words."""
+        """Describe the allowed values in words."""
         if self.choices:
             return "one of " + ", ".join(shown(choice) for choice in self.choices)
         if self.kind is bool:
@@ -52,7 +56,7 @@ class Parameter:
 
 
 def shown(value: object) -> str:
-    """A value for an error message, as TOML has it, cut to 60 characters."""
+    """Format a value for an error message, as in TOML, cut to 60 characters."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -62,118 +66,101 @@ def shown(value: object) -> str:
     return reprlib.repr(value)[:60]
 
 
-_MLP: dict[str, tuple[Value, ...]] = {"arch": ("mlp",)}
-_CNN: dict[str, tuple[Value, ...]] = {"arch": ("cnn",)}
-_SGD: dict[str, tuple[Value, ...]] = {"optimizer": ("sgd",)}
+def _parameter(
+    annotation: Any, help: str, default: Value | None = None, when: When | None = None
+) -> Parameter:
+    """Make a parameter of a type from `models.fields`, which holds its bounds or choices."""
+    when = when or {}
+    if annotation is bool:
+        return Parameter(bool, help, default, when=when)
+    if get_origin(annotation) is Literal:
+        choices = get_args(annotation)
+        return Parameter(type(choices[0]), help, default, choices=choices, when=when)
+    kind, bounds = get_args(annotation)
+    low, high = (
+        next(getattr(bound, name) for bound in bounds.metadata if hasattr(bound, name))
+        for name in ("ge", "le")
+    )
+    return Parameter(kind, help, default, low=low, high=high, when=when)
+
+
+_MLP: When = {"arch": ("mlp",)}
+_CNN: When = {"arch": ("cnn",)}
+_SGD: When = {"optimizer": ("sgd",)}
 
 PARAMETERS: dict[str, Parameter] = {
-    "arch": Parameter(str, "model family", choices=("mlp", "cnn")),
-    "optimizer": Parameter(
-        str,
-        "optimizer (muon is for convolution filters; what is none, MLPs too, it trains as adamw)",
-        choices=("adam", "adamw", "muon", "sgd"),
+    "arch": _parameter(fields.Family, "model family"),
+    "optimizer": _parameter(
+        fields.OptimizerName,
+        "optimizer; muon applies to convolution filters only and falls back to AdamW for all other "
+        "parameters, including whole MLPs",
     ),
-    "lr": Parameter(
-        float,
-        "peak learning rate of adam, adamw and muon (whose filters move ten times as fast)",
-        low=1e-7,
-        high=10,
+    "lr": _parameter(
+        fields.LearningRate,
+        "peak learning rate of adam, adamw and muon; muon's filters use ten times this rate",
         when={"optimizer": ("adam", "adamw", "muon")},
     ),
-    "sgd_lr": Parameter(float, "peak learning rate of sgd", low=1e-7, high=100, when=_SGD),
-    "sgd_momentum": Parameter(float, "momentum", default=0.9, low=0, high=0.999, when=_SGD),
-    "sgd_nesterov": Parameter(bool, "Nesterov's form of momentum", default=False, when=_SGD),
-    "weight_decay": Parameter(
-        float,
-        "L2 penalty (adam, sgd) or decoupled decay (adamw, muon)",
-        default=0.0,
-        low=0,
-        high=10,
+    "sgd_lr": _parameter(fields.SGDLearningRate, "peak learning rate of sgd", when=_SGD),
+    "sgd_momentum": _parameter(fields.Momentum, "momentum", 0.9, _SGD),
+    "sgd_nesterov": _parameter(bool, "use Nesterov momentum", False, _SGD),
+    "weight_decay": _parameter(
+        fields.WeightDecay, "L2 penalty (adam, sgd) or decoupled weight decay (adamw, muon)", 0.0
     ),
-    "batch_size": Parameter(int, "images a step", default=128, low=2, high=8192),
-    "loss": Parameter(
-        str,
-        "training loss; nll is NLL on log-softmax",
-        default="cross_entropy",
-        choices=("cross_entropy", "weighted_cross_entropy", "nll", "focal"),
+    "batch_size": _parameter(fields.BatchSize, "images per training step", 128),
+    "loss": _parameter(
+        fields.LossName,
+        "training loss; nll is NLL on log-softmax, the same function as cross_entropy",
+        "cross_entropy",
     ),
-    "label_smoothing": Parameter(
-        float,
-        "share of the target spread over all classes; class weights weigh what is spread, too",
-        default=0.0,
-        low=0,
-        high=0.9,
-        when={"loss": ("cross_entropy", "weighted_cross_entropy")},
+    "label_smoothing": _parameter(
+        fields.LabelSmoothing,
+        "share of the target spread over all classes; class weights apply to the spread share too",
+        0.0,
+        {"loss": ("cross_entropy", "weighted_cross_entropy")},
     ),
-    "focal_gamma": Parameter(
-        float, "focusing exponent", default=2.0, low=0, high=10, when={"loss": ("focal",)}
+    "focal_gamma": _parameter(
+        fields.FocalGamma, "focusing exponent of the focal loss", 2.0, {"loss": ("focal",)}
     ),
-    "schedule": Parameter(
-        str,
-        "learning rate over the trial's own epochs",
-        default="constant",
-        choices=("constant", "one_cycle", "cosine"),
+    "schedule": _parameter(
+        fields.ScheduleName, "learning-rate schedule over the epochs of the trial", "constant"
     ),
-    "augment": Parameter(
-        str, "orientations drawn each epoch", default="none", choices=("none", "flips", "dihedral")
+    "augment": _parameter(
+        fields.AugmentName, "random orientations, drawn again in each epoch", "none"
     ),
-    "shift": Parameter(int, "largest random shift in pixels", default=0, low=0, high=8),
-    "epochs": Parameter(
-        int,
-        "epochs of a trial; only to search over them, else training.epochs or mlp_epochs",
-        low=1,
-        high=10_000,
+    "shift": _parameter(fields.Shift, "largest random shift in pixels", 0),
+    "epochs": _parameter(
+        fields.Epochs, "epochs of a trial; only to search over them, otherwise use training.epochs"
     ),
-    "patience": Parameter(
-        int, "only to search over it, else training.patience", low=0, high=10_000
+    "patience": _parameter(
+        fields.Patience,
+        "patience of early stopping; only to search over it, otherwise use training.patience",
     ),
-    "mlp_depth": Parameter(int, "hidden layers", default=1, low=0, high=8, when=_MLP),
-    "mlp_width": Parameter(
-        int, "neurons in each hidden layer", default=1024, low=1, high=8192, when=_MLP
+    "mlp_depth": _parameter(fields.Depth, "hidden layers", 1, _MLP),
+    "mlp_width": _parameter(fields.Width, "neurons per hidden layer", 1024, _MLP),
+    "mlp_dropout": _parameter(fields.Dropout, "dropout after each hidden layer", 0.0, _MLP),
+    "mlp_norm": _parameter(bool, "BatchNorm in each hidden layer", False, _MLP),
+    "cnn_blocks": _parameter(fields.Blocks, "blocks; each halves the image", 3, _CNN),
+    "cnn_width": _parameter(fields.FirstWidth, "filters of the first block", 32, _CNN),
+    "cnn_growth": _parameter(
+        fields.Growth, "factor by which the filters grow from block to block", 2.0, _CNN
     ),
-    "mlp_dropout": Parameter(
-        float, "after each hidden layer", default=0.0, low=0, high=0.95, when=_MLP
-    ),
-    "mlp_norm": Parameter(bool, "BatchNorm in each hidden layer", default=False, when=_MLP),
-    "cnn_blocks": Parameter(
-        int, "blocks, each halving the image", default=3, low=1, high=4, when=_CNN
-    ),
-    "cnn_width": Parameter(
-        int, "filters of the first block", default=32, low=1, high=1024, when=_CNN
-    ),
-    "cnn_growth": Parameter(
-        float,
-        "filters of a block over those of the one before",
-        default=2.0,
-        low=1,
-        high=4,
-        when=_CNN,
-    ),
-    "cnn_convs": Parameter(int, "convolutions in a block", default=1, low=1, high=2, when=_CNN),
-    "cnn_residual": Parameter(
+    "cnn_convs": _parameter(fields.Convs, "convolutions per block", 1, _CNN),
+    "cnn_residual": _parameter(
         bool,
-        "add a second convolution's input to its output",
-        default=False,
-        when={"arch": ("cnn",), "cnn_convs": (2,)},
+        "add the input of the second convolution to its output",
+        False,
+        {"arch": ("cnn",), "cnn_convs": (2,)},
     ),
-    "cnn_kernel": Parameter(int, "side of a filter", default=3, choices=(3, 5, 7), when=_CNN),
-    "cnn_pool": Parameter(str, "2x2 pooling", default="max", choices=("max", "avg"), when=_CNN),
-    "cnn_norm": Parameter(bool, "BatchNorm after each convolution", default=False, when=_CNN),
-    "cnn_head": Parameter(
-        str,
-        "how feature maps become a vector",
-        default="flatten",
-        choices=("flatten", "mean", "max"),
-        when=_CNN,
+    "cnn_kernel": _parameter(fields.Kernel, "side of a filter in pixels", 3, _CNN),
+    "cnn_pool": _parameter(fields.Pool, "kind of 2x2 pooling", "max", _CNN),
+    "cnn_norm": _parameter(bool, "BatchNorm after each convolution", False, _CNN),
+    "cnn_head": _parameter(
+        fields.Head, "how the last feature maps become a vector", "flatten", _CNN
     ),
-    "cnn_hidden": Parameter(
-        str,
-        "linear layers before the last",
-        default="none",
-        choices=("none", "64", "128", "256", "256-128", "512"),
-        when=_CNN,
+    "cnn_hidden": _parameter(
+        fields.Hidden, "neurons of the linear layers before the last", "none", _CNN
     ),
-    "cnn_dropout": Parameter(
-        float, "in front of the linear layers' outputs", default=0.0, low=0, high=0.95, when=_CNN
+    "cnn_dropout": _parameter(
+        fields.Dropout, "dropout in front of each linear layer but the first hidden one", 0.0, _CNN
     ),
 }

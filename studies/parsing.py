@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from .parameters import shown
-from .schema import SECTIONS, Range, StudyFile
+from .schema import NUMBER, SECTIONS, TABLE, Range, StudyFile
 
 MAX_MESSAGE = 1000
 
@@ -51,7 +51,11 @@ def _first_problem(error: ValidationError) -> str:
     # An entry of the space is one of several shapes, and pydantic reports a problem for each:
     # the deepest location belongs to the shape that was meant.
     problem = max(problems, key=lambda p: len(p["loc"]))
-    parts = [str(part) for part in problem["loc"] if not str(part).startswith(("tuple", "Range"))]
+    parts = [
+        str(part)
+        for part in problem["loc"]
+        if part not in (NUMBER, TABLE) and not str(part).startswith(("tuple", "Range"))
+    ]
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":
         return message

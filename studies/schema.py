@@ -7,79 +7,120 @@ import json
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticUndefined
 
+from ..models.fields import MAX_WIDTH, Count, Epochs, Fraction, Frozen, InnerFraction, Patience
 from .parameters import PARAMETERS, Value, shown
 
 MAX_CHOICES = 1000
 MAX_GRID = 100_000
-MAX_FILTERS = 8192
+
+NUMBER, TABLE = "one number", "by family"
+ByFamily = Annotated[
+    Annotated[Epochs, Tag(NUMBER)] | Annotated[dict[str, Epochs], Tag(TABLE)],
+    Discriminator(lambda value: TABLE if isinstance(value, dict) else NUMBER),
+]
+"""A number of epochs for all families, or a table with one for each: { cnn = 5, mlp = 10 }."""
 
 
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+def of_family(epochs: int | dict[str, int], family: Value) -> int:
+    """Return the number of epochs of a family.
+
+    A table has every family that its study can train. For a trial of another program, whose family the
+    table may lack, the largest entry is returned.
+    """
+    if isinstance(epochs, int):
+        return epochs
+    return epochs.get(str(family), max(epochs.values()))
+
+
+class Section(Frozen, strict=True):
+    """A table of the study file."""
+
+
+class SectionWithFamilies(Section):
+    """A table some of whose keys may hold a table by family."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _merge_mlp_keys(cls, data: Any) -> Any:
+        """Read the older spelling: `epochs = 5` with `mlp_epochs = 10` is { cnn = 5, mlp = 10 }."""
+        if not isinstance(data, dict):
+            return data
+        merged = dict(data)
+        for name in BY_FAMILY & set(cls.model_fields):
+            mlp = merged.pop(f"mlp_{name}", None)
+            others = merged.get(name, cls.model_fields[name].get_default())
+            if mlp is None or others is PydanticUndefined:
+                continue
+            table = others if isinstance(others, dict) else {"cnn": others}
+            merged[name] = table | {"mlp": mlp}
+        return merged
+
+
+BY_FAMILY = {"epochs", "final_epochs", "warmup_epochs"}
+"""The keys that may hold a table by family."""
 
 
 class Search(Section):
     sampler: Literal["tpe", "random", "grid", "baselines"] = "tpe"
     """tpe: Optuna's TPE, grouped; grid: every point of a space of lists; baselines: only those."""
-    startup_trials: Annotated[int, Field(ge=1, le=10_000)] = 16
-    """Random trials before TPE begins."""
+    startup_trials: Count = 16
+    """TPE begins after this many trials. Baselines and running trials count too."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     trials: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """Finished trials to reach when --trials is not given; not part of the study's identity."""
+    """Finished trials to reach if --trials is not given; not part of the study's identity."""
     max_params: Annotated[int, Field(ge=1)] | None = None
     """Larger models are not searched."""
     max_latency_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """Models that take longer for one image, on one core of the worker's CPU, are not trained."""
+    """Models that take longer per image, on one core of the worker's CPU, are not trained."""
 
 
-class Training(Section):
-    epochs: Annotated[int, Field(ge=1, le=10_000)]
-    final_epochs: Annotated[int, Field(ge=1, le=10_000)]
+class Training(SectionWithFamilies):
+    epochs: ByFamily
+    """Epochs of a trial. An MLP's epoch costs a fraction of a CNN's, and an MLP needs more of them."""
+    final_epochs: ByFamily
     """Epochs of the final evaluation's trainings."""
-    patience: Annotated[int, Field(ge=0, le=10_000)] = 0
-    final_patience: Annotated[int, Field(ge=0, le=10_000)] = 0
+    patience: Patience = 0
+    """Early stopping after this many epochs without a better validation macro-F1; 0 = off."""
+    final_patience: Patience = 0
+    """The same for the final evaluation's trainings."""
     threads: Annotated[int, Field(ge=1, le=256)] = 1
-    """CPU threads of one training: their number decides the last bits of its results, so that it belongs
-    to the study and not to whoever trains. Small models gain more from more workers."""
-    min_epochs: Annotated[int, Field(ge=0, le=10_000)] = 0
-    """Patience ends no training of the search before this epoch; final trainings know none."""
-    mlp_epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    """`epochs` of an MLP, where they differ: one costs a fraction of a CNN's, and it needs more of them."""
-    mlp_final_epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    """`final_epochs` of an MLP, where they differ."""
+    """CPU threads per training. Their number decides the last bits of the results, so it is part of the
+    study's identity. Small models gain more from more workers."""
+    min_epochs: Patience = 0
+    """Early stopping is off before this epoch. Applies to search trials only."""
 
-    def epochs_of(self, arch: Value) -> int:
-        """Epochs of a trial of this family."""
-        return (self.mlp_epochs if arch == "mlp" else None) or self.epochs
+    def epochs_of(self, family: Value) -> int:
+        """Return the epochs of a search trial of this family."""
+        return of_family(self.epochs, family)
 
-    def final_epochs_of(self, arch: Value) -> int:
-        """Epochs of the final evaluation's trainings of this family."""
-        return (self.mlp_final_epochs if arch == "mlp" else None) or self.final_epochs
+    def final_epochs_of(self, family: Value) -> int:
+        """Return the epochs of a final training of this family."""
+        return of_family(self.final_epochs, family)
 
 
-class Pruner(Section):
+class Pruner(SectionWithFamilies):
     name: Literal["family", "forecast", "none"] = "family"
-    """family: by a quantile of the family's trials at the same epoch; forecast: by how these went on."""
-    warmup_epochs: Annotated[int, Field(ge=1, le=10_000)] = 4
+    """family: compare with a quantile of the family's trials at the same epoch; forecast: predict the
+    final value from the family's complete trials."""
+    warmup_epochs: ByFamily = 4
     """No trial is pruned before it has finished this many epochs."""
-    mlp_warmup_epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    """The same for an MLP, where it differs."""
-    min_peers: Annotated[int, Field(ge=1, le=10_000)] = 4
+    min_peers: Count = 4
     """Finished trials of the same family needed for a comparison."""
-    quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    quantile: InnerFraction = 0.5
     """family: a trial whose best epoch so far is below this quantile of its peers' is pruned."""
-    chance: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    chance: InnerFraction = 0.05
     """forecast: a trial that is less likely than this to end among the best is pruned."""
     top: Annotated[float, Field(gt=0, le=1)] = 0.1
     """forecast: this share of all finished trials are the best."""
-    audit: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """Share of trials that are exempt from pruning, to see what the pruner misses."""
+    audit: Fraction = 0.05
+    """Share of trials that are never pruned. They show which good trials the pruner would have missed."""
 
-    def warmup_of(self, family: str) -> int:
-        """Epochs before a trial of this family may be pruned."""
-        return (self.mlp_warmup_epochs if family == "mlp" else None) or self.warmup_epochs
+    def warmup_of(self, family: Value) -> int:
+        """Return the epochs before a trial of this family may be pruned."""
+        return of_family(self.warmup_epochs, family)
 
 
 class Range(Section):
@@ -93,7 +134,7 @@ class Baseline(Section):
     name: Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][\w.-]*$")]
     params: dict[str, Value]
     published: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
-    """What the report says it reached, by metric name, e.g. {macro_f1 = 0.938}."""
+    """Published figures by metric name, e.g. {macro_f1 = 0.938}."""
 
 
 Entry = Range | tuple[Value, ...] | Value
@@ -120,6 +161,10 @@ class StudyFile(Section):
         for baseline in self.baselines:
             for name, value in baseline.params.items():
                 _check_value(f"baselines.{baseline.name}.params.{name}", name, value)
+        for section in (self.training, self.pruner):
+            for key, value in section:
+                if isinstance(value, dict):
+                    self._check_families(f"{_name(section)}.{key}", value)
         if self.search.sampler == "baselines":
             if not self.baselines:
                 raise ValueError('search.sampler: "baselines" needs at least one [[baselines]]')
@@ -139,16 +184,35 @@ class StudyFile(Section):
             )
         return self
 
+    def families(self) -> list[str]:
+        """Return the families that this study can train: of its space and of its baselines."""
+        trained = [*_values(self.space.get("arch", ()))]
+        trained += [
+            baseline.params["arch"] for baseline in self.baselines if "arch" in baseline.params
+        ]
+        return [str(family) for family in PARAMETERS["arch"].choices if family in trained]
+
+    def _check_families(self, where: str, table: dict[str, int]) -> None:
+        choices = PARAMETERS["arch"].choices
+        for family in table:
+            if family not in choices:
+                raise ValueError(
+                    f"{where}.{family[:60]}: no such family; known: {', '.join(map(str, choices))}"
+                )
+        for family in self.families():
+            if family not in table:
+                raise ValueError(f"{where}.{family}: missing; the study trains this family too")
+
     def _check_filters(self) -> None:
-        """The widest CNN of the space must be one: no single parameter's bounds can tell."""
+        """Check the last block of the widest CNN: it depends on three parameters together."""
         width, growth, blocks = (
             _largest(name, self.space) for name in ("cnn_width", "cnn_growth", "cnn_blocks")
         )
         filters = width * growth ** (blocks - 1)
-        if filters > MAX_FILTERS:
+        if filters > MAX_WIDTH:
             raise ValueError(
                 f"space.cnn_width: with cnn_growth and cnn_blocks, up to {filters:.0f} filters "
-                f"in the last block; at most {MAX_FILTERS}"
+                f"in the last block; at most {MAX_WIDTH}"
             )
 
     def _check_required(self) -> None:
@@ -162,10 +226,20 @@ class StudyFile(Section):
             if name not in self.space:
                 raise ValueError(f"space.{name}: missing; it takes {PARAMETERS[name].allowed()}")
 
-    def identity(self) -> dict[str, Any]:
-        """All that makes two studies comparable: everything but the description and the budget."""
+    def settings(self) -> dict[str, Any]:
+        """Return all that makes two studies comparable: everything but name, description and budget."""
         data = self.model_dump(mode="json", exclude={"description", "name"})
         data["search"].pop("trials")
+        return data
+
+    def identity(self) -> dict[str, Any]:
+        """Return `settings` in the form that is hashed, which later versions must not change."""
+        data = self.settings()
+        for section in ("training", "pruner"):
+            for key in BY_FAMILY & set(data[section]):
+                table = data[section][key]
+                if isinstance(table, dict) and set(table) == {"cnn", "mlp"}:
+                    data[section] |= {key: table["cnn"], f"mlp_{key}": table["mlp"]}
         for section, keys in _ADDED_LATER.items():
             for key in keys:
                 if data[section][key] == SECTIONS[section].model_fields[key].default:
@@ -173,12 +247,12 @@ class StudyFile(Section):
         return data
 
     def space_hash(self) -> str:
-        """Sixteen hexadecimal digits over `identity`."""
+        """Return sixteen hexadecimal digits over `identity`."""
         canonical = json.dumps(self.identity(), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def grid_size(self) -> int:
-        """Points of the space if every entry is a list, conditions not counted."""
+        """Return the number of points of a space of lists, before conditions remove any."""
         return math.prod(len(_values(entry)) for entry in self.space.values())
 
 
@@ -189,11 +263,12 @@ SECTIONS: dict[str, type[Section]] = {
     "space": Range,
     "baselines": Baseline,
 }
-_ADDED_LATER = {
-    "training": ("min_epochs", "mlp_epochs", "mlp_final_epochs", "threads"),
-    "pruner": ("mlp_warmup_epochs", "chance", "top"),
-}
-"""Keys that the first study files did not know: the hash of a file that does without stays what it was."""
+_ADDED_LATER = {"training": ("min_epochs", "threads"), "pruner": ("chance", "top")}
+"""Keys that the first study files did not have. The default value is not hashed, so their hashes stay."""
+
+
+def _name(section: Section) -> str:
+    return type(section).__name__.lower()
 
 
 def _values(entry: Entry) -> tuple[Value, ...]:

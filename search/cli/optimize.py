@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...studies import DEFAULT_STUDY, only_arch
+from ...studies import DEFAULT_STUDY, epochs_overrides, only_arch
 from ..errors import BloodsearchError, UsageError
 from . import output
 from .options import (
@@ -140,15 +140,12 @@ def optimize(
     Example: bloodsearch optimize --trials 100
     """
     overrides = list(set_ or [])
-    overrides += [] if epochs is None else [f"training.epochs={epochs}"]
     overrides += [] if seed is None else [f"search.seed={seed}"]
     overrides += [] if max_params is None else [f"search.max_params={max_params}"]
     overrides += [] if max_latency is None else [f"search.max_latency_ms={max_latency}"]
     file = study_file(study, overrides)
-    if epochs is not None:  # wherever the file has them
-        overrides += [f"space.epochs={epochs}"] if "epochs" in file.space else []
-        overrides += [f"training.mlp_epochs={epochs}"] if file.training.mlp_epochs else []
-        file = study_file(study, overrides)
+    if epochs is not None:
+        file = study_file(study, overrides + epochs_overrides(file, epochs))
     if arch is not None:
         from ..study import default_name
 

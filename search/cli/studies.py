@@ -48,10 +48,10 @@ def list_studies(
 
 
 def _epochs(file: StudyFile) -> str:
-    training = file.training
-    if training.mlp_epochs is None:
-        return str(training.epochs)
-    return f"cnn {training.epochs}, mlp {training.mlp_epochs}"
+    epochs = file.training.epochs
+    if isinstance(epochs, int):
+        return str(epochs)
+    return ", ".join(f"{family} {n}" for family, n in epochs.items())
 
 
 @app.command()

@@ -16,7 +16,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from ...studies import StudyFile, Value, parse_study
+from ...studies import Baseline, StudyFile, Value, parse_study
 from ..data.bloodmnist import CLASS_NAMES, Fingerprint
 from ..database.storage import Storage
 from ..errors import BloodsearchError, RefusedError, UsageError
@@ -40,15 +40,20 @@ def baselines_part(file: StudyFile) -> StudyFile:
     training = data["training"]
     # trained as the search would train them: by their own epochs, else the study's
     training["final_patience"] = _shared(file, "patience", lambda arch: file.training.patience)
-    mlps = [baseline for baseline in file.baselines if baseline.params["arch"] == "mlp"]
-    if file.training.mlp_epochs is None or len(mlps) in (0, len(file.baselines)):
+    by_family: dict[str, list[Baseline]] = {}
+    for baseline in file.baselines:
+        by_family.setdefault(str(baseline.params["arch"]), []).append(baseline)
+    if isinstance(file.training.epochs, int) or len(by_family) == 1:
         training["final_epochs"] = _shared(file, "epochs", file.training.epochs_of)
-        training["mlp_final_epochs"] = None
     else:
-        cnns = [baseline for baseline in file.baselines if baseline not in mlps]
-        for key, family in (("final_epochs", cnns), ("mlp_final_epochs", mlps)):
-            part = file.model_copy(update={"baselines": tuple(family)})
-            training[key] = _shared(part, "epochs", file.training.epochs_of)
+        training["final_epochs"] = {
+            family: _shared(
+                file.model_copy(update={"baselines": tuple(part)}),
+                "epochs",
+                file.training.epochs_of,
+            )
+            for family, part in by_family.items()
+        }
     training["min_epochs"] = 0
     data |= {"name": f"{file.name}-baselines", "space": {}}
     data["search"] |= {"sampler": "baselines", "trials": None}

@@ -32,7 +32,7 @@ def refit_study(
     file = refit_file(study_info.study_file, [trial.user_attrs["best_epoch"] for trial in plain])
     name = f"{study_info.name}-final-{winner.number}-train-val"
     if study_info.study_file.training.final_patience:
-        name += f"-{file.training.final_epochs}"
+        name += f"-{file.training.final_epochs_of(winner.user_attrs['params']['arch'])}"
     study = create_or_resume(
         storage,
         name,
@@ -49,6 +49,5 @@ def refit_file(file: StudyFile, best_epochs: list[int]) -> StudyFile:
     data = file.model_dump(mode="json")
     if file.training.final_patience:
         data["training"]["final_epochs"] = max(1, round(statistics.fmean(best_epochs)))
-        data["training"]["mlp_final_epochs"] = None
         data["training"]["final_patience"] = 0
     return parse_study(data, file.name)

@@ -128,6 +128,11 @@ def to_config(params: Params, *, epochs: int, patience: int, min_epochs: int = 0
     Raises UsageError when the parameters do not make a configuration.
     """
 
+    for name, value in params.items():
+        reason = PARAMETERS[name].problem(value) if name in PARAMETERS else None
+        if reason:
+            raise UsageError(f"these parameters make no configuration: {name}: {reason}")
+
     def get(name: str) -> Any:
         value = params.get(name, PARAMETERS[name].default)
         if value is None:

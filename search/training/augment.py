@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from .config import AugmentName
+from ...models.fields import AugmentName
 
 N_ORIENTATIONS = {"none": 1, "flips": 4, "dihedral": 8}
 

@@ -1,30 +1,38 @@
-"""TrialConfig: one point of a search, resolved; all that `fit` needs besides data, seed and device."""
+"""TrialConfig: one point of a search, resolved. It is all that `fit` needs besides data, seed and device."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Literal, Self
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import model_validator
 
 from ...models.config import ModelConfig
+from ...models.fields import (
+    AugmentName,
+    BatchSize,
+    Epochs,
+    FocalGamma,
+    Frozen,
+    LabelSmoothing,
+    LossName,
+    Momentum,
+    OptimizerName,
+    Patience,
+    ScheduleName,
+    SGDLearningRate,
+    Shift,
+    WeightDecay,
+)
 
-OptimizerName = Literal["adam", "adamw", "muon", "sgd"]
-LossName = Literal["cross_entropy", "weighted_cross_entropy", "nll", "focal"]
-ScheduleName = Literal["constant", "one_cycle", "cosine"]
-AugmentName = Literal["none", "flips", "dihedral"]
 
-
-class _Config(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class OptimizerConfig(_Config):
+class OptimizerConfig(Frozen):
     name: OptimizerName
-    lr: Annotated[float, Field(gt=0, le=100)]
-    weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.0
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    lr: SGDLearningRate
+    """Peak learning rate. The range is SGD's, the widest of all optimizers."""
+    weight_decay: WeightDecay = 0.0
+    momentum: Momentum = 0.0
     nesterov: bool = False
 
     @model_validator(mode="after")
@@ -36,10 +44,10 @@ class OptimizerConfig(_Config):
         return self
 
 
-class LossConfig(_Config):
+class LossConfig(Frozen):
     name: LossName
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    gamma: Annotated[float, Field(ge=0, le=10)] = 0.0
+    label_smoothing: LabelSmoothing = 0.0
+    gamma: FocalGamma = 0.0
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -50,30 +58,30 @@ class LossConfig(_Config):
         return self
 
 
-class TrialConfig(_Config):
+class TrialConfig(Frozen):
     model: ModelConfig
     optimizer: OptimizerConfig
     loss: LossConfig
     schedule: ScheduleName = "constant"
     augment: AugmentName = "none"
-    shift: Annotated[int, Field(ge=0, le=8)] = 0
-    """Largest random translation, in pixels, along each axis."""
-    batch_size: Annotated[int, Field(ge=2, le=8192)] = 128
-    epochs: Annotated[int, Field(ge=1, le=10_000)]
-    patience: Annotated[int, Field(ge=0, le=10_000)] = 0
-    """Epochs without a better validation macro-F1 before training ends; 0 = never."""
-    min_epochs: Annotated[int, Field(ge=0, le=10_000)] = 0
-    """Patience does not end a training before this epoch."""
+    shift: Shift = 0
+    """Largest random translation along each axis, in pixels."""
+    batch_size: BatchSize = 128
+    epochs: Epochs
+    patience: Patience = 0
+    """Epochs without a better validation macro-F1 before training ends; 0 = no early stopping."""
+    min_epochs: Patience = 0
+    """Early stopping is off before this epoch."""
 
     @property
     def family(self) -> str:
-        """What a trial's peers share: the architecture, "mlp" or "cnn"."""
+        """The architecture, "mlp" or "cnn". Trials are compared within a family."""
         return self.model.arch
 
     def digest(self) -> str:
-        """Sixteen hexadecimal digits that two configurations share only if they are equal."""
+        """Return sixteen hexadecimal digits that are equal only for equal configurations."""
         data = self.model_dump(mode="json")
-        if not self.min_epochs:  # a checkpoint from before there was one goes on
+        if not self.min_epochs:  # keeps the digest of checkpoints written before the key existed
             data.pop("min_epochs")
         canonical = json.dumps(data, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .config import ScheduleName
+from ...models.fields import ScheduleName
 
 WARMUP_SHARE = 0.3
 """Share of a one-cycle schedule in which the learning rate rises (Smith & Topin 2017; torch's default)."""

@@ -37,7 +37,7 @@ def test_a_configuration_survives_json(data: dict[str, Any]) -> None:
         ({"arch": "cnn", "widths": [0]}, "greater than or equal to 1"),
         ({"arch": "cnn", "widths": [8193]}, "less than or equal to 8192"),
         ({"arch": "cnn", "widths": [8], "kernel": 4}, "3, 5 or 7"),
-        ({"arch": "cnn", "widths": [8], "convs": 3}, "1 or 2"),
+        ({"arch": "cnn", "widths": [8], "convs": 3}, "less than or equal to 2"),
         ({"arch": "cnn", "widths": [8], "pool": "sum"}, "'max' or 'avg'"),
         ({"arch": "cnn", "widths": [8], "head": "sum"}, "'flatten', 'mean' or 'max'"),
         ({"arch": "cnn", "widths": [8], "hidden": [0]}, "greater than or equal to 1"),

@@ -185,4 +185,4 @@ def test_a_bad_override_names_the_key_and_what_is_allowed(
 
 def test_overrides_do_not_leak_into_the_next_load() -> None:
     load_study_file("bloodmnist", ["training.epochs=7"])
-    assert load_study_file("bloodmnist").training.epochs == 5
+    assert load_study_file("bloodmnist").training.epochs == {"cnn": 5, "mlp": 10}

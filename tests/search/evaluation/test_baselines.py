@@ -46,7 +46,7 @@ def test_report_a_in_two_parts() -> None:
 
 def test_baselines_keep_their_own_epochs() -> None:
     part = baselines_part(load_study_file("bloodmnist"))
-    assert (part.training.final_epochs, part.training.final_patience) == (40, 5)
+    assert (part.training.final_epochs_of("cnn"), part.training.final_patience) == (40, 5)
     assert part.training.final_epochs_of("mlp") == 40
     with pytest.raises(UsageError, match="differ in epochs"):
         baselines_part(with_baselines({"epochs": 4}, {}))

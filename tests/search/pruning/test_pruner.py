@@ -156,7 +156,7 @@ def test_the_quantile_moves_the_bar() -> None:
 
 
 def test_an_mlp_may_have_a_warm_up_of_its_own() -> None:
-    settings = SETTINGS.model_copy(update={"mlp_warmup_epochs": 3})
+    settings = SETTINGS.model_copy(update={"warmup_epochs": {"cnn": 2, "mlp": 3}})
     mlps: list[Peer] = [("mlp", state, values) for _, state, values in THREE]
     assert reason(THREE, LOW, settings)
     assert not reason(mlps, LOW, settings, family="mlp")

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from bloodsearch.models.fields import AugmentName
 from bloodsearch.search.training.augment import N_ORIENTATIONS, augment_epoch, orient
-from bloodsearch.search.training.config import AugmentName
 
 
 def generator(seed: int = 0) -> torch.Generator:

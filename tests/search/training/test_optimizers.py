@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from bloodsearch.search.training.config import OptimizerConfig, ScheduleName
+from bloodsearch.models.fields import ScheduleName
+from bloodsearch.search.training.config import OptimizerConfig
 from bloodsearch.search.training.optimizers import make_optimizer
 from bloodsearch.search.training.schedules import END_SHARE, START_SHARE, WARMUP_SHARE, lr_factor
 
