@@ -10,7 +10,6 @@ from ..database.storage import Storage
 from . import classes, health, importance, sections
 from .card import model_card
 from .gather import Gathered, gather
-from .page import write
 from .parts import Report
 from .predictions import predict_validation
 
@@ -40,13 +39,6 @@ def build(storage: Storage, study: optuna.Study, data_root: Path | None) -> Repo
         ],
         card=model_card(found),
     )
-
-
-def write_report(
-    storage: Storage, study: optuna.Study, data_root: Path | None, folder: Path
-) -> list[Path]:
-    """Build and write the report of `study`; returns the files, report.html first."""
-    return write(build(storage, study, data_root), folder)
 
 
 def _facts(study: Gathered) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,4 +55,3 @@ class Report:
     banner: str = ""
     card: str = ""
     """The winner's model card in Markdown; empty without a winner."""
-    links: Sequence[str] = field(default_factory=tuple)

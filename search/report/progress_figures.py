@@ -1,15 +1,11 @@
-"""How the search went: history, learning curves, families, time line, cost."""
+"""Draw how the search went: history, learning curves, families, cost."""
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from . import style
@@ -40,7 +36,7 @@ def history(trials: Sequence[TrialRecord], title: str) -> Figure:
     axes.step(numbers, best, where="post", color="black", linewidth=1.2, label="best so far")
     axes.set(xlabel="trial number", ylabel=F1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _zoom(axes, [t.best for t in trials if t.best is not None])
+    style.zoom(axes, [t.best for t in trials if t.best is not None], "trials")
     style.legend(figure, axes, 3)
     return figure
 
@@ -59,14 +55,14 @@ def curves(trials: Sequence[TrialRecord], title: str) -> Figure:
         right.plot(range(1, len(trial.val_losses) + 1), trial.val_losses, color=colour)
         right.plot(range(1, len(trial.train_losses) + 1), trial.train_losses, "--", color=colour)
     left.set(xlabel="epoch", ylabel=F1)
-    _zoom(left, [value for trial in trials for value in trial.curve])
+    style.zoom(left, [value for trial in trials for value in trial.curve], "points")
     right.set(xlabel="epoch", ylabel="loss (nats per image)")
     right.set_ylim(bottom=0)
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    left.legend(handles=handles, loc="lower right")
-    kinds = [Line2D([], [], color="black", linestyle=s) for s in ("-", "--")]
-    right.legend(kinds, ["validation, cross-entropy", "training, its own loss"])
+    handles.append(Line2D([], [], color="black", label="validation loss"))
+    handles.append(Line2D([], [], color="black", linestyle="--", label="training loss"))
+    figure.legend(handles=handles, loc="outside lower right", ncols=4)
     return figure
 
 
@@ -82,6 +78,7 @@ def families(trials: Sequence[TrialRecord], title: str) -> Figure:
         )  # fmt: skip
     style.log_axis(axes, "trainable weights")
     axes.set_ylabel(F1)
+    style.zoom(axes, [t.value or 0 for t in trials], "trials")
     style.legend(figure, axes)
     return figure
 
@@ -110,6 +107,7 @@ def pareto(trials: Sequence[TrialRecord], title: str) -> Figure:
             )  # fmt: skip
         style.log_axis(axes, label)
         axes.set_ylabel(F1)
+        style.zoom(axes, [t.value or 0 for t in trials], "trials")
     style.legend(figure, panels[0])
     style.thin_out(figure)  # the table beside it names those that go
     return figure
@@ -125,78 +123,6 @@ def frontier(trials: Sequence[TrialRecord], attribute: str) -> list[TrialRecord]
     return front
 
 
-def time_line(trials: Sequence[TrialRecord], title: str) -> Figure:
-    """Which trials ran beside each other; long pauses of the whole study are cut short."""
-    placed = lanes(trials)
-    n = max((lane for _, lane in placed), default=0) + 1
-    figure, axes = style.one(title, height=1.7 + 0.32 * n)
-    clock = _Clock([t for t, _ in placed])
-    for trial, lane in placed:
-        assert trial.started is not None
-        assert trial.finished is not None
-        begin, end = clock(trial.started), clock(trial.finished)
-        done = trial.state == "complete"
-        axes.barh(
-            lane + 1, end - begin, left=begin, height=0.8, linewidth=0.8,
-            color=_look(trial.family)[0] if done else "white",
-            edgecolor="white" if done else _look(trial.family)[0],
-            hatch="" if done else "////",
-        )  # fmt: skip
-    for cut in clock.cuts:
-        axes.axvline(cut, color="black", linestyle=":", linewidth=1)
-    axes.set(xlabel="minutes since the first trial began", ylabel="worker")
-    axes.set_yticks(range(1, n + 1))
-    axes.invert_yaxis()
-    axes.grid(axis="y", visible=False)
-    handles = [Patch(color=_look(f)[0], label=_name(f)) for f in _families(trials)]
-    handles.append(
-        Patch(facecolor="white", edgecolor=style.GREY, hatch="////", label="not complete")
-    )
-    figure.legend(handles=handles, loc="outside lower right", ncols=4)
-    return figure
-
-
-def lanes(trials: Sequence[TrialRecord]) -> list[tuple[TrialRecord, int]]:
-    """Each trial with a row in which no two overlap: as many rows as ran at once."""
-    ends: list[datetime.datetime] = []
-    placed = []
-    known = [t for t in trials if t.started is not None and t.finished is not None]
-    for trial in sorted(known, key=lambda t: t.started or datetime.datetime.min):
-        assert trial.started is not None
-        assert trial.finished is not None
-        free = [lane for lane, end in enumerate(ends) if end <= trial.started]
-        if free:
-            lane = free[0]
-            ends[lane] = trial.finished
-        else:
-            lane = len(ends)
-            ends.append(trial.finished)
-        placed.append((trial, lane))
-    return placed
-
-
-class _Clock:
-    """Minutes since the first start, with pauses of the whole study cut to a twentieth of its work."""
-
-    def __init__(self, trials: Sequence[TrialRecord]) -> None:
-        spans = sorted((t.started, t.finished) for t in trials if t.started and t.finished)
-        busy = sum((end - start).total_seconds() for start, end in spans)
-        self.zero = spans[0][0] if spans else datetime.datetime.min
-        longest = max(60.0, busy / 20)
-        self.pauses: list[tuple[datetime.datetime, float]] = []
-        until = self.zero
-        for start, end in spans:
-            gap = (start - until).total_seconds()
-            if gap > longest:
-                self.pauses.append((start, gap - longest))
-            until = max(until, end)
-        self.cuts = [self(start) - longest / 120 for start, _ in self.pauses]
-
-    def __call__(self, moment: datetime.datetime) -> float:
-        cut = sum(seconds for start, seconds in self.pauses if start <= moment)
-        return ((moment - self.zero).total_seconds() - cut) / 60
-
-
 def _best_so_far(trials: Sequence[TrialRecord]) -> tuple[list[int], list[float]]:
     numbers: list[int] = []
     best: list[float] = []
@@ -208,21 +134,6 @@ def _best_so_far(trials: Sequence[TrialRecord]) -> tuple[list[int], list[float]]
         numbers.append(max(t.number for t in trials))
         best.append(best[-1])
     return numbers, best
-
-
-def _zoom(axes: Axes, values: Sequence[float]) -> None:
-    """Leave the failures out of sight when they would squeeze the rest into a line."""
-    if len(values) < 3:
-        return
-    low = float(np.quantile(values, 0.2))
-    span = max(values) - low
-    bottom = max(min(values), low - 0.35 * span) - 0.03 * span
-    hidden = sum(value < bottom for value in values)
-    axes.set_ylim(bottom, max(values) + 0.06 * span + 1e-6)
-    if hidden:
-        axes.annotate(
-            f"{hidden} below", (0.01, 0.02), xycoords="axes fraction", fontsize=8, color=style.GREY
-        )
 
 
 def _families(trials: Sequence[TrialRecord]) -> list[str]:

@@ -78,10 +78,11 @@ def data(study: Gathered) -> Section:
 
 
 def search(study: Gathered) -> Section:
-    """History, the time line and the leaderboard."""
+    """Build the history and the leaderboard."""
     counts = Counter(t.state for t in study.trials)
     text = ", ".join(f"{n} {state}" for state, n in counts.most_common())
-    pictures = [p for p in (_history(study), _time_line(study)) if p is not None]
+    history = _history(study)
+    pictures = [] if history is None else [history]
     rows = [
         (
             t.number, t.value, t.family, t.baseline or "", t.epochs,
@@ -134,22 +135,6 @@ def _history(study: Gathered) -> Picture | None:
     return Picture(
         "history", title, functools.partial(progress_figures.history, study.finished, title),
         "A pruned trial is shown at its best epoch; `bloodsearch show TRIAL` says why it was stopped.",
-    )  # fmt: skip
-
-
-def _time_line(study: Gathered) -> Picture | None:
-    placed = progress_figures.lanes(study.finished)
-    if not placed:
-        return None
-    n = max(lane for _, lane in placed) + 1
-    work = sum(
-        (t.finished - t.started).total_seconds() for t, _ in placed if t.finished and t.started
-    )
-    many = f"up to {n} workers at once" if n > 1 else "one worker"
-    title = f"{len(placed)} finished trials on {many}: {_hours(work)} of work"
-    return Picture(
-        "timeline", title, functools.partial(progress_figures.time_line, study.finished, title),
-        "As many rows as trials ran at once. Dotted lines are pauses of the whole study, cut short.",
     )  # fmt: skip
 
 
@@ -258,10 +243,6 @@ def _groups(trials: Sequence[TrialRecord]) -> dict[str, list[str]]:
 
 def _nothing_complete(study: Gathered) -> str:
     return f"No trial of {study.info.name} is complete yet: run `bloodsearch optimize` on."
-
-
-def _hours(seconds: float) -> str:
-    return f"{seconds / 60:.1f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
 
 
 def _short(value: object) -> str:

@@ -49,11 +49,12 @@ def slices(trials: Sequence[TrialRecord], names: Sequence[str], title: str) -> F
     rows = math.ceil(len(names) / columns)
     figure, panels = style.several(title, rows, columns, 1.0 + 1.9 * rows)
     values = [t.best for t in trials if t.best is not None]
+    bottom, top = style.limits(values)
     for axes in panels[len(names) :]:
         axes.set_visible(False)
     for i, (axes, name) in enumerate(zip(panels, names, strict=False)):
         _slice(axes, [t for t in trials if name in t.raw.params and t.best is not None], name)
-        axes.set_ylim(*_limits(values))
+        axes.set_ylim(bottom, top)
         if i % columns == 0:
             axes.set_ylabel("validation\nmacro-F1")
         else:
@@ -68,7 +69,10 @@ def slices(trials: Sequence[TrialRecord], names: Sequence[str], title: str) -> F
         Line2D([], [], color=style.GREY, marker="o", markerfacecolor="none", linestyle="",
                label="pruned (best epoch)")
     )  # fmt: skip
-    figure.legend(handles=handles, loc="outside lower right", ncols=3)
+    hidden = sum(value < bottom for value in values)
+    if hidden:
+        handles.append(Line2D([], [], linestyle="", label=style.below(hidden, "trials")))
+    figure.legend(handles=handles, loc="outside lower right", ncols=4)
     return figure
 
 
@@ -118,12 +122,6 @@ def _x(distribution: BaseDistribution, value: float, rng: np.random.Generator) -
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices.index(value) + float(rng.uniform(-0.15, 0.15))
     return value
-
-
-def _limits(values: Sequence[float]) -> tuple[float, float]:
-    low = float(np.quantile(values, 0.15))
-    span = max(max(values) - low, 1e-3)
-    return max(min(values), low - 0.5 * span) - 0.05 * span, max(values) + 0.08 * span
 
 
 def _short(name: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
@@ -15,13 +16,17 @@ from matplotlib.transforms import Bbox
 
 # Okabe and Ito's palette
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-PURPLE, SKY, GREY, LIGHT = "#CC79A7", "#56B4E9", "#666666", "#BBBBBB"
+PURPLE, SKY, GREY = "#CC79A7", "#56B4E9", "#666666"
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED, GREY)
 FAMILY = {"cnn": BLUE, "mlp": ORANGE}
 MARKER = {"cnn": "o", "mlp": "s"}
 FAMILY_NAME = {"cnn": "CNN", "mlp": "MLP"}
 WIDTH = 7.0
 """Inches; the page shows a picture about that wide, so 10 points are read as 10 points."""
+GAP = 2
+"""Pixels around a note that no other note may enter."""
+MIN_TO_HIDE = 4
+"""Values an axis needs before it leaves any out."""
 
 _RC = {
     "font.size": 10,
@@ -85,6 +90,35 @@ def log_axis(axes: Axes, label: str, unit: str = "") -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
+def limits(values: Sequence[float]) -> tuple[float, float]:
+    """Return the ends of an axis on which a few very low values do not squeeze the others."""
+    low, high = min(values), max(values)
+    if len(values) >= MIN_TO_HIDE:
+        usual = float(np.quantile(values, 0.2, method="higher"))
+        low = max(low, usual - 0.75 * (high - usual))
+    pad = 0.06 * max(high - low, 1e-3)
+    return low - pad, high + pad
+
+
+def zoom(axes: Axes, values: Sequence[float], noun: str) -> None:
+    """Set the y axis by `limits` and say below the x axis how many `noun` are off it.
+
+    Call after the x label is set.
+    """
+    if not values:
+        return
+    bottom, top = limits(values)
+    axes.set_ylim(bottom, top)
+    hidden = sum(value < bottom for value in values)
+    if hidden:
+        axes.set_xlabel(f"{axes.get_xlabel()}\n{below(hidden, noun)}")
+
+
+def below(n: int, noun: str) -> str:
+    """Return the note on `n` values that an axis leaves out; `noun` is plural."""
+    return f"({n} {noun if n > 1 else noun.removesuffix('s')} below the axis)"
+
+
 def legend(figure: Figure, axes: Axes, columns: int = 4) -> None:
     """Below the axes, where it hides nothing."""
     handles, labels = axes.get_legend_handles_labels()
@@ -92,12 +126,12 @@ def legend(figure: Figure, axes: Axes, columns: int = 4) -> None:
 
 
 def thin_out(figure: Figure) -> None:
-    """Remove the notes at points that would lie over an earlier one; call when all else is drawn."""
+    """Remove notes at points that touch an earlier note. Call when everything else is drawn."""
     figure.draw_without_rendering()
     for axes in figure.axes:
         kept: list[Bbox] = []
         for note in list(axes.texts):
-            box = note.get_window_extent()
+            box = note.get_window_extent().padded(GAP)
             if any(box.overlaps(other) for other in kept):
                 note.remove()
             else:

@@ -11,7 +11,7 @@ from bloodsearch.search.report import health
 from bloodsearch.search.report.class_figures import confused_pairs
 from bloodsearch.search.report.gather import Gathered, gather
 from bloodsearch.search.report.importance import Importance, importances, position
-from bloodsearch.search.report.progress_figures import frontier, lanes
+from bloodsearch.search.report.progress_figures import frontier
 
 
 def found(study: Gathered, shares: list[Importance] | None = None) -> dict[str, health.Check]:
@@ -147,13 +147,6 @@ def test_importance_finds_what_matters(storage: Storage, make_study: MakeStudy) 
     assert next(iter(shares[0].mean)) == "arch"
     assert shares[0].mean["arch"] > 0.8
     assert importances([]) == []
-
-
-def test_no_two_trials_of_a_row_overlap(storage: Storage, make_study: MakeStudy) -> None:
-    seen = gather(storage, make_study([0.5, 0.6, 0.7, 0.8]), None)
-    placed = lanes(seen.trials)
-    # each takes a minute and starts half a minute after the one before
-    assert [lane for _, lane in placed] == [0, 1, 0, 1]
 
 
 def test_the_frontier_holds_what_nothing_beats(storage: Storage, make_study: MakeStudy) -> None:

@@ -17,7 +17,7 @@ from bloodsearch.search.data import bloodmnist as data_module
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.evaluation import final, ledger
 from bloodsearch.search.evaluation.finalists import Finalist, Raced
-from bloodsearch.search.report.build import build, write_report
+from bloodsearch.search.report.build import build
 from bloodsearch.search.report.gather import gather
 from bloodsearch.search.report.page import write
 from bloodsearch.search.report.parts import Report, Section, Table
@@ -57,7 +57,7 @@ def test_the_report_is_whole_and_needs_no_network(
     monkeypatch.setattr(final, "open_test_split", forbidden)
     study = make_study(VALUES)
     with_result(storage)
-    files = write_report(storage, study, None, tmp_path)
+    files = write(build(storage, study, None), tmp_path)
     assert files[0] == tmp_path / "report.html"
     assert all(f.stat().st_size > 0 for f in files)
     html = files[0].read_text(encoding="utf-8")
@@ -66,7 +66,7 @@ def test_the_report_is_whole_and_needs_no_network(
     assert "SYNTHETIC DATA" in html
     names = {f.stem for f in files if f.suffix == ".svg"}
     assert names == {f.stem for f in files if f.suffix == ".png"}
-    promised = "samples classes history curves families importances pareto timeline per-class"
+    promised = "samples classes history curves families importances pareto per-class"
     promised += " confusion-counts confusion-percent slices-the"
     assert set(promised.split()) - {"slices-the"} <= names
     assert any(name.startswith("slices") for name in names)
@@ -152,7 +152,7 @@ def test_a_trial_that_was_named_was_not_chosen_by_an_earlier_race(
 def test_few_trials_and_no_final_evaluation(
     storage: Storage, make_study: MakeStudy, tmp_path: Path, values: list[float | None]
 ) -> None:
-    files = write_report(storage, make_study(values), None, tmp_path)
+    files = write(build(storage, make_study(values), None), tmp_path)
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "`bloodsearch final-eval` retrains the winner" in text
     assert ("`bloodsearch optimize`" in text) == (values != [0.5])
