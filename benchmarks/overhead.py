@@ -174,15 +174,15 @@ def measure(url: str) -> list[dict[str, float]]:
     storage = open_storage(url, create=False)
     study = load(storage, "bench")
     leases, me = Leases(storage, study), own_identity("cpu")
-    leases.register(me)
+    leases.registry.register(me)
     study_file = info(study).study_file
     pruner = make_pruner(study_file, TablePeers(storage.engine))
     found = []
     for _ in range(N_MEASURED + 3):
-        leases.beat(me)  # a real worker's own thread does this: without it the lease would run out
+        leases.registry.heartbeat(me)  # a real worker has a thread for this
         found.append(one_trial(leases, me, pruner, study_file))
     found = found[3:]
-    leases.unregister(me)
+    leases.registry.unregister(me)
     storage.close()
     return found
 

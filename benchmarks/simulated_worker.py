@@ -18,14 +18,13 @@ import time
 import zlib
 from pathlib import Path
 
-import optuna
 from optuna.trial import TrialState
 
 from bloodsearch.search.errors import BloodsearchError, DataError
-from bloodsearch.search.pruning.pruner import FamilyPruner
 from bloodsearch.search.study import StudyInfo
 from bloodsearch.search.training.endings import Drained
-from bloodsearch.search.trial.outcome import Hooks, Outcome
+from bloodsearch.search.trial.outcome import Outcome
+from bloodsearch.search.trial.session import Session
 from bloodsearch.search.workers.shutdown import Drain
 from bloodsearch.search.workers.worker import (
     EXIT_RECYCLE,
@@ -49,9 +48,8 @@ class SleepingTrainer:
             raise DataError("no data here")
         time.sleep(float(os.environ.get("SIM_START_S", "0")))
 
-    def __call__(
-        self, trial: optuna.Trial, pruner: FamilyPruner, checkpoints: Path, hooks: Hooks
-    ) -> Outcome:
+    def __call__(self, session: Session) -> Outcome:
+        trial = session.trial
         self._note(f"{trial.number} {os.getpid()}")
         if os.environ.get("SIM_POISON") == str(trial.number):
             os.kill(os.getpid(), signal.SIGKILL)
@@ -60,21 +58,21 @@ class SleepingTrainer:
         if os.environ.get("SIM_BUG") in (str(trial.number), "all"):
             told = f"ValueError: a bug with {os.environ['BLOODSEARCH_STORAGE']} in hand"
             return Outcome(TrialState.FAIL, None, {"stop_reason": told, "traceback": told})
-        stored = hooks.persist(lambda: trial.storage.get_trial(trial._trial_id))
+        stored = session.persist(trial.storage.get_trial, trial._trial_id)
         reported = set(stored.intermediate_values)
-        params = stored.user_attrs.get("point") or hooks.suggest(
-            trial, self.study_file, lambda params: True
+        params = stored.user_attrs.get("point") or session.suggest(
+            self.study_file, lambda params: True
         )
         # crc32, not hash(): a string's hash differs from process to process
         best = 0.5 + zlib.crc32(repr(sorted(params.items())).encode()) % 1000 / 2500
         for epoch in range(1, self.n_epochs + 1):
             deadline = time.monotonic() + self.epoch_s
             while (left := deadline - time.monotonic()) > 0:
-                if not self.deaf and hooks.should_stop():
+                if not self.deaf and session.should_stop():
                     raise Drained
                 time.sleep(min(left, 0.02))
             if epoch not in reported:
-                hooks.report(epoch, best * (1 - 0.5**epoch))
+                session.report(epoch, best * (1 - 0.5**epoch))
         return Outcome(TrialState.COMPLETE, best, {"params": params, "epochs": self.n_epochs})
 
     def _note(self, line: str) -> None:

@@ -56,9 +56,9 @@ def _snapshot(storage: Storage, study: optuna.Study) -> dict[str, Any]:
     from ..workers.leases import Leases
 
     leases = Leases(storage, study)
-    reclaimed = leases.reclaim_for_sure()
+    reclaimed = leases.reclaim_confirmed()
     summary = summarize(storage, study)
-    workers = leases.workers()
+    workers = leases.registry.workers()
     numbers = {t._trial_id: t.number for t in study.get_trials(deepcopy=False)}
     summary["reclaimed"] = reclaimed
     summary["workers"] = [

@@ -23,7 +23,7 @@ def stop(
     from ..workers.leases import Leases
 
     opened, found = find_study(study, storage, name)
-    n_asked = Leases(opened, found).request_drain()
+    n_asked = Leases(opened, found).registry.request_drain()
     output.line(
         f"asked {n_asked} worker{'s' * (n_asked != 1)} of {found.study_name} to stop, "
         "and all that are starting; they do within seconds"

@@ -1,18 +1,16 @@
-"""What a claimed trial is to train: its point, its configuration, its seed."""
+"""The point and the configuration of a claimed trial."""
 
 from __future__ import annotations
-
-import optuna
 
 from ..limits import TooCostly, check_size
 from ..sampling.space import Params, searched, to_config
 from ..study import StudyInfo
 from ..training.config import TrialConfig
-from .outcome import Hooks
+from .session import Session
 
 
 def resolve(params: Params, study_info: StudyInfo, *, final: bool) -> TrialConfig:
-    """The training configuration of a point, for the search or for the final evaluation."""
+    """Return the training configuration of a point, for the search or the final evaluation."""
     training = study_info.study_file.training
     if not final:
         return to_config(
@@ -26,8 +24,8 @@ def resolve(params: Params, study_info: StudyInfo, *, final: bool) -> TrialConfi
     return to_config(fixed, epochs=epochs, patience=training.final_patience)
 
 
-def parameters(trial: optuna.Trial, study_info: StudyInfo, hooks: Hooks) -> Params:
-    """The trial's point: queued, stored before an interruption, or sampled and stored now."""
+def parameters(session: Session, study_info: StudyInfo) -> Params:
+    """Return the trial's point: the queued one, the stored one, or a new one that is stored now."""
 
     def small_enough(params: Params) -> bool:
         model = resolve(params, study_info, final=False).model
@@ -37,10 +35,10 @@ def parameters(trial: optuna.Trial, study_info: StudyInfo, hooks: Hooks) -> Para
             return False
         return True
 
-    point = trial.user_attrs.get("point")
+    point = session.trial.user_attrs.get("point")
     if point is None:
-        return hooks.suggest(trial, study_info.study_file, small_enough)
+        return session.suggest(study_info.study_file, small_enough)
     if searched(point, study_info.study_file):
         # stores the queued values as the trial's parameters
-        hooks.suggest(trial, study_info.study_file, lambda params: True)
+        session.suggest(study_info.study_file, lambda params: True)
     return dict(point)

@@ -1,4 +1,4 @@
-"""A worker's sign of life, from a thread of its own."""
+"""A background thread that stores the worker's heartbeats."""
 
 from __future__ import annotations
 
@@ -8,59 +8,60 @@ import threading
 from collections.abc import Iterator
 
 from ..database.outage import is_outage
-from .leases import Leases
 from .liveness import Identity
-from .registry import BEAT_S
+from .registry import Registry
 from .shutdown import Drain
 
 _log = logging.getLogger(__name__)
 
 
-class Beat:
-    """Tells the storage every few seconds that this worker lives, from a thread of its own.
+class Heartbeat:
+    """Store a heartbeat every few seconds, also through an outage of the database.
 
-    An outage does not end it: it goes on trying. `lost` is set when the storage no longer knows
-    the worker, because others took it for dead; a claim makes it known again (`signed_in`).
+    `lost` is set when the worker is no longer registered, because others declared it dead. The next
+    claim registers it again and calls `registered`.
     """
 
-    def __init__(self, leases: Leases, worker: Identity, drain: Drain) -> None:
-        self._leases, self._worker, self._drain = leases, worker, drain
+    def __init__(self, registry: Registry, worker: Identity, drain: Drain) -> None:
+        self._registry, self._worker, self._drain = registry, worker, drain
         self._done = threading.Event()
         self.lost = threading.Event()
         self._lock = threading.Lock()
-        self._n_sign_ins = 0
+        self._n_registered = 0
 
-    def signed_in(self) -> None:
-        """The storage knows the worker again: what was lost before concerns no trial that it holds."""
+    def registered(self) -> None:
+        """Clear `lost`: the worker is registered again and holds no trial from before."""
         with self._lock:
-            self._n_sign_ins += 1
+            self._n_registered += 1
             self.lost.clear()
 
-    def run(self) -> None:
-        while not self._done.wait(BEAT_S):
-            self.beat()
-
-    def beat(self) -> None:
-        n_before = self._n_sign_ins
+    def send(self) -> None:
+        """Store one heartbeat and act on the answer. Logs errors instead of raising them."""
+        n_before = self._n_registered
         try:
-            known, drain = self._leases.beat(self._worker)
+            reply = self._registry.heartbeat(self._worker)
         except Exception as error:
             if not is_outage(error):
-                _log.warning("beat: %s", type(error).__name__)
+                _log.warning("heartbeat: %s", type(error).__name__)
             return
         with self._lock:
-            # a process that wakes up beats and claims at once: an answer from before the claim is old
-            if not known and n_before == self._n_sign_ins:
+            # when a suspended process resumes, a claim may register it while this answer is on its way
+            if not reply.registered and n_before == self._n_registered:
                 self.lost.set()
-        if drain:
+        if reply.drain:
             self._drain.request()
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        thread = threading.Thread(target=self.run, daemon=True)
+        """Send heartbeats from a background thread while the block runs."""
+        thread = threading.Thread(target=self._run, daemon=True)
         thread.start()
         try:
             yield
         finally:
             self._done.set()
             thread.join(timeout=1)
+
+    def _run(self) -> None:
+        while not self._done.wait(self._registry.times.heartbeat_s):
+            self.send()

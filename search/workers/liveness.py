@@ -1,4 +1,4 @@
-"""Whether a worker process is still there: by host, boot, pid and start time."""
+"""Whether a worker's process still runs, judged by host, boot, pid and start time."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ import psutil
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A worker process, as others can check it."""
+    """A worker process, described so that other processes can check whether it runs."""
 
     worker_id: str
     host: str
     pid: int
     pid_started: float
-    """Seconds from the machine's start to the process's: no change of the clock touches it."""
+    """Seconds from the machine's boot to the process's start, independent of clock changes."""
     boot_id: str
     device: str
 
 
 def own_identity(device: str) -> Identity:
+    """Describe this process, with a new worker id."""
     return Identity(
         worker_id=uuid.uuid4().hex,
         host=socket.gethostname(),
@@ -37,46 +38,49 @@ def own_identity(device: str) -> Identity:
     )
 
 
-class Fate(enum.Enum):
-    """What a look at a worker's process says."""
+class ProcessState(enum.Enum):
+    """The state of a worker's process, as far as this process can see."""
 
     GONE = enum.auto()
-    STOPPED = enum.auto()
-    """It is there and does nothing (SIGSTOP, a debugger): nobody knows whether it will go on."""
-    ALIVE = enum.auto()
+    SUSPENDED = enum.auto()
+    """The process exists but does not run (SIGSTOP, a debugger). It may never continue."""
+    RUNNING = enum.auto()
     UNKNOWN = enum.auto()
-    """On another host, in another container or before a reboot: only its beats tell."""
+    """The process is on another host, in another container or from before a reboot."""
 
 
-def look_at(worker: Identity) -> Fate:
+def process_state(worker: Identity) -> ProcessState:
+    """Return the state of the worker's process."""
     if worker.host != socket.gethostname():
-        return Fate.UNKNOWN
+        return ProcessState.UNKNOWN
     boot, namespace = _boot_id().split("/")
     if worker.boot_id.split("/")[0] != boot:
-        return Fate.UNKNOWN  # this machine before a reboot, or another one of the same name
+        return (
+            ProcessState.UNKNOWN
+        )  # this machine before a reboot, or another machine of the same name
     if worker.boot_id.split("/")[1] != namespace:
-        return Fate.UNKNOWN  # another container of this machine: its pids mean nothing here
+        return ProcessState.UNKNOWN  # another container of this machine, with other pids
     try:
         status = psutil.Process(worker.pid).status()
-        # a pid is used again sooner or later; a process is its pid and its start
+        # the system reuses pids, so a process is identified by pid and start time
         if abs(started(worker.pid) - worker.pid_started) > 1.0:
-            return Fate.GONE
+            return ProcessState.GONE
     except psutil.NoSuchProcess:
-        return Fate.GONE
+        return ProcessState.GONE
     except psutil.AccessDenied:
-        return Fate.UNKNOWN
+        return ProcessState.UNKNOWN
     if status in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
-        return Fate.GONE
+        return ProcessState.GONE
     if status in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP):
-        return Fate.STOPPED
-    return Fate.ALIVE
+        return ProcessState.SUSPENDED
+    return ProcessState.RUNNING
 
 
 def started(pid: int) -> float:
-    """When the process started. Raises psutil.NoSuchProcess.
+    """Return when the process started, on Linux in seconds since the boot.
 
-    On Linux in seconds since the boot: the time of day, which psutil gives, moves with the clock, also
-    for processes that have been running for long.
+    psutil returns a time of day, which moves with the clock even for processes that started long ago.
+    Raises psutil.NoSuchProcess.
     """
     try:
         # the command's name, in brackets, may hold anything; the start is the 22nd field
@@ -90,7 +94,7 @@ def started(pid: int) -> float:
 
 @functools.cache
 def _boot_id() -> str:
-    """BOOT/NAMESPACE: the first changes at every boot, the second tells containers apart."""
+    """Return BOOT/NAMESPACE. The first changes at every boot, the second differs between containers."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"[:64]

@@ -1,31 +1,27 @@
-"""Who works for a study: registered workers, their beats, and requests to drain."""
+"""The registered workers of a study: their heartbeats, and requests to stop."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 import sqlalchemy as sa
 
-from .. import env
 from ..database.storage import Storage
 from ..database.tables import leases_table, workers_table
-from .liveness import Fate, Identity, look_at
+from .lease_times import LeaseTimes
+from .liveness import Identity, ProcessState, process_state
 
-LEASE_S = env.lease_s()
-BEAT_S = min(5.0, LEASE_S / 6)
-PATIENCE = 10
-"""Leases that a process which is seen to be alive may stay silent: a starved machine is no death."""
-SECOND_LOOK_S = 1.5 * BEAT_S
-"""How long the silence must last under the eyes of whoever judges it."""
 N_STOPS = "stops"
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
+    """A registered worker, as `bloodsearch status` shows it."""
+
     worker_id: str
     host: str
     pid: int
@@ -34,59 +30,58 @@ class WorkerStatus:
     trial_id: int | None
 
 
+class HeartbeatReply(NamedTuple):
+    """The database's answer to a heartbeat."""
+
+    registered: bool
+    """False if other workers declared this one dead."""
+    drain: bool
+    """True if `bloodsearch stop` asked the worker to stop."""
+
+
 class Registry:
     """The workers of one study."""
 
-    def __init__(self, storage: Storage, study: optuna.Study) -> None:
+    def __init__(
+        self, storage: Storage, study: optuna.Study, times: LeaseTimes | None = None
+    ) -> None:
         self.storage, self.study = storage, study
         self.study_id = study._study_id
-        self._silent: dict[str, tuple[float, float]] = {}
-        """Workers silent for longer than their lease: their last beat, and when we noticed."""
+        self.times = times or LeaseTimes.from_environment()
+        self._suspects: dict[str, tuple[float, float]] = {}
+        """Stale workers: their last heartbeat, and the monotonic time when this process noticed."""
 
     def register(self, worker: Identity) -> None:
-        """Make the worker known, or known again."""
+        """Store the worker, in place of an earlier row of the same worker."""
         with self.storage.engine.begin() as db:
-            db.execute(
-                sa.delete(workers_table).where(workers_table.c.worker_id == worker.worker_id)
-            )
+            db.execute(sa.delete(workers_table).where(_is(worker)))
             self._insert(db, worker)
-
-    def _insert(self, db: sa.Connection, worker: Identity) -> None:
-        row = dataclasses.asdict(worker) | {"study_id": self.study_id, "drain": False}
-        db.execute(sa.insert(workers_table).values(beat=self.storage.now(), **row))
-
-    def _sign_in(self, db: sa.Connection, worker: Identity) -> None:
-        """Beat, or register again after others took the worker for dead."""
-        if not self._beat(db, worker):
-            self._insert(db, worker)
-
-    def _beat(self, db: sa.Connection, worker: Identity) -> bool:
-        key = workers_table.c.worker_id == worker.worker_id
-        row = sa.update(workers_table).where(key).values(beat=self.storage.now())
-        return bool(db.execute(row).rowcount)
 
     def unregister(self, worker: Identity) -> None:
+        """Remove the worker."""
         with self.storage.engine.begin() as db:
-            db.execute(
-                sa.delete(workers_table).where(workers_table.c.worker_id == worker.worker_id)
-            )
+            db.execute(sa.delete(workers_table).where(_is(worker)))
 
-    def beat(self, worker: Identity) -> tuple[bool, bool]:
-        """Say that the worker lives. Returns (still registered, asked to drain)."""
-        key = workers_table.c.worker_id == worker.worker_id
+    def heartbeat(self, worker: Identity) -> HeartbeatReply:
+        """Store a heartbeat. A worker that is not registered stays so."""
         with self.storage.parting() as db:
-            known = self._beat(db, worker)
-            drain = db.execute(sa.select(workers_table.c.drain).where(key)).scalar()
-        return known, bool(drain)
+            registered = self._renew(db, worker)
+            drain = db.execute(sa.select(workers_table.c.drain).where(_is(worker))).scalar()
+        return HeartbeatReply(registered, bool(drain))
+
+    def renew_or_register(self, db: sa.Connection, worker: Identity) -> None:
+        """Store a heartbeat. Register the worker again if others declared it dead."""
+        if not self._renew(db, worker):
+            self._insert(db, worker)
 
     def n_stops(self) -> int:
-        """How often the study's workers have been asked to stop: a change asks those who saw less."""
+        """Return how often `bloodsearch stop` was called. Supervisors stop when it changes."""
         return int(self.study.user_attrs.get(N_STOPS, 0))
 
     def request_drain(self) -> int:
-        """Ask all workers of the study to stop; returns how many of them are registered.
+        """Ask all workers of the study to stop and return how many are registered.
 
-        Their supervisors are asked too: they have workers that are only about to start.
+        Their supervisors stop as well. They may have workers that are still starting.
         """
         self.study.set_user_attr(N_STOPS, self.n_stops() + 1)
         with self.storage.engine.begin() as db:
@@ -97,7 +92,7 @@ class Registry:
             ).rowcount
 
     def workers(self) -> list[WorkerStatus]:
-        """The registered workers, with what they hold."""
+        """Return the registered workers and the trials they hold, by host and pid."""
         age = self.storage.age(workers_table.c.beat)
         query = (
             sa.select(workers_table, age.label("age"), leases_table.c.trial_id)
@@ -116,22 +111,59 @@ class Registry:
                 for r in db.execute(query)
             ]
 
-    def _is_dead(self, row: sa.Row[Any]) -> bool:
-        """Whether a row of the workers' table, with its beat's `age`, belongs to a dead worker.
+    @property
+    def has_suspects(self) -> bool:
+        """Whether some stale worker has not been watched for long enough to call it dead."""
+        return bool(self._suspects)
 
-        The age alone does not say so: the clock may have jumped, or all of us slept with the laptop's
-        lid closed or the virtual machine paused. A living worker beats again within BEAT_S of that.
+    def remove_dead(self, db: sa.Connection) -> list[Identity]:
+        """Remove the dead workers of the study and return them. Call with the study locked."""
+        column = workers_table.c
+        query = sa.select(workers_table, self.storage.age(column.beat).label("age"))
+        rows = db.execute(query.where(column.study_id == self.study_id)).all()
+        dead = [_identity(row) for row in rows if self._is_dead(row)]
+        dead_ids = {worker.worker_id for worker in dead}
+        if dead:
+            db.execute(sa.delete(workers_table).where(column.worker_id.in_(dead_ids)))
+        registered = {row.worker_id for row in rows} - dead_ids
+        self._suspects = {
+            worker_id: seen for worker_id, seen in self._suspects.items() if worker_id in registered
+        }
+        return dead
+
+    def _insert(self, db: sa.Connection, worker: Identity) -> None:
+        row = dataclasses.asdict(worker) | {"study_id": self.study_id, "drain": False}
+        db.execute(sa.insert(workers_table).values(beat=self.storage.now(), **row))
+
+    def _renew(self, db: sa.Connection, worker: Identity) -> bool:
+        row = sa.update(workers_table).where(_is(worker)).values(beat=self.storage.now())
+        return bool(db.execute(row).rowcount)
+
+    def _is_dead(self, row: sa.Row[Any]) -> bool:
+        """Return whether a row of the workers' table, with its heartbeat's `age`, is a dead worker's.
+
+        The age alone is no proof. The clock may have jumped, or every machine was suspended. A living
+        worker sends its next heartbeat within `heartbeat_s` of that.
         """
-        who = Identity(*(getattr(row, field.name) for field in dataclasses.fields(Identity)))
-        fate = look_at(who)
-        if fate is Fate.GONE:
+        worker, times = _identity(row), self.times
+        state = process_state(worker)
+        if state is ProcessState.GONE:
             return True
-        if row.age <= LEASE_S * (PATIENCE if fate is Fate.ALIVE else 1):
-            self._silent.pop(who.worker_id, None)
+        n_leases = times.n_leases_if_alive if state is ProcessState.RUNNING else 1
+        if row.age <= times.lease_s * n_leases:
+            self._suspects.pop(worker.worker_id, None)
             return False
-        now = time.monotonic()  # which stands still while the machine sleeps
-        beat, noticed = self._silent.get(who.worker_id, (row.beat, now))
+        now = time.monotonic()  # does not count while the machine sleeps
+        beat, noticed = self._suspects.get(worker.worker_id, (row.beat, now))
         if beat != row.beat:
             noticed = now
-        self._silent[who.worker_id] = row.beat, noticed
-        return bool(now - noticed >= SECOND_LOOK_S)
+        self._suspects[worker.worker_id] = row.beat, noticed
+        return bool(now - noticed >= times.confirm_s)
+
+
+def _is(worker: Identity) -> sa.ColumnElement[bool]:
+    return workers_table.c.worker_id == worker.worker_id
+
+
+def _identity(row: sa.Row[Any]) -> Identity:
+    return Identity(*(getattr(row, field.name) for field in dataclasses.fields(Identity)))

@@ -92,7 +92,7 @@ class Supervisor:
         all workers retired.
         """
         self._children = [_Child(slot) for slot in self.slots]
-        self._n_stops = retry_outage(self.leases.n_stops)
+        self._n_stops = retry_outage(self.leases.registry.n_stops)
         deadline = None if self.timeout_s is None else time.monotonic() + self.timeout_s
         with self._handling_signals():
             try:
@@ -184,7 +184,7 @@ class Supervisor:
             return False
         self._stop_looked_at = time.monotonic()
         try:
-            return self.leases.n_stops() != self._n_stops
+            return self.leases.registry.n_stops() != self._n_stops
         except Exception as error:
             if is_outage(error):
                 return False
@@ -235,9 +235,7 @@ class Supervisor:
             _close(process)
         with contextlib.suppress(StorageError):
             # they were slow, and are no evidence against their trials
-            retry_outage(
-                lambda: self.leases.reclaim(spare=killed), limit_s=5, give_up=self._signalled
-            )
+            retry_outage(lambda: self.leases.reclaim(killed), limit_s=5, give_up=self._signalled)
             retry_outage(self._tidy_up, limit_s=5, give_up=self._signalled)
 
     def _out_of_time(self, started: float) -> bool:

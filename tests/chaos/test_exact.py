@@ -121,14 +121,14 @@ def test_stop_drains_all_workers_and_nothing_stays_running(
 
     def stop_when_both_work() -> None:
         if leases.counts()[TrialState.RUNNING] == 2:
-            leases.request_drain()
+            leases.registry.request_drain()
 
     with pytest.raises(Interrupted, match="bloodsearch stop"):
         supervisor(storage, study, 5, 2, on_tick=stop_when_both_work).run()
     counts = leases.counts()
     assert counts[TrialState.RUNNING] == 0
     assert counts[TrialState.WAITING] == 2
-    assert leases.workers() == []
+    assert leases.registry.workers() == []
 
 
 def test_stop_reaches_workers_that_are_only_starting(
@@ -142,7 +142,7 @@ def test_stop_reaches_workers_that_are_only_starting(
 
     def stop() -> None:
         if not asked:
-            asked.append(leases.request_drain())
+            asked.append(leases.registry.request_drain())
 
     began = time.monotonic()
     with pytest.raises(Interrupted, match="bloodsearch stop"):

@@ -93,7 +93,6 @@ def test_stopped_worker_loses_its_trial_and_takes_the_next(
 ) -> None:
     """SIGSTOP past the lease, SIGCONT after: the trial is finished once, by the other worker."""
     monkeypatch.setenv("BLOODSEARCH_LEASE_S", "3")
-    monkeypatch.setattr("bloodsearch.search.workers.registry.LEASE_S", 3.0)
     monkeypatch.setenv("SIM_EPOCH_S", "0.5")
     study = tiny(storage)
     leases = Leases(storage, study)
@@ -102,7 +101,7 @@ def test_stopped_worker_loses_its_trial_and_takes_the_next(
     def stop_one_then_go_on() -> None:
         # in training, not in the middle of a claim: there it would hold the study's lock
         training = {t._trial_id for t in study.trials if len(t.intermediate_values) == 1}
-        running = [w for w in leases.workers() if w.trial_id in training]
+        running = [w for w in leases.registry.workers() if w.trial_id in training]
         if not stopped and running:
             os.kill(running[0].pid, signal.SIGSTOP)
             if somebody_holds_a_lock(storage):  # it was writing a beat: let it, try again
@@ -140,7 +139,9 @@ def test_worker_ended_from_outside_takes_nobody_along(
     ended: list[int] = []
 
     def end_one() -> None:
-        if not ended and (workers := [w for w in leases.workers() if w.trial_id is not None]):
+        if not ended and (
+            workers := [w for w in leases.registry.workers() if w.trial_id is not None]
+        ):
             ended.append(workers[0].pid)
             os.kill(ended[0], signal.SIGTERM)
 

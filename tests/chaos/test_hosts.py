@@ -22,9 +22,6 @@ LEASE_S = 4.0
 @pytest.fixture(autouse=True)
 def _short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BLOODSEARCH_LEASE_S", str(LEASE_S))
-    monkeypatch.setattr("bloodsearch.search.workers.registry.LEASE_S", LEASE_S)
-    monkeypatch.setattr("bloodsearch.search.workers.registry.SECOND_LOOK_S", LEASE_S / 4)
-    monkeypatch.setattr("bloodsearch.search.workers.leases.SECOND_LOOK_S", LEASE_S / 4)
 
 
 def power_cut(elsewhere: Supervisor) -> None:

@@ -158,7 +158,7 @@ def test_suspended_transaction_ends_with_its_lease(postgres_url: str, log: Path)
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"holds it\n"
     started = time.monotonic()
-    assert leases.request_drain() == 1  # writes the row that is held
+    assert leases.registry.request_drain() == 1  # writes the row that is held
     assert time.monotonic() - started < 10
     holder.kill()
     holder.communicate()

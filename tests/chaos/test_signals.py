@@ -94,7 +94,7 @@ def test_workers_that_do_not_hear_are_killed_in_time(
     storage, leases = leases_of(storage_url)
     counts = leases.counts()
     assert (counts[TrialState.RUNNING], counts[TrialState.WAITING]) == (0, 2)
-    assert leases.workers() == []
+    assert leases.registry.workers() == []
     with storage.engine.connect() as db:
         assert db.execute(sa.select(sa.func.sum(leases_table.c.deaths))).scalar() == 0
     storage.close()

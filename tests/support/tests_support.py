@@ -75,7 +75,7 @@ def assert_exact(leases: Leases, n: int) -> None:
     counts = leases.counts()
     assert counts[TrialState.COMPLETE] == n
     assert counts[TrialState.RUNNING] == counts[TrialState.WAITING] == 0
-    assert leases.workers() == []
+    assert leases.registry.workers() == []
 
 
 def url_of(server: Any) -> str:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hostile import Bomb
 from optuna.trial import TrialState
+from session_support import PlainSession
 from tests_support import FINGERPRINT, tiny_study
 
 from bloodsearch.models import build_model
@@ -20,8 +21,7 @@ from bloodsearch.search.data.synthetic import make_split
 from bloodsearch.search.database.storage import open_storage
 from bloodsearch.search.errors import DataError
 from bloodsearch.search.evaluation import final, ledger
-from bloodsearch.search.pruning.pruner import make_pruner
-from bloodsearch.search.sampling.space import suggest, to_config
+from bloodsearch.search.sampling.space import to_config
 from bloodsearch.search.study import StudyInfo, create_or_resume
 from bloodsearch.search.training import checkpoint
 from bloodsearch.search.training.device import DeviceData, to_device
@@ -29,7 +29,7 @@ from bloodsearch.search.training.endings import Drained
 from bloodsearch.search.trial import objective
 from bloodsearch.search.trial.checkpoint_files import checkpoint_path, forget
 from bloodsearch.search.trial.objective import run_trial
-from bloodsearch.search.trial.outcome import Hooks, Outcome
+from bloodsearch.search.trial.outcome import Outcome
 
 EPOCHS = 3
 POINT = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_width": 8}
@@ -75,17 +75,10 @@ class Trials:
             trial.report(value, epoch)
             n_reported = epoch
 
-        hooks = Hooks(
-            should_stop=lambda: n_reported >= until,
-            suggest=lambda trial, file, accept: suggest(trial, file),
-            report=report,
-            persist=lambda write: write(),
-            warn=self.warnings.append,
+        session = PlainSession(
+            trial, self.info, self.folder, report, lambda: n_reported >= until, self.warnings
         )
-        pruner = make_pruner(self.info.study_file)
-        outcome = run_trial(
-            trial, self.info, self.data, checkpoints=self.folder, pruner=pruner, hooks=hooks
-        )
+        outcome = run_trial(session, self.info, self.data)
         assert outcome.checkpoint == self.path(trial)
         forget(outcome.checkpoint)  # as a worker does once the outcome is stored
         return outcome
@@ -179,7 +172,7 @@ def test_an_unusable_checkpoint_costs_the_resume_only(
     assert outcome.attrs["epochs"] == EPOCHS
     assert curve(trial) == curve(undisturbed)
     started, *others = trials.warnings
-    assert "starts afresh" in started
+    assert "starts from scratch" in started
     assert str(trials.path(trial)) in started
     assert "\n" not in started
     assert all("no checkpoint" in other for other in others)  # a folder is still in its place

@@ -1,4 +1,4 @@
-"""One trial through the objective, with hooks that behave as a worker's would in trouble."""
+"""One trial through the objective, with a session that behaves as a worker's would in trouble."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
+from session_support import PlainSession
 from tests_support import FINGERPRINT, tiny_study
 
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.errors import StorageError
 from bloodsearch.search.pruning.audit import is_audited
-from bloodsearch.search.pruning.pruner import FamilyPruner, make_pruner
+from bloodsearch.search.pruning.pruner import FamilyPruner
 from bloodsearch.search.sampling.draw import suggest_at_once
 from bloodsearch.search.sampling.space import Params
 from bloodsearch.search.study import create_or_resume, info
 from bloodsearch.search.training.device import DeviceData
 from bloodsearch.search.training.endings import Drained
 from bloodsearch.search.trial.objective import run_trial
-from bloodsearch.search.trial.outcome import Hooks, LostLease, Outcome
+from bloodsearch.search.trial.outcome import LostLease, Outcome
 from bloodsearch.search.trial.resolve import resolve
 from bloodsearch.search.workers.leases import Claim, Leases
 from bloodsearch.search.workers.liveness import own_identity
@@ -46,15 +47,10 @@ def run(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     study_info = info(trial.study)
-    hooks = Hooks(
-        should_stop=should_stop,
-        suggest=lambda t, file, accept: suggest_at_once(t.storage._backend.engine, t, file),
-        report=report,
-        persist=lambda write: write(),
-        warn=pytest.fail,
-    )
-    pruner = make_pruner(study_info.study_file)
-    return run_trial(trial, study_info, data, checkpoints=folder, pruner=pruner, hooks=hooks)
+    session = PlainSession(trial, study_info, folder, report, should_stop)
+    outcome = run_trial(session, study_info, data)
+    assert session.warnings == []
+    return outcome
 
 
 def test_epoch_whose_report_found_no_storage_is_kept_for_the_next_worker(
@@ -147,11 +143,11 @@ def test_audited_trial_runs_on_and_keeps_the_reason(
     trial: optuna.Trial, small: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FamilyPruner, "reason_for", lambda *args: "below its peers")
-    monkeypatch.setattr("bloodsearch.search.trial.objective.is_audited", lambda *args: False)
+    monkeypatch.setattr("bloodsearch.search.trial.epochs.is_audited", lambda *args: False)
     pruned = run(trial, small, tmp_path, lambda epoch, value: None)
     assert pruned.state is TrialState.PRUNED
     assert pruned.attrs["stop_reason"] == "pruned: below its peers"
-    monkeypatch.setattr("bloodsearch.search.trial.objective.is_audited", lambda *args: True)
+    monkeypatch.setattr("bloodsearch.search.trial.epochs.is_audited", lambda *args: True)
     audited = run(trial, small, tmp_path, lambda epoch, value: None)
     assert audited.state is TrialState.COMPLETE
     assert trial.user_attrs["audit"] == "below its peers"
@@ -169,7 +165,7 @@ def test_what_an_audit_found_survives_an_interruption(
     trial: optuna.Trial, small: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first reason counts, whoever goes on: a trial that then recovers is what an audit is for."""
-    monkeypatch.setattr("bloodsearch.search.trial.objective.is_audited", lambda *args: True)
+    monkeypatch.setattr("bloodsearch.search.trial.epochs.is_audited", lambda *args: True)
     monkeypatch.setattr(FamilyPruner, "reason_for", lambda *args: "below its peers")
     with pytest.raises(Drained):
         run(trial, small, tmp_path, lambda e, v: trial.report(v, e), stop_at(1, trial))
@@ -191,7 +187,7 @@ def test_an_epoch_that_was_reported_but_not_judged_is_judged_by_whoever_goes_on(
         told.append(epoch)
         trial.report(value, epoch)
 
-    monkeypatch.setattr("bloodsearch.search.trial.objective.is_audited", lambda *args: False)
+    monkeypatch.setattr("bloodsearch.search.trial.epochs.is_audited", lambda *args: False)
     monkeypatch.setattr(FamilyPruner, "reason_for", dies)
     with pytest.raises(StorageError):
         run(trial, small, tmp_path, report)

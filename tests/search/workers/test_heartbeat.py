@@ -1,4 +1,4 @@
-"""What a beat says of a worker that others took for dead, at whatever moment its answer comes."""
+"""The answer to a heartbeat of a worker that others declared dead, whenever it arrives."""
 
 from __future__ import annotations
 
@@ -7,49 +7,49 @@ from typing import cast
 
 import pytest
 
-from bloodsearch.search.workers.heartbeat import Beat
-from bloodsearch.search.workers.leases import Leases
+from bloodsearch.search.workers.heartbeat import Heartbeat
 from bloodsearch.search.workers.liveness import own_identity
+from bloodsearch.search.workers.registry import HeartbeatReply, Registry
 from bloodsearch.search.workers.shutdown import Drain
 
 
 class Answers:
-    """A storage that does something while a beat is under way, and then knows the worker or not."""
+    """A registry that does something while a heartbeat is under way, and then answers."""
 
-    def __init__(self, known: bool) -> None:
-        self.known = known
+    def __init__(self, registered: bool) -> None:
+        self.registered = registered
         self.meanwhile: Callable[[], None] = lambda: None
 
-    def beat(self, worker: object) -> tuple[bool, bool]:
+    def heartbeat(self, worker: object) -> HeartbeatReply:
         self.meanwhile()
-        return self.known, False
+        return HeartbeatReply(self.registered, drain=False)
 
 
-def beat_of(answers: Answers) -> Beat:
-    return Beat(cast(Leases, answers), own_identity("cpu"), Drain())
+def heartbeat_of(answers: Answers) -> Heartbeat:
+    return Heartbeat(cast(Registry, answers), own_identity("cpu"), Drain())
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_a_worker_is_lost_when_the_storage_does_not_know_it(known: bool) -> None:
-    beat = beat_of(Answers(known))
-    beat.beat()
-    assert beat.lost.is_set() is not known
+@pytest.mark.parametrize("registered", [True, False])
+def test_a_worker_is_lost_when_it_is_not_registered(registered: bool) -> None:
+    heartbeat = heartbeat_of(Answers(registered))
+    heartbeat.send()
+    assert heartbeat.lost.is_set() is not registered
 
 
 def test_a_claim_ends_the_loss() -> None:
-    beat = beat_of(Answers(known=False))
-    beat.beat()
-    beat.signed_in()
-    assert not beat.lost.is_set()
+    heartbeat = heartbeat_of(Answers(registered=False))
+    heartbeat.send()
+    heartbeat.registered()
+    assert not heartbeat.lost.is_set()
 
 
 def test_an_answer_from_before_a_claim_is_not_held_against_the_claimed_trial() -> None:
-    """A stopped process goes on: its two threads beat and claim at the same moment."""
-    answers = Answers(known=False)
-    beat = beat_of(answers)
-    answers.meanwhile = beat.signed_in
-    beat.beat()
-    assert not beat.lost.is_set()
+    """A suspended process resumes, and its two threads send a heartbeat and claim at the same moment."""
+    answers = Answers(registered=False)
+    heartbeat = heartbeat_of(answers)
+    answers.meanwhile = heartbeat.registered
+    heartbeat.send()
+    assert not heartbeat.lost.is_set()
     answers.meanwhile = lambda: None
-    beat.beat()  # this one was asked after the claim
-    assert beat.lost.is_set()
+    heartbeat.send()  # this one was asked after the claim
+    assert heartbeat.lost.is_set()

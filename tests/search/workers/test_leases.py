@@ -18,22 +18,25 @@ from optuna.trial import TrialState
 
 from bloodsearch.search.database.storage import open_storage
 from bloodsearch.search.database.tables import workers_table
-from bloodsearch.search.workers.leases import MAX_DEATHS, Claim, Leases, Verdict
+from bloodsearch.search.workers.lease_times import LeaseTimes
+from bloodsearch.search.workers.leases import Claim, Leases, Verdict
 from bloodsearch.search.workers.liveness import Identity, own_identity, started
-from bloodsearch.search.workers.registry import LEASE_S, PATIENCE
+from bloodsearch.search.workers.reclaim import MAX_DEATHS
+
+LEASE_S = 60.0
 
 
 @pytest.fixture
 def worker(leases: Leases) -> Identity:
     me = own_identity("cpu")
-    leases.register(me)
+    leases.registry.register(me)
     return me
 
 
 def another(leases: Leases, name: str) -> Identity:
     """A second worker of this process: each holds one trial at a time."""
     worker = dataclasses.replace(own_identity("cpu"), worker_id=name)
-    leases.register(worker)
+    leases.registry.register(worker)
     return worker
 
 
@@ -47,7 +50,7 @@ def dead_worker(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> Identity:
     gone = dataclasses.replace(
         own_identity("cpu"), worker_id="gone", pid=process.pid, pid_started=started_at
     )
-    leases.register(gone)
+    leases.registry.register(gone)
     return gone
 
 
@@ -128,19 +131,19 @@ def test_dead_process_is_reclaimed_at_once(
     trial_id = claim(leases, dead_worker)
     assert leases.reclaim() == 1
     assert states(leases) == ["WAITING"]
-    assert [w.worker_id for w in leases.workers()] == [worker.worker_id]
+    assert [w.worker_id for w in leases.registry.workers()] == [worker.worker_id]
     assert claim(leases, worker) == trial_id
 
 
 def test_reused_pid_is_not_taken_for_the_worker(leases: Leases) -> None:
     impostor = dataclasses.replace(own_identity("cpu"), worker_id="old", pid_started=1.0)
-    leases.register(impostor)
+    leases.registry.register(impostor)
     claim(leases, impostor)
     assert leases.reclaim() == 1
 
 
 @pytest.fixture
-def old_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def old_server(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
     """The database has been up for ever, though the tests started it a moment ago.
 
     And one look is enough.
@@ -148,7 +151,7 @@ def old_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "bloodsearch.search.database.storage._server_start", lambda: sa.literal(0.0)
     )
-    monkeypatch.setattr("bloodsearch.search.workers.registry.SECOND_LOOK_S", 0.0)
+    leases.registry.times = dataclasses.replace(LeaseTimes.of(LEASE_S), confirm_s=0.0)
 
 
 def set_beat_age(leases: Leases, worker: Identity, age_s: float) -> None:
@@ -167,7 +170,9 @@ def test_living_process_is_not_robbed_for_its_silence(leases: Leases, worker: Id
     set_beat_age(leases, worker, 5 * LEASE_S)
     assert leases.reclaim() == 0
     assert leases.holds(worker, trial_id)
-    set_beat_age(leases, worker, (PATIENCE + 1) * LEASE_S)  # it hangs
+    set_beat_age(
+        leases, worker, (leases.registry.times.n_leases_if_alive + 1) * LEASE_S
+    )  # it hangs
     assert leases.reclaim() == 1
 
 
@@ -183,7 +188,7 @@ def test_stopped_process_is_judged_by_its_beat(leases: Leases) -> None:
             pid=process.pid,
             pid_started=started(process.pid),
         )
-        leases.register(stopped)
+        leases.registry.register(stopped)
         claim(leases, stopped)
         assert leases.reclaim() == 0
         set_beat_age(leases, stopped, LEASE_S + 1)
@@ -211,7 +216,7 @@ def test_other_hosts_are_judged_by_their_beat(
     leases: Leases, age_s: float, n_reclaimed: int
 ) -> None:
     far = dataclasses.replace(own_identity("cpu"), worker_id="far", host="elsewhere", pid=1)
-    leases.register(far)
+    leases.registry.register(far)
     claim(leases, far)
     set_beat_age(leases, far, age_s)
     assert leases.reclaim() == n_reclaimed
@@ -221,7 +226,7 @@ def test_other_container_of_this_host_is_judged_by_its_beat(leases: Leases) -> N
     me = own_identity("cpu")
     boot = me.boot_id.split("/")[0]
     neighbour = dataclasses.replace(me, worker_id="next", boot_id=f"{boot}/1", pid=2**22 - 1)
-    leases.register(neighbour)
+    leases.registry.register(neighbour)
     claim(leases, neighbour)
     assert leases.reclaim() == 0
 
@@ -230,7 +235,7 @@ def test_other_container_of_this_host_is_judged_by_its_beat(leases: Leases) -> N
 def test_machine_of_the_same_name_is_judged_by_its_beat(leases: Leases) -> None:
     """Another boot: this machine before it went down, or another one that is called the same."""
     namesake = dataclasses.replace(own_identity("cpu"), worker_id="old", boot_id="other/1")
-    leases.register(namesake)
+    leases.registry.register(namesake)
     claim(leases, namesake)
     assert leases.reclaim() == 0
     set_beat_age(leases, namesake, LEASE_S + 1)
@@ -249,31 +254,28 @@ def test_clock_set_forward_kills_nobody(
 
 @pytest.mark.usefixtures("old_server")
 @pytest.mark.parametrize("host", [None, "elsewhere"])
-def test_silence_of_one_moment_is_no_death(
-    leases: Leases, monkeypatch: pytest.MonkeyPatch, host: str | None
-) -> None:
+def test_silence_of_one_moment_is_no_death(leases: Leases, host: str | None) -> None:
     """The database's clock jumped, or the machine slept: all beats are old until the next one."""
-    monkeypatch.setattr("bloodsearch.search.workers.registry.SECOND_LOOK_S", 0.3)
-    monkeypatch.setattr("bloodsearch.search.workers.leases.SECOND_LOOK_S", 0.3)
+    leases.registry.times = dataclasses.replace(LeaseTimes.of(LEASE_S), confirm_s=0.3)
     me = own_identity("cpu")
     worker = dataclasses.replace(me, host=host or me.host)
-    leases.register(worker)
+    leases.registry.register(worker)
     trial_id = claim(leases, worker)
     set_beat_age(leases, worker, 100 * LEASE_S)
     assert leases.reclaim() == 0
-    leases.beat(worker)
+    leases.registry.heartbeat(worker)
     time.sleep(0.3)
     assert leases.reclaim() == 0
     assert leases.holds(worker, trial_id)
     set_beat_age(leases, worker, 100 * LEASE_S)
     assert leases.reclaim() == 0  # another silence, which has only just been noticed
-    assert leases.reclaim_for_sure() == 1
+    assert leases.reclaim_confirmed() == 1
 
 
 def test_spared_death_is_not_held_against_the_trial(leases: Leases, dead_worker: Identity) -> None:
     for _ in range(2 * MAX_DEATHS):
         claim(leases, dead_worker)
-        assert leases.reclaim(spare={dead_worker.pid}) == 1
+        assert leases.reclaim({dead_worker.pid}) == 1
         assert states(leases) == ["WAITING"]
 
 
@@ -306,7 +308,7 @@ def test_claim_keeps_a_worker_that_was_taken_for_dead(leases: Leases, worker: Id
     """A worker wakes up, its row is old or gone, and its next claim comes before its next beat."""
     claim(leases, worker)
     leases.release(worker, 1)
-    leases.unregister(worker)
+    leases.registry.unregister(worker)
     trial_id = claim(leases, worker)
     assert isinstance(trial_id, int)
     assert leases.reclaim() == 0
@@ -340,17 +342,17 @@ def test_lost_trial_cannot_be_finished_or_released(
 
 def test_beat_reports_registration_and_drain(leases: Leases, worker: Identity) -> None:
     set_beat_age(leases, worker, 30)
-    assert leases.beat(worker) == (True, False)
-    assert leases.workers()[0].beat_age_s < 5
-    assert leases.request_drain() == 1
-    assert leases.beat(worker) == (True, True)
-    leases.unregister(worker)
-    assert leases.beat(worker) == (False, False)
+    assert leases.registry.heartbeat(worker) == (True, False)
+    assert leases.registry.workers()[0].beat_age_s < 5
+    assert leases.registry.request_drain() == 1
+    assert leases.registry.heartbeat(worker) == (True, True)
+    leases.registry.unregister(worker)
+    assert leases.registry.heartbeat(worker) == (False, False)
 
 
 def test_workers_shows_what_they_hold(leases: Leases, worker: Identity) -> None:
     trial_id = claim(leases, worker)
-    (status,) = leases.workers()
+    (status,) = leases.registry.workers()
     assert (status.pid, status.device, status.trial_id) == (os.getpid(), "cpu", trial_id)
 
 

@@ -7,7 +7,6 @@ import statistics
 from collections.abc import Callable
 from pathlib import Path
 
-import optuna
 import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState
@@ -17,7 +16,8 @@ from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.errors import Interrupted, StorageError
 from bloodsearch.search.study import create_or_resume, load
 from bloodsearch.search.trial.checkpoint_files import checkpoint_folder, leftovers
-from bloodsearch.search.trial.outcome import Hooks, Outcome
+from bloodsearch.search.trial.outcome import Outcome
+from bloodsearch.search.trial.session import Session
 from bloodsearch.search.workers.leases import Leases
 from bloodsearch.search.workers.shutdown import Drain
 from bloodsearch.search.workers.worker import WorkerSettings, run_worker
@@ -34,8 +34,8 @@ def work(storage: Storage) -> Callable[[Train], None]:
         drain = Drain()
         settings = WorkerSettings(storage.full_url, "tiny", "cpu", "cpu", 1, None, 1)
 
-        def trainer(trial: object, pruner: object, checkpoints: Path, hooks: object) -> Outcome:
-            return train(checkpoints, drain)
+        def trainer(session: Session) -> Outcome:
+            return train(session.checkpoints, drain)
 
         run_worker(settings, drain, lambda info, settings: trainer)
 
@@ -131,8 +131,8 @@ def test_a_worker_learns_from_the_trials_that_it_finished(storage: Storage) -> N
     create_or_resume(storage, "tiny", file, FINGERPRINT)
     settings = WorkerSettings(storage.full_url, "tiny", "cpu", "cpu", 1, None, 30)
 
-    def trainer(trial: optuna.Trial, pruner: object, checkpoints: Path, hooks: Hooks) -> Outcome:
-        params = hooks.suggest(trial, file, lambda params: True)
+    def trainer(session: Session) -> Outcome:
+        params = session.suggest(file, lambda params: True)
         return Outcome(TrialState.COMPLETE, -abs(math.log10(float(params["lr"])) + 3), {})
 
     run_worker(settings, Drain(), lambda info, settings: trainer)

@@ -1,0 +1,66 @@
+"""What happens after each epoch of a trial: its value is reported, and the pruner is asked."""
+
+from __future__ import annotations
+
+from ..errors import StorageError
+from ..pruning.audit import is_audited
+from ..study import StudyInfo
+from ..training.config import TrialConfig
+from ..training.endings import Drained
+from ..training.history import EpochResult
+from .session import Session
+
+
+class Pruned(Exception):
+    """The pruner ended the trial."""
+
+
+class EpochReports:
+    """The reported epochs of one trial. An instance is the `on_epoch` of its training."""
+
+    def __init__(self, session: Session, study_info: StudyInfo, config: TrialConfig) -> None:
+        self.session, self.config = session, config
+        self.last: EpochResult | None = None
+        """The last epoch of this training, reported or not."""
+        trial = session.trial
+        stored = session.persist(trial.storage.get_trial, trial._trial_id)
+        self.values = dict(stored.intermediate_values)
+        """Validation macro-F1 by epoch. A resumed trial has some already."""
+        self.prunable = study_info.kind == "search" and "baseline" not in trial.user_attrs
+        self.audited = is_audited(study_info.study_file, trial.number)
+        self.objection: str | None = stored.user_attrs.get("audit")
+        """The pruner's first reason against an audited trial."""
+        if "family" not in stored.user_attrs:
+            # now, because the pruners of other workers read it; the other attributes come at the end
+            session.persist(trial.set_user_attr, "family", config.family)
+
+    def __call__(self, result: EpochResult) -> None:
+        """Report an epoch and ask the pruner. Raises Pruned, LostLease or Drained."""
+        self.last = result
+        try:
+            if result.epoch not in self.values:
+                self.session.report(result.epoch, result.val_macro_f1)
+                self.values[result.epoch] = result.val_macro_f1
+            # an epoch that was reported before an interruption may not have been judged
+            if self.prunable and result.epoch < self.config.epochs:
+                self._ask_pruner(result)
+        except StorageError as outage:  # longer than the time limit; Drained keeps the epoch
+            raise Drained from outage
+
+    def report_worst(self) -> None:
+        """Report 0 for a trial that could not be trained, so that the sampler avoids it."""
+        self.session.report(max(self.values, default=0) + 1, 0.0)
+
+    def _ask_pruner(self, result: EpochResult) -> None:
+        values = {epoch: value for epoch, value in self.values.items() if epoch <= result.epoch}
+        losses = result.train_loss, result.val_loss
+        trial, pruner = self.session.trial, self.session.pruner
+        reason = self.session.persist(
+            pruner.reason_for, trial.study, self.config.family, values, losses
+        )
+        if reason is not None and not self.audited:
+            raise Pruned(reason)
+        if reason is not None and self.objection is None:
+            self.objection = reason
+            # now, because after an interruption the pruner may not object again
+            self.session.persist(trial.set_user_attr, "audit", reason)
