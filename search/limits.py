@@ -5,6 +5,7 @@ from __future__ import annotations
 from optuna.trial import FrozenTrial
 
 from ..models.config import CNNConfig, MLPConfig
+from .records import trial_record
 
 
 class TooCostly(Exception):
@@ -15,9 +16,10 @@ def within(
     trial: FrozenTrial, max_params: int | None, max_latency_ms: float | None, *, unknown: float
 ) -> bool:
     """Return whether a trial's model keeps to the limits; `unknown` replaces a cost that was not stored."""
-    costs = (("n_parameters", max_params), ("latency_ms", max_latency_ms))
+    record = trial_record(trial)
+    costs = ((record.n_parameters, max_params), (record.latency_ms, max_latency_ms))
     return all(
-        limit is None or trial.user_attrs.get(cost, unknown) <= limit for cost, limit in costs
+        limit is None or (unknown if cost is None else cost) <= limit for cost, limit in costs
     )
 
 

@@ -167,7 +167,7 @@ class TrialRecord(_Stored):
     data_hash: str | None = None
     versions: dict[str, str] | None = None
     device: str | None = None
-    precision: str | None = None
+    precision: Literal["bfloat16", "float32"] | None = None
     threads: int | None = None
 
     @property
@@ -367,7 +367,7 @@ class StudyRecord(_Stored):
     space_hash: str | None = None
     """None for a study that bloodsearch did not begin to make."""
     study_file: dict[str, Any] = Field(default_factory=dict)
-    data: dict[str, str] = Field(default_factory=dict)
+    data: dict[str, Any] = Field(default_factory=dict)
     """Data set, provenance and content hash (data.bloodmnist.Fingerprint)."""
     dataset: str = ""
     """The data set described for people."""

@@ -8,26 +8,25 @@ space or other data is refused.
 from __future__ import annotations
 
 import platform
-import re
 import warnings
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from ..studies import StudyFile, parse_study
-from . import __version__
+from . import __version__, study_names
 from .data.bloodmnist import Fingerprint
 from .database.storage import Storage
 from .database.tables import create_tables
 from .errors import RefusedError, StorageError, UsageError
+from .records import Kind, study_record
 from .sampling.grid import grid
 from .sampling.space import Params, baseline_params, searched, to_config
 
 METRIC = "val_macro_f1"
-Kind = Literal["search", "finalists", "replicates", "refits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class StudyInfo:
 
 def default_name(study_file: StudyFile, dataset: str) -> str:
     """The study's name in the storage unless --name says otherwise."""
-    return study_file.name + ("-synthetic" if dataset == "synthetic" else "")
+    return study_names.default_name(study_file.name, dataset)
 
 
 def create_or_resume(
@@ -66,10 +65,11 @@ def create_or_resume(
         create_tables(storage.engine)
         if name in optuna.get_all_study_names(storage.optuna):
             study = optuna.load_study(study_name=name, storage=storage.optuna)
-            if study.user_attrs.get("ready"):
+            record = study_record(study)
+            if record.ready:
                 _check_same(storage, study, study_file, fingerprint)
                 return study
-            if "space_hash" not in study.user_attrs:
+            if record.space_hash is None:
                 raise StorageError(
                     f"the study {name!r} in {storage.shown} was not made by bloodsearch; "
                     "choose another --name"
@@ -86,7 +86,7 @@ def load(storage: Storage, name: str) -> optuna.Study:
         known = ", ".join(sorted(names)) or "none"
         raise StorageError(f"no study {name!r} in {storage.shown}; there: {known}")
     study = optuna.load_study(study_name=name, storage=storage.optuna)
-    if not study.user_attrs.get("ready"):
+    if not study_record(study).ready:
         raise StorageError(
             f"the study {name!r} in {storage.shown} was not made by bloodsearch or not finished; "
             "`bloodsearch optimize` makes one"
@@ -96,13 +96,13 @@ def load(storage: Storage, name: str) -> optuna.Study:
 
 def info(study: optuna.Study) -> StudyInfo:
     """What `study` remembers. Raises StudyFileError when a newer program's file cannot be read."""
-    attrs = study.user_attrs
+    record = study_record(study)
     return StudyInfo(
         name=study.study_name,
-        kind=attrs["kind"],
-        study_file=parse_study(attrs["study_file"], f"study {study.study_name} in the database"),
-        fingerprint=Fingerprint(**attrs["data"]),
-        n_trials=attrs.get("n_trials"),
+        kind=record.kind,
+        study_file=parse_study(record.study_file, f"study {study.study_name} in the database"),
+        fingerprint=Fingerprint(**record.data),
+        n_trials=record.n_trials,
     )
 
 
@@ -118,7 +118,7 @@ def versions() -> dict[str, str]:
 
 def check_name(name: str) -> None:
     """Raises UsageError unless `name` can be a study's and a folder's."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name):
+    if not study_names.is_valid(name):
         raise UsageError(
             f"the study name {name[:60]!r} will not do: it takes letters, digits, '.', '_' and '-', "
             "at most 100, the first a letter or digit"

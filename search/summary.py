@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 
 from .database.storage import Storage
 from .pruning.audit import audited
+from .records import trial_record
 from .study import info
 from .workers.leases import Leases
 
@@ -34,7 +35,7 @@ def summarize(storage: Storage, study: optuna.Study) -> dict[str, Any]:
         "audited": audited(trials),
         "best_value": best.value if best else None,
         "best_trial": best.number if best else None,
-        "best_params": best.user_attrs.get("params", best.params) if best else None,
+        "best_params": trial_record(best).shown_params if best else None,
         "seconds": round(
             sum(t.duration.total_seconds() for t in trials if t.state.is_finished() and t.duration),
             2,

@@ -8,6 +8,7 @@ from optuna.trial import TrialState
 from .database.storage import Storage
 from .errors import RefusedError
 from .limits import within
+from .records import trial_record
 from .sampling.space import Params, transferred
 from .study import enqueue, info, load
 
@@ -27,7 +28,8 @@ def warm_start(storage: Storage, study: optuna.Study, other_name: str) -> int:
     best = sorted(complete, key=lambda trial: (-(trial.value or 0.0), trial.number))
     fitting: dict[str, tuple[int, Params]] = {}  # a configuration with several seeds is one point
     for trial in best:
-        point = transferred(trial.user_attrs["params"], study_file)
+        params = trial_record(trial).params  # None: another program's trial
+        point = transferred(params, study_file) if params else None
         if point and within(trial, limits.max_params, limits.max_latency_ms, unknown=0):
             fitting.setdefault(repr(sorted(point.items())), (trial.number, point))
     if not fitting:
@@ -38,9 +40,9 @@ def warm_start(storage: Storage, study: optuna.Study, other_name: str) -> int:
     wanted = list(fitting.values())[:N_POINTS]
     with storage.lock():
         known = {
-            trial.user_attrs.get("from_trial")
-            for trial in study.get_trials(deepcopy=False)
-            if trial.user_attrs.get("from_study") == other_name
+            record.from_trial
+            for record in map(trial_record, study.get_trials(deepcopy=False))
+            if record.from_study == other_name
         }
         # what became best in the other study since then is not wanted: the same command adds nothing
         new = [found for found in wanted if found[0] not in known][: N_POINTS - len(known)]

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from ..errors import DataError
+from ..study_names import default_name
 from . import output
 from .final import Choice, evaluate_winner
 from .final_tables import show_result
@@ -25,7 +26,7 @@ def demo(data_root: DataRootOption = None, debug: DebugOption = False) -> None:
     dataset, root = _choose_data(data_root)
     folder = Path(tempfile.mkdtemp(prefix="bloodsearch-demo-"))
     storage = f"sqlite:///{folder / 'demo.db'}"
-    name = "demo-synthetic" if dataset == "synthetic" else "demo"
+    name = default_name("demo", dataset)
     output.line(f"1. a search of {N_TRIALS} small trials")
     opened, study = search(
         Request(study_file("demo"), N_TRIALS, storage, dataset=dataset, data_root=root),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...studies import load_study_file, shipped_names
-from .. import env
+from .. import env, study_names
 from ..errors import StorageError
 from .output import message
 
@@ -91,7 +91,7 @@ def study_file(study: str, overrides: list[str] | None = None) -> StudyFile:
 
 def part_name(name: str, part: str) -> str:
     """The stored name of a study's part, "baselines" or "grid"."""
-    return f"{name}-{part}"
+    return {"baselines": study_names.baselines_name, "grid": study_names.grid_name}[part](name)
 
 
 def find_part(

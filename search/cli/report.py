@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...studies import DEFAULT_STUDY
+from .. import study_names
 from ..errors import StorageError, UsageError
 from . import output
 from .options import (
@@ -84,5 +85,5 @@ def _build(
             opened, found = find_study(study, storage, name)
             return found.study_name, build(opened, found, data_root)
         raise missing
-    base = found.study_name.removesuffix("-baselines")
+    base = study_names.without_part(found.study_name)
     return base, build_course(opened, study, base, data_root)

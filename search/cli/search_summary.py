@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...studies import DEFAULT_STUDY
+from .. import study_names
 from . import output
 from .options import DatasetChoice, study_file
 
@@ -68,8 +69,9 @@ def show(
         )
     if done:
         final, name = command, study.study_name
-        if name.endswith("-baselines"):  # the final evaluation takes them all at once
-            final = command.replace(name, name.removesuffix("-baselines"), 1) + " --baselines"
+        part = study_names.take_apart(name)
+        if part is not None and part.kind == "baselines":  # the final evaluation takes all at once
+            final = command.replace(name, part.base, 1) + " --baselines"
         output.line(f"next: bloodsearch leaderboard{command}   bloodsearch final-eval{final}")
 
 
@@ -95,7 +97,7 @@ def next_arguments(
     if name is not None:
         parts += ["--name", name]
     elif dataset is DatasetChoice.synthetic:
-        parts += ["--name", f"{study_file(study).name}-synthetic"]
+        parts += ["--name", study_names.default_name(study_file(study).name, dataset.value)]
     return "".join(f" {shlex.quote(str(part))}" for part in parts)
 
 

@@ -27,7 +27,10 @@ def show(
         raise UsageError(
             f"the study {found.study_name!r} has no trial {trial}; it has {len(trials)}"
         )
+    from ..records import trial_record
+
     frozen = trials[trial]
+    stored = trial_record(frozen)
     record = {
         "study": found.study_name,
         "number": frozen.number,
@@ -37,6 +40,9 @@ def show(
         "started": frozen.datetime_start,
         "finished": frozen.datetime_complete,
         **frozen.user_attrs,
+        "ending": stored.ending.value,
+        "detail": stored.detail,
+        "stop_reason": stored.stop_reason or None,
     }
     if json:
         output.as_json(record)
@@ -52,7 +58,7 @@ def _show_trial(record: dict[str, Any]) -> None:
     output.line(
         f"trial {record['number']}{baseline} of {record['study']}: {record['state']}{value}"
     )
-    output.line(f"ended because: {record.get('stop_reason', 'it has not ended')}")
+    output.line(f"ended because: {record['stop_reason'] or 'it has not ended'}")
     if record["curve"]:
         curve = "  ".join(f"{value:.4f}" for value in record["curve"])
         output.line(f"validation macro-F1 by epoch: {curve}")

@@ -19,6 +19,7 @@ from ..evaluation.baselines import by_baseline, latest_result
 from ..evaluation.ledger import Opening, openings
 from ..report.gather import Gathered, TrialRecord, gather, record
 from ..study import load
+from ..study_names import baselines_name, grid_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +115,15 @@ def gather_course(storage: Storage, report: str, base: str, data_root: Path | No
     facts = published(report)
     assert facts is not None
     try:
-        study = load(storage, f"{base}-baselines")
+        study = load(storage, baselines_name(base))
     except StorageError:
         raise StorageError(
-            f"no study {base}-baselines in {storage.shown}; "
+            f"no study {baselines_name(base)} in {storage.shown}; "
             f"`bloodsearch optimize {report} --only baselines --replicates 3` trains it"
         ) from None
     grid = None
-    if f"{base}-grid" in optuna.get_all_study_names(storage.optuna):
-        grid = gather(storage, load(storage, f"{base}-grid"), data_root)
+    if grid_name(base) in optuna.get_all_study_names(storage.optuna):
+        grid = gather(storage, load(storage, grid_name(base)), data_root)
     known = gather(storage, study, data_root)
     result = latest_result(storage, study.study_name)
     tested = {c["name"]: c for c in result["configurations"]} if result else {}

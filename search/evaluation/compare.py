@@ -14,7 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..database.storage import Storage
 from ..errors import RefusedError, StorageError, UsageError
+from ..records import study_record, trial_record
 from ..study import info, load
+from ..study_names import baselines_name, replicates_name
 from . import ledger
 from .baselines import latest_result
 from .intervals import Difference, difference
@@ -73,7 +75,7 @@ def find_side(storage: Storage, spec: str, default_study: str, split: Split) -> 
         if study_name not in names:
             raise UsageError(_unknown(spec, names))
         return _of_trial(storage, load(storage, study_name), int(which), spec, split)
-    own = [study_name] if separator else [study_name, f"{study_name}-baselines"]
+    own = [study_name] if separator else [study_name, baselines_name(study_name)]
     others = [] if separator else [name for name in names if name not in own]
     for group in (own, others):
         found = []
@@ -147,7 +149,7 @@ def _of_trial(
     trial = choose_winner(study, number)
     values: dict[int, float] = {}
     n_diverged = 0
-    name = f"{study.study_name}-final-{trial.number}"
+    name = replicates_name(study.study_name, trial.number)
     try:
         replicas = load(storage, name)
     except StorageError:
@@ -169,17 +171,16 @@ def _of_baseline(
     storage: Storage, study_name: str, baseline: str, spec: str, split: Split
 ) -> Side | None:
     study = optuna.load_study(study_name=study_name, storage=storage.optuna)
-    if not study.user_attrs.get("ready"):
+    stored = study_record(study)
+    if not stored.ready:
         return None
-    mine = [
-        t for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if t.user_attrs.get("baseline") == baseline
-    ]  # fmt: skip
-    if not mine:
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    trials = [trial for trial in complete if trial_record(trial).baseline == baseline]
+    if not trials:
         return None
-    if study.user_attrs["kind"] == "search":
-        return _of_trial(storage, study, mine[0].number, spec, split)
-    values = _by_seed(mine)
+    if stored.kind == "search":
+        return _of_trial(storage, study, trials[0].number, spec, split)
+    values = _by_seed(trials)
     if split == "test":
         values = {}
         for found in (latest_result(storage, study_name) or {"configurations": []})[
@@ -194,14 +195,14 @@ def _of_baseline(
 def _n_diverged(study: optuna.Study, baseline: str | None) -> int:
     """Replicates, of one baseline or of a winner, that ended without a value: no pruner stops these."""
     pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
-    return sum(trial.user_attrs.get("baseline") == baseline for trial in pruned)
+    return sum(trial_record(trial).baseline == baseline for trial in pruned)
 
 
 def _by_seed(trials: list[FrozenTrial]) -> dict[int, float]:
     return {
-        t.user_attrs["seed"]: float(t.value)
-        for t in trials
-        if t.state is TrialState.COMPLETE and t.value is not None
+        record.seed: record.value
+        for record in map(trial_record, trials)
+        if record.state == "complete" and record.value is not None and record.seed is not None
     }
 
 

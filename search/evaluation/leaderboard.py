@@ -8,6 +8,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from ..records import trial_record
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -26,25 +28,25 @@ class Standing:
 
 
 def standing(trial: FrozenTrial) -> Standing:
-    """What the leaderboard shows of a trial."""
-    attrs = trial.user_attrs
+    """Return what the leaderboard shows of `trial`."""
+    record = trial_record(trial)
     duration = trial.duration.total_seconds() if trial.duration else 0.0
     return Standing(
         number=trial.number,
         value=trial.value,
-        state=trial.state.name.lower(),
-        params=dict(attrs.get("params", trial.params)),
-        epochs=int(attrs.get("epochs", len(trial.intermediate_values))),
+        state=record.state,
+        params=record.shown_params,
+        epochs=len(record.reports) if record.epochs is None else record.epochs,
         seconds=round(duration, 2),
-        family=str(attrs.get("family", "")),
-        baseline=attrs.get("baseline"),
-        n_parameters=attrs.get("n_parameters"),
-        stop_reason=str(attrs.get("stop_reason", "")),
+        family=record.family or "",
+        baseline=record.baseline,
+        n_parameters=record.n_parameters,
+        stop_reason=record.stop_reason,
     )
 
 
 def leaderboard(study: optuna.Study, top: int | None = None) -> list[Standing]:
-    """Finished trials, best first: complete ones by value, then pruned ones by their last value."""
+    """Return the `top` finished trials: complete ones by value, then pruned ones by their last report."""
     states = (TrialState.COMPLETE, TrialState.PRUNED)
     trials = study.get_trials(deepcopy=False, states=states)
     order = sorted(

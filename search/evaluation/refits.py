@@ -13,7 +13,9 @@ from optuna.trial import FrozenTrial
 
 from ...studies import StudyFile, parse_study
 from ..database.storage import Storage
+from ..records import trial_record
 from ..study import StudyInfo, create_or_resume
+from ..study_names import refits_name
 from .selection import queue_replicates
 
 
@@ -29,13 +31,15 @@ def refit_study(
     `plain` are the winner's trained replicates: where patience ended those, a refit trains for the
     mean of their best epochs, which the study's name then ends with: more replicates may have another mean.
     """
-    file = refit_file(study_info.study_file, [trial.user_attrs["best_epoch"] for trial in plain])
-    name = f"{study_info.name}-final-{winner.number}-train-val"
+    best_epochs = [epoch for t in plain if (epoch := trial_record(t).best_epoch)]
+    file = refit_file(study_info.study_file, best_epochs)
+    epochs = None
     if study_info.study_file.training.final_patience:
-        name += f"-{file.training.final_epochs_of(winner.user_attrs['params']['arch'])}"
+        family = str((trial_record(winner).params or {})["arch"])
+        epochs = file.training.final_epochs_of(family)
     study = create_or_resume(
         storage,
-        name,
+        refits_name(study_info.name, winner.number, epochs),
         file,
         study_info.fingerprint,
         kind="refits",

@@ -33,7 +33,9 @@ from ..evaluation import ledger
 from ..evaluation.final import open_on_the_record
 from ..evaluation.scoring import confusion_of, load_model
 from ..evaluation.selection import replicates
+from ..records import trial_record
 from ..study import info, load
+from ..study_names import replicates_name
 from ..training.predict import scale
 from .predict import METADATA_KEY, load_classifier
 
@@ -80,7 +82,7 @@ def trained_replicates(storage: Storage, study: optuna.Study) -> Trained:
             f"`bloodsearch final-eval --name {study.study_name}`"
         )
     result = results[-1]
-    name = f"{study.study_name}-final-{result['trial']}"
+    name = replicates_name(study.study_name, result["trial"])
     found = replicates(load(storage, name), result["seeds"])
     if len(found) != len(result["seeds"]):
         raise RefusedError(
@@ -93,7 +95,7 @@ def trained_replicates(storage: Storage, study: optuna.Study) -> Trained:
 def provenance(study: optuna.Study, trained: Trained, replicate: int) -> dict[str, Any]:
     """What the file says about itself."""
     trial, result = trained.trials[replicate], trained.result
-    stored = info(study)
+    stored, record = info(study), trial_record(trial)
     return {
         "bloodsearch": __version__,
         "classes": list(CLASS_NAMES),
@@ -103,8 +105,8 @@ def provenance(study: optuna.Study, trained: Trained, replicate: int) -> dict[st
         "study": study.study_name,
         "trial": result["trial"],
         "replicate": replicate,
-        "seed": trial.user_attrs["seed"],
-        "config": trial.user_attrs["config"],
+        "seed": record.seed,
+        "config": record.config,
         "dataset": stored.fingerprint.describe(),
         "data_hash": stored.fingerprint.content_hash,
         "data_licence": "CC BY 4.0; Acevedo et al. 2020, Yang et al. 2023 (MedMNIST v2)"
@@ -113,7 +115,7 @@ def provenance(study: optuna.Study, trained: Trained, replicate: int) -> dict[st
         "val_macro_f1": trial.value,
         "test_macro_f1": result["test_macro_f1"]["values"][replicate],
         "test_openings": result["test_openings"],
-        "versions": trial.user_attrs["versions"],
+        "versions": record.versions,
         "limits": "28x28 research images; not a medical device",
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from optuna.trial import FrozenTrial, TrialState
 
 from ...studies import StudyFile
+from ..records import trial_record
 from ..seeds import derive_seed
 
 TOP = 8
@@ -16,8 +17,8 @@ def audited(trials: list[FrozenTrial]) -> dict[str, int]:
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     best = sorted(complete, key=lambda trial: -(trial.value or 0.0))[:TOP]
     return {
-        "n": sum("audit" in trial.user_attrs for trial in complete),
-        "mattered": sum("audit" in trial.user_attrs for trial in best),
+        "n": sum(trial_record(trial).audit is not None for trial in complete),
+        "mattered": sum(trial_record(trial).audit is not None for trial in best),
     }
 
 

@@ -20,6 +20,7 @@ from ..database.optuna_rows import (
     reports_table,
     trials_table,
 )
+from ..records import trial_record
 
 _STATES = (TrialState.COMPLETE, TrialState.PRUNED)
 _ATTRIBUTES = ("family", "train_losses", "val_losses")
@@ -89,13 +90,13 @@ class StudyPeers:
         self._seen.update(trial.number for trial in new)
         return [
             Peer(
-                str(t.user_attrs.get("family")),
-                t.state is TrialState.COMPLETE,
-                t.intermediate_values,
-                t.user_attrs.get("train_losses"),
-                t.user_attrs.get("val_losses"),
+                str(record.family),
+                record.state == "complete",
+                record.reports,
+                record.train_losses,
+                record.val_losses,
             )
-            for t in new
+            for record in map(trial_record, new)
         ]
 
 

@@ -66,7 +66,7 @@ def _what(study: Gathered) -> str:
 
 def _parameters(study: Gathered) -> list[str]:
     assert study.winner is not None
-    config = (study.final or {}).get("config") or study.winner.raw.user_attrs.get("config", {})
+    config = (study.final or {}).get("config") or (study.winner.stored.config or {})
     return [f"- Configuration: `{json.dumps(config)}`"] if config else []
 
 
@@ -121,13 +121,13 @@ def _results(study: Gathered) -> list[str]:
 def _environment(study: Gathered) -> list[str]:
     winner = study.winner
     assert winner is not None
-    attrs = winner.raw.user_attrs
-    versions = attrs.get("versions", study.versions)
+    stored = winner.stored
+    versions = stored.versions or study.versions
     name, number = study.info.name, winner.number
     return [
         "- " + ", ".join(f"{key} {value}" for key, value in versions.items()),
-        f"- Trained on {attrs.get('device', 'an unknown device')}, {attrs.get('threads', '?')} threads, "
-        f"{attrs.get('precision', '?')}; seed {winner.seed}",
+        f"- Trained on {stored.device or 'an unknown device'}, {stored.threads or '?'} threads, "
+        f"{stored.precision or '?'}; seed {winner.seed}",
         f"- `bloodsearch replay {number} --name {name}` trains the trial again from its seed; "
         f"`bloodsearch final-eval --name {name} --trial {number}` retrains it with fresh seeds.",
     ]

@@ -21,6 +21,8 @@ from ..database.storage import Storage
 from ..errors import BloodsearchError
 from ..evaluation.leaderboard import standing
 from ..evaluation.ledger import Opening, openings
+from ..records import Ending, study_record, trial_record
+from ..records import TrialRecord as StoredTrial
 from ..study import StudyInfo, info
 
 
@@ -45,9 +47,12 @@ class TrialRecord:
     val_losses: list[float]
     confusion: NDArray[np.int64] | None
     """Validation counts (8, 8) of the best epoch: rows are true classes."""
+    ending: Ending
     stop_reason: str
+    """How it ended, for people."""
     best_epoch: int | None
     epochs: int
+    stored: StoredTrial
     raw: FrozenTrial
 
     @property
@@ -116,7 +121,7 @@ class Gathered:
 
 def gather(storage: Storage, study: optuna.Study, data_root: Path | None) -> Gathered:
     """Read a study. Missing or other data cost the pictures that need them, nothing else."""
-    study_info = info(study)
+    study_info, stored = info(study), study_record(study)
     dataset, why = _dataset(study_info, data_root)
     return Gathered(
         info=study_info,
@@ -125,35 +130,38 @@ def gather(storage: Storage, study: optuna.Study, data_root: Path | None) -> Gat
         openings=openings(storage, study.study_name),
         dataset=dataset,
         no_data=why,
-        versions=study.user_attrs.get("versions", {}),
+        versions=stored.versions,
         raced=study.user_attrs.get("selection"),
     )
 
 
 def record(trial: FrozenTrial) -> TrialRecord:
     """A stored trial as reports use it."""
-    attrs, known = trial.user_attrs, standing(trial)
-    confusion = attrs.get("confusion")
+    stored, known = trial_record(trial), standing(trial)
     return TrialRecord(
         number=trial.number,
         state=known.state,
         # a pruned trial's value is its last report, which ranks nothing
         value=trial.value if known.state == "complete" else None,
-        curve=[trial.intermediate_values[step] for step in sorted(trial.intermediate_values)],
+        curve=stored.curve,
         params=known.params,
         family=known.family or str(known.params.get("arch", "")),
         baseline=known.baseline,
-        seed=attrs.get("seed"),
+        seed=stored.seed,
         n_parameters=known.n_parameters,
-        train_seconds=attrs.get("train_seconds"),
+        train_seconds=stored.train_seconds,
         started=trial.datetime_start,
         finished=trial.datetime_complete,
-        train_losses=list(attrs.get("train_losses", ())),
-        val_losses=list(attrs.get("val_losses", ())),
-        confusion=None if confusion is None else np.asarray(confusion, dtype=np.int64),
+        train_losses=stored.train_losses or [],
+        val_losses=stored.val_losses or [],
+        confusion=None
+        if stored.confusion is None
+        else np.asarray(stored.confusion, dtype=np.int64),
+        ending=stored.ending,
         stop_reason=known.stop_reason,
-        best_epoch=attrs.get("best_epoch"),
+        best_epoch=stored.best_epoch,
         epochs=known.epochs,
+        stored=stored,
         raw=trial,
     )
 

@@ -12,6 +12,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from ..data.bloodmnist import N_IMAGES
 from ..pruning.audit import TOP, audited
+from ..records import Ending, stop_reason
 from .gather import Gathered, TrialRecord
 from .importance import Importance, position
 
@@ -108,11 +109,11 @@ def _rising(study: Gathered) -> Check:
     name = "curves at the end"
     if not top:
         return Check(name, "too few trials", "no complete trial with a curve")
-    rising = [t for t in top if t.best_epoch == t.epochs and "patience" not in t.stop_reason]
+    rising = [t for t in top if t.best_epoch == t.epochs and t.ending is not Ending.EARLY_STOPPED]
     text = f"{len(rising)} of the top {len(top)} trials were best in their last epoch"
     if len(rising) <= len(top) / 2:
         return Check(name, "good", text)
-    annealed = all(t.raw.user_attrs.get("config", {}).get("schedule") != "constant" for t in rising)
+    annealed = all((t.stored.config or {}).get("schedule") != "constant" for t in rising)
     advice = "try more epochs"
     if annealed:
         advice += " (their learning rate ends at zero, so the last epoch is the best by design)"
@@ -123,7 +124,7 @@ def _ties(study: Gathered) -> Check:
     """How many trials lie within the noise of the finite validation split."""
     name = "ties"
     best = study.complete[0]
-    accuracy = best.raw.user_attrs.get("val_accuracy")
+    accuracy = best.stored.val_accuracy
     if accuracy is None or len(study.complete) < 2:
         return Check(name, "too few trials", "one complete trial")
     half = 1.96 * math.sqrt(accuracy * (1 - accuracy) / N_IMAGES["val"])
@@ -141,16 +142,17 @@ def _ties(study: Gathered) -> Check:
 
 def _endings(study: Gathered) -> Check:
     kinds = {  # why a trial was not trained to its end, and what helps
-        "diverged": "lower the upper ends of the learning rates",
-        "out of memory": "lower the upper ends of batch size and widths, or use fewer workers a device",
-        "too costly": "narrow widths and depths to what the limits allow",
+        Ending.DIVERGED: "lower the upper ends of the learning rates",
+        Ending.OUT_OF_MEMORY: "lower the upper ends of batch size and widths, or use fewer workers a device",
+        Ending.TOO_COSTLY: "narrow widths and depths to what the limits allow",
     }
-    counts = {kind: sum(t.stop_reason.startswith(kind) for t in study.trials) for kind in kinds}
+    counts = {kind: sum(t.ending is kind for t in study.trials) for kind in kinds}
     failed = [t for t in study.trials if t.state == "fail"]
     pruned = [t for t in study.trials if t.state == "pruned"]
+    causes = ", ".join(f"{count} {stop_reason(kind, '')}" for kind, count in counts.items())
     text = (
-        f"{len(pruned)} of {len(study.finished)} finished trials pruned, of them "
-        f"{', '.join(f'{count} {kind}' for kind, count in counts.items())}; {len(failed)} failed"
+        f"{len(pruned)} of {len(study.finished)} finished trials pruned, of them {causes}; "
+        f"{len(failed)} failed"
     )
     if failed:
         advice = f"bloodsearch show {failed[0].number} --name {study.info.name} has the traceback"

@@ -15,6 +15,7 @@ from ..database.storage import Storage
 from ..errors import BloodsearchError
 from ..evaluation.selection import replicates
 from ..study import load
+from ..study_names import replicates_name
 from .gather import Gathered
 
 
@@ -38,7 +39,7 @@ def predict_validation(
         )
     from ..evaluation.scoring import confusion_of, predictor
 
-    name = f"{study.info.name}-final-{final['trial']}"
+    name = replicates_name(study.info.name, final["trial"])
     try:
         trained = replicates(load(storage, name), final["seeds"])
         found = [predictor(trial)(study.dataset.val_images).argmax(axis=1) for trial in trained]

@@ -6,6 +6,7 @@ import itertools
 
 from ...studies import PARAMETERS, Entry, Range, StudyFile, Value, parse_study
 from ..errors import UsageError
+from ..study_names import grid_name
 from .space import Params, _cast, _exists
 
 
@@ -33,6 +34,6 @@ def grid_part(file: StudyFile) -> StudyFile:
     """The study file that holds the grid alone. Raises UsageError when it is none."""
     if file.search.sampler != "grid":
         raise UsageError(f"the study {file.name} is no grid; its sampler is {file.search.sampler}")
-    data = file.model_dump(mode="json") | {"name": f"{file.name}-grid", "baselines": []}
+    data = file.model_dump(mode="json") | {"name": grid_name(file.name), "baselines": []}
     data["search"]["trials"] = None
     return parse_study(data, file.name)

@@ -10,6 +10,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial
 
 from ..errors import RefusedError
+from ..records import trial_record
 from ..study import StudyInfo, versions
 
 
@@ -43,7 +44,8 @@ def replay_trial(
 
     Raises RefusedError when the trial holds no configuration or no epoch, or the data are others.
     """
-    if "config" not in trial.user_attrs:
+    record = trial_record(trial)
+    if record.config is None or record.seed is None:
         raise RefusedError(
             f"trial {trial.number} is {trial.state.name.lower()} and holds no configuration to replay; "
             "only finished trials do"
@@ -52,27 +54,24 @@ def replay_trial(
 
     from ..data.bloodmnist import joined, load_dataset
     from ..training.config import TrialConfig
-    from ..training.device import device_name, parse_device, to_device
+    from ..training.device import choose_precision, device_name, parse_device, to_device
     from ..training.fit import EpochResult, fit
 
-    attrs = trial.user_attrs
     data = load_dataset(study_info.fingerprint.dataset, data_root)
-    if data.fingerprint.content_hash != attrs["data_hash"]:
+    if data.fingerprint.content_hash != record.data_hash:
         raise RefusedError(
-            f"trial {trial.number} was trained on data {attrs['data_hash']}, found "
+            f"trial {trial.number} was trained on data {record.data_hash}, found "
             f"{data.fingerprint.content_hash}; name the same file with --data-root"
         )
-    torch.set_num_threads(attrs["threads"])
+    torch.set_num_threads(record.threads or torch.get_num_threads())
     where = parse_device(device)
-    n_epochs = attrs.get("epochs", len(trial.intermediate_values))
+    n_epochs = len(record.reports) if record.epochs is None else record.epochs
     if not n_epochs:
         raise RefusedError(
-            f"trial {trial.number} holds no epoch to compare with: {attrs.get('stop_reason')}"
+            f"trial {trial.number} holds no epoch to compare with: {record.stop_reason}"
         )
     # past its epochs there may be a report of zero, which ranks a trial that could not be trained
-    stored = [trial.intermediate_values[step] for step in sorted(trial.intermediate_values)][
-        :n_epochs
-    ]
+    stored = record.curve[:n_epochs]
     again: list[float] = []
 
     def collect(result: EpochResult) -> None:
@@ -90,14 +89,14 @@ def replay_trial(
 
     with contextlib.suppress(Enough):
         fit(
-            TrialConfig.model_validate(attrs["config"]),
+            TrialConfig.model_validate(record.config),
             to_device(joined(data) if study_info.kind == "refits" else data, where),
-            seed=attrs["seed"],
+            seed=record.seed,
             on_epoch=stop_with_the_trial,
-            precision=attrs["precision"],
+            precision=record.precision or choose_precision(where),
         )
     now = {**versions(), "device": device_name(where)}
-    then = {**attrs["versions"], "device": attrs["device"]}
+    then = {**(record.versions or {}), "device": record.device}
     differs = [
         f"{key} {then.get(key)} then, {now[key]} now" for key in now if then.get(key) != now[key]
     ]
