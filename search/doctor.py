@@ -6,44 +6,48 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import BloodsearchError
+
+if TYPE_CHECKING:
+    from .database.storage import Storage
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`ok` is None where the finding is worth knowing but nothing is wrong."""
+    """The result of one check. `ok` is None for a note: worth reading, but nothing is wrong."""
 
     name: str
     ok: bool | None
-    found: str
+    finding: str
     fix: str = ""
 
 
 def run_checks(storage: str, data_root: Path | None) -> list[Check]:
-    """All checks in order; none raises."""
-    steps: list[tuple[str, Callable[[], Check]]] = [
+    """Run all checks in order. A check that fails unexpectedly becomes a result, never an exception."""
+    steps: list[tuple[str, Callable[[], list[Check]]]] = [
         ("versions", _check_versions),
         ("devices", _check_devices),
         ("data", lambda: _check_data(data_root)),
         ("storage", lambda: _check_storage(storage)),
     ]
-    found = []
+    results = []
     for name, step in steps:
         try:
-            found.append(step())
+            results += step()
         except Exception as error:
-            found.append(Check(name, False, f"{type(error).__name__}: {error}"))
-    return found
+            results.append(Check(name, False, f"{type(error).__name__}: {error}"))
+    return results
 
 
-def _check_versions() -> Check:
+def _check_versions() -> list[Check]:
     from .study import versions
 
-    return Check("versions", True, ", ".join(f"{k} {v}" for k, v in versions().items()))
+    return [Check("versions", True, ", ".join(f"{k} {v}" for k, v in versions().items()))]
 
 
-def _check_devices() -> Check:
+def _check_devices() -> list[Check]:
     import torch
 
     from .training.device import choose_precision
@@ -54,20 +58,22 @@ def _check_devices() -> Check:
     places = ", ".join(
         f"{slot.label} ({slot.threads} thread{'s' * (slot.threads > 1)})" for slot in slots
     )
-    return Check("devices", True, f"{places}; training in {choose_precision(device)}")
+    return [Check("devices", True, f"{places}; training in {choose_precision(device)}")]
 
 
-def _check_data(root: Path | None) -> Check:
+def _check_data(root: Path | None) -> list[Check]:
     from .data.bloodmnist import load_dataset
 
     try:
-        found = load_dataset("bloodmnist", root).fingerprint
+        fingerprint = load_dataset("bloodmnist", root).fingerprint
     except BloodsearchError as error:
-        return Check("data", None, str(error))
-    return Check("data", True, f"{found.describe()}, content hash {found.content_hash}")
+        return [Check("data", None, str(error))]
+    return [
+        Check("data", True, f"{fingerprint.describe()}, content hash {fingerprint.content_hash}")
+    ]
 
 
-def _check_storage(url: str) -> Check:
+def _check_storage(url: str) -> list[Check]:
     import optuna
 
     from .database.storage import open_storage, parse_url
@@ -76,12 +82,30 @@ def _check_storage(url: str) -> Check:
     if url.startswith("sqlite") and not path.exists():
         folder = path.parent
         if os.access(folder, os.W_OK):
-            return Check("storage", True, f"{path} does not exist yet; optimize will create it")
-        return Check("storage", False, f"no permission to write {folder}", "use another --storage")
+            return [Check("storage", True, f"{path} does not exist yet; optimize will create it")]
+        return [
+            Check("storage", False, f"no permission to write {folder}", "use another --storage")
+        ]
     try:
-        opened = open_storage(url, create=False)
+        # give_up: report an outage or a full server at once instead of waiting for its end
+        storage = open_storage(url, create=False, give_up=lambda: True)
     except BloodsearchError as error:
-        return Check("storage", False, str(error))
-    names = optuna.get_all_study_names(opened.optuna)
-    opened.close()
-    return Check("storage", True, f"{opened.shown} holds {len(names)} studies")
+        return [Check("storage", False, str(error))]
+    try:
+        n_studies = len(optuna.get_all_study_names(storage.optuna))
+        checks = [Check("storage", True, f"{storage.shown} holds {n_studies} studies")]
+        if storage.sqlite_path is None:
+            checks.append(_check_connections(storage))
+        return checks
+    finally:
+        storage.close()
+
+
+def _check_connections(storage: Storage) -> Check:
+    from .database.budget import connection_budget
+
+    budget = connection_budget(storage)
+    if not budget.tight:
+        return Check("connections", True, budget.describe())
+    fix = "use fewer workers, raise the server's max_connections, or put PgBouncer before it"
+    return Check("connections", None, budget.describe(), fix)

@@ -1,16 +1,11 @@
-"""`bloodsearch doctor`: what this installation has, and what is wrong with it."""
+"""`bloodsearch doctor`: check this installation, its data and its storage."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import typer
 
 from . import output
 from .options import DataRootOption, DebugOption, JsonOption, StorageOption, storage_url
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def doctor(
@@ -22,20 +17,19 @@ def doctor(
     """Check packages, devices, data and storage; exit code 1 if something is wrong."""
     from ..doctor import run_checks
 
-    root: Path | None = data_root
-    checks = run_checks(storage_url(storage), root)
+    checks = run_checks(storage_url(storage), data_root)
     if json:
         output.as_json(
             {
                 "checks": [
-                    {"name": c.name, "ok": c.ok, "found": c.found, "fix": c.fix} for c in checks
+                    {"name": c.name, "ok": c.ok, "found": c.finding, "fix": c.fix} for c in checks
                 ]
             }
         )
     else:
         for check in checks:
             mark = {True: "ok     ", False: "WRONG  ", None: "note   "}[check.ok]
-            output.line(f"{mark}{check.name}: {check.found}")
+            output.line(f"{mark}{check.name}: {check.finding}")
             if check.fix:
                 output.line(f"       {check.fix}")
     if any(check.ok is False for check in checks):
