@@ -7,7 +7,9 @@ from .files import (
     only_arch,
     shipped_names,
     shipped_text,
+    study_from_dict,
 )
+from .overrides import Overrides
 from .parameters import PARAMETERS, Parameter, Value
 from .parsing import StudyFileError, parse_study
 from .schema import Baseline, Entry, Range, StudyFile
@@ -17,6 +19,7 @@ __all__ = [
     "PARAMETERS",
     "Baseline",
     "Entry",
+    "Overrides",
     "Parameter",
     "Range",
     "StudyFile",
@@ -28,4 +31,5 @@ __all__ = [
     "parse_study",
     "shipped_names",
     "shipped_text",
+    "study_from_dict",
 ]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import tomllib
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
-from .overrides import _apply
+from .overrides import Overrides, apply_overrides
 from .parameters import PARAMETERS, shown
 from .parsing import StudyFileError, parse_study
 from .schema import StudyFile
@@ -36,11 +39,12 @@ def shipped_text(name: str) -> str:
     )
 
 
-def load_study_file(name_or_path: str, overrides: list[str] | None = None) -> StudyFile:
-    """A shipped study by its name, or a file by its path, with `KEY=VALUE` overrides applied.
+def load_study_file(name_or_path: str, overrides: Overrides | None = None) -> StudyFile:
+    """Load a shipped study by its name, or a file by its path, with overrides applied.
 
-    Keys are dotted ("training.epochs"); values are TOML ("[1, 2]", "{low = 1, high = 2}"), bare
-    words are strings. Raises StudyFileError with file, key and what is allowed.
+    Keys of overrides are dotted ("training.epochs"). In `KEY=VALUE` the value is TOML ("[1, 2]",
+    "{low = 1, high = 2}") and a bare word is a string; in a dictionary it is the value itself.
+    Raises StudyFileError, which names the file, the key and the values allowed.
     """
     is_path = name_or_path.endswith(".toml") or "/" in name_or_path
     text = _read(Path(name_or_path)) if is_path else shipped_text(name_or_path)
@@ -49,9 +53,16 @@ def load_study_file(name_or_path: str, overrides: list[str] | None = None) -> St
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: an integer of 5000 digits
         raise StudyFileError(f"{source}: not valid TOML: {error}") from None
-    for override in overrides or []:
-        _apply(data, override)
+    apply_overrides(data, overrides)
     return parse_study(data, source)
+
+
+def study_from_dict(data: Mapping[str, Any], overrides: Overrides | None = None) -> StudyFile:
+    """Return the study in a dictionary with a study file's keys. Raises StudyFileError."""
+    source = f"study {data.get('name', '')}".rstrip()
+    copied = copy.deepcopy(dict(data))
+    apply_overrides(copied, overrides)
+    return parse_study(copied, source)
 
 
 def epochs_overrides(file: StudyFile, epochs: int) -> list[str]:

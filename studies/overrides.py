@@ -1,12 +1,28 @@
-"""Overrides of a study file: `--set KEY=VALUE`."""
+"""Overrides of a study file: `--set KEY=VALUE`, or a dictionary in Python."""
 
 from __future__ import annotations
 
 import contextlib
 import tomllib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .parsing import StudyFileError
+
+Overrides = Iterable[str] | Mapping[str, Any]
+"""["training.epochs=5"] or {"training.epochs": 5}."""
+
+
+def apply_overrides(data: dict[str, Any], overrides: Overrides | None) -> None:
+    """Change the decoded study file `data`. Raises StudyFileError for an override of another form."""
+    if isinstance(overrides, str):
+        overrides = [overrides]
+    if isinstance(overrides, Mapping):
+        for key, value in overrides.items():
+            _set(data, str(key), value, f"override {key}")
+        return
+    for override in overrides or ():
+        _apply(data, override)
 
 
 def _apply(data: dict[str, Any], override: str) -> None:
@@ -24,8 +40,13 @@ def _apply(data: dict[str, Any], override: str) -> None:
         parsed = tomllib.loads(f"value = {value}")
         if len(parsed) == 1:  # else the text holds further lines with keys of their own
             value = parsed["value"]
-    for part in parts[:-1]:
+    _set(data, key.strip(), value, f"--set {override}")
+
+
+def _set(data: dict[str, Any], key: str, value: object, source: str) -> None:
+    *tables, last = key.split(".")
+    for part in tables:
         data = data.setdefault(part, {})
         if not isinstance(data, dict):
-            raise StudyFileError(f"--set {override}: {part} is not a table")
-    data[parts[-1]] = value
+            raise StudyFileError(f"{source}: {part} is not a table")
+    data[last] = value

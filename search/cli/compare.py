@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from ...studies import DEFAULT_STUDY
+from ..api.placement import Placement
 from ..errors import UsageError
 from . import output
-from .final import train_replicates
 from .options import (
     DataRootOption,
     DebugOption,
@@ -22,6 +22,7 @@ from .options import (
     WorkersOption,
     storage_url,
 )
+from .progress import Screen
 
 
 class SplitChoice(StrEnum):
@@ -60,6 +61,7 @@ def compare(
     Replicates of equal seeds are paired. A trial number alone is one of --name, or the default study.
     Example: bloodsearch compare A-cnn A-mlp
     """
+    from ..api.training import train_queued
     from ..database.storage import open_storage
     from ..evaluation.compare import as_dict, find_side, queue_replicates
     from ..evaluation.compare import compare as compare_sides
@@ -73,8 +75,14 @@ def compare(
         for side in sides:
             queued = queue_replicates(opened, side, replicates)
             if queued is not None:
-                slots = (devices, workers, workers_per_device)
-                train_replicates(opened, queued, data_root=data_root, slots=slots, quiet=json)
+                train_queued(
+                    opened,
+                    queued,
+                    Placement(devices, workers, workers_per_device),
+                    data_root=data_root,
+                    on_progress=Screen(quiet=json),
+                    owns_process=True,
+                )
         sides = [find_side(opened, spec, default, split.value) for spec in (a, b)]
     found = compare_sides(*sides)
     if json:

@@ -6,14 +6,20 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ..api.events import SearchEnded
 from ..errors import DataError
-from ..study_names import default_name
 from . import output
-from .final import Choice, evaluate_winner
 from .final_tables import show_result
-from .optimize import Request, search
-from .options import DataRootOption, DebugOption, study_file
+from .options import DataRootOption, DebugOption
+from .progress import Screen
+from .search_summary import Summaries
+from .suggest import command, where
+
+if TYPE_CHECKING:
+    from ..api.events import Event
+    from ..api.search import DatasetName
 
 N_TRIALS = 12
 N_REPLICATES = 2
@@ -21,53 +27,65 @@ DOWNLOAD_TIMEOUT_S = 5.0
 
 
 def demo(data_root: DataRootOption = None, debug: DebugOption = False) -> None:
-    """A search and a final evaluation in about two minutes, in a folder of their own."""
+    """Run a search and a final evaluation in about two minutes, in a temporary folder."""
+    from ..api.final import FinalRequest, evaluate_winner
+    from ..api.search import SearchRequest, run_search
+    from ..api.study import load_study
+
     started = time.monotonic()
     dataset, root = _choose_data(data_root)
     folder = Path(tempfile.mkdtemp(prefix="bloodsearch-demo-"))
     storage = f"sqlite:///{folder / 'demo.db'}"
-    name = default_name("demo", dataset)
+    screen = Screen(quiet=False)
     output.line(f"1. a search of {N_TRIALS} small trials")
-    opened, study = search(
-        Request(study_file("demo"), N_TRIALS, storage, dataset=dataset, data_root=root),
-        as_json=False,
-        command=f" demo --name {name} --storage {storage}",
+    request = SearchRequest(
+        study="demo",
+        trials=N_TRIALS,
+        storage=storage,
+        dataset=dataset,
+        data_root=root,
+        owns_process=True,
     )
+    summaries = Summaries(False, "demo", storage)
+
+    def show(event: Event) -> None:
+        screen(event)
+        if isinstance(event, SearchEnded):
+            summaries.add(event.result)
+
+    name = run_search(request, show).study
     output.line()
     output.line(
         f"2. the final evaluation: the winner retrained with {N_REPLICATES} seeds, tested once"
     )
     result = evaluate_winner(
-        opened,
-        study,
-        trial=None,
-        n_replicates=N_REPLICATES,
-        force=False,
-        out=folder / "final",
-        data_root=root,
-        slots=("auto", "auto", 1),
-        quiet=False,
-        choice=Choice(finalists=1),  # two minutes leave no time for a second stage
+        load_study(storage=storage, name=name),
+        FinalRequest(
+            replicates=N_REPLICATES,
+            finalists=1,  # two minutes leave no time for a second stage
+            out=folder / "final",
+            data_root=root,
+            owns_process=True,
+        ),
+        screen,
     )
     show_result(result)
     output.line()
-    output.line(
-        f"demo finished in {output.duration(time.monotonic() - started)}. What to type next:"
-    )
-    where = f"demo --name {name} --storage {storage}"
-    output.line(f"  bloodsearch leaderboard {where}")
-    output.line(f"  bloodsearch show {result['trial']} {where}")
-    output.line(f"  bloodsearch report {where}")
-    output.line(f"  bloodsearch dashboard --storage {storage}")
-    extra = "--dataset synthetic " if dataset == "synthetic" else ""
-    extra += f"--data-root {root} " if root is not None and dataset == "bloodmnist" else ""
-    output.line(
-        f"  bloodsearch optimize {extra}--trials 20     # the real search, then: bloodsearch final-eval"
-    )
+    output.line(f"demo finished in {output.duration(time.monotonic() - started)}. Next commands:")
+    arguments = where("demo", storage, name)
+    output.line("  " + command("leaderboard", *arguments))
+    output.line("  " + command("show", result["trial"], *arguments))
+    output.line("  " + command("report", *arguments))
+    output.line("  " + command("dashboard", "--storage", storage))
+    data = ["--dataset", "synthetic"] if dataset == "synthetic" else []
+    data += ["--data-root", str(root)] if root is not None and dataset == "bloodmnist" else []
+    output.line("the default search, and its final evaluation:")
+    output.line("  " + command("optimize", *data, "--trials", 20))
+    output.line("  " + command("final-eval"))
 
 
-def _choose_data(root: Path | None) -> tuple[str, Path | None]:
-    """BloodMNIST if it is at hand or can be downloaded, else the synthetic set, said aloud."""
+def _choose_data(root: Path | None) -> tuple[DatasetName, Path | None]:
+    """Return BloodMNIST if it is there or can be downloaded, else the synthetic set, with a notice."""
     from ..data.bloodmnist import FILE_NAME, default_root, load_dataset
     from ..data.download import fetch
 
@@ -88,7 +106,7 @@ def _banner() -> None:
     rule = "*" * 78
     output.line(rule)
     output.line(
-        "* SYNTHETIC DATA: drawings of cells, not blood cells. The scores below say that the"
+        "* SYNTHETIC DATA: drawings of cells, not blood cells. The scores below show that the"
     )
-    output.line("* program works; they say nothing about blood. Real data: bloodsearch data fetch")
+    output.line("* program works, and nothing about blood. Real data: bloodsearch data fetch")
     output.line(rule)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ...studies import DEFAULT_STUDY
-from ..errors import BloodsearchError, UsageError
+from ..errors import BloodsearchError
 from . import output
 from .options import (
     DataRootOption,
@@ -18,16 +18,13 @@ from .options import (
     NameOption,
     StorageOption,
     StudyArgument,
-    find_study,
 )
+from .suggest import command, next_line
 
 
 class Format(StrEnum):
     onnx = "onnx"
     torch = "torch"
-
-
-SUFFIX = {"onnx": ".onnx", "torch": ".pt2"}
 
 
 def export(
@@ -58,40 +55,38 @@ def export(
 ) -> None:
     """Write the final evaluation's model as one file: uint8 images in, probabilities out.
 
-    It is compared with PyTorch on 256 validation images before it is kept.
+    The file is compared with PyTorch on 256 validation images before it is kept.
     Example: bloodsearch export --out model.onnx
     """
-    from ..data.bloodmnist import load_dataset
-    from ..model_file import export as library
-    from ..study import info
+    from ..api.export import export as export_model
 
-    opened, found = find_study(study, storage, name)
-    trained = library.trained_replicates(opened, found)
-    number = trained.best() if replicate is None else replicate
-    if number >= len(trained.trials):
-        raise UsageError(
-            f"--replicate {number}: there are {len(trained.trials)}, the first is number 0"
-        )
-    path = out or Path(found.study_name + SUFFIX[format_.value])
-    data = load_dataset(info(found).fingerprint.dataset, data_root)
-    facts = library.provenance(found, trained, number)
-    difference = library.export(trained.trials[number], facts, data, format_.value, path)
+    exported = export_model(
+        study,
+        storage=storage,
+        name=name,
+        format=format_.value,
+        out=out,
+        replicate=replicate,
+        check_test=check_test,
+        data_root=data_root,
+        on_progress=lambda event: output.message(str(event)),
+    )
     result: dict[str, Any] = {
-        "study": found.study_name,
-        "trial": trained.result["trial"],
-        "replicate": number,
-        "format": format_.value,
-        "out": str(path),
-        "bytes": path.stat().st_size,
-        "largest_difference": difference,
-        "n_compared": library.N_PARITY,
+        "study": exported.study,
+        "trial": exported.trial,
+        "replicate": exported.replicate,
+        "format": exported.format,
+        "out": str(exported.out),
+        "bytes": exported.bytes,
+        "largest_difference": exported.largest_difference,
+        "n_compared": exported.n_compared,
     }
-    if check_test:
-        result["test_check"] = library.check_on_test(opened, found, trained, data, data_root)
+    if exported.test_check is not None:
+        result["test_check"] = exported.test_check
     if json:
         output.as_json(result)
     else:
-        _show(result, facts)
+        _show(result, exported.val_macro_f1)
     check = result.get("test_check")
     if check and not check["identical"]:
         raise BloodsearchError(
@@ -100,10 +95,10 @@ def export(
         )
 
 
-def _show(result: dict[str, Any], facts: dict[str, Any]) -> None:
+def _show(result: dict[str, Any], val_macro_f1: float) -> None:
     output.line(
         f"{result['out']}: replicate {result['replicate']} of trial {result['trial']}, "
-        f"{result['bytes'] / 1e6:.1f} MB, validation macro-F1 {facts['val_macro_f1']:.4f}"
+        f"{result['bytes'] / 1e6:.1f} MB, validation macro-F1 {val_macro_f1:.4f}"
     )
     output.line(
         f"largest difference of a probability from PyTorch on {result['n_compared']} images: "
@@ -118,4 +113,4 @@ def _show(result: dict[str, Any], facts: dict[str, Any]) -> None:
             f"{check['test_openings']} times for this study"
         )
     if result["format"] == "onnx":
-        output.line(f"next: bloodsearch predict IMAGE --model {result['out']}")
+        next_line(command("predict", "IMAGE", "--model", result["out"]))

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how they find a study."""
+"""Options that several commands share, and the study that they name."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...studies import load_study_file, shipped_names
-from .. import env, study_names
-from ..errors import StorageError
+from ...studies import DEFAULT_STUDY
+from .. import env
 from .output import message
 
 if TYPE_CHECKING:
     import optuna
 
-    from ...studies import StudyFile
     from ..database.storage import Storage
 
 DEFAULT_STORAGE = "sqlite:///bloodsearch.db"
@@ -28,7 +26,18 @@ class DatasetChoice(StrEnum):
 
 
 StudyArgument = Annotated[
-    str, typer.Argument(metavar="[STUDY]", help="A study file that ships, or the path of one.")
+    str,
+    typer.Argument(
+        metavar="STUDY",
+        help="A shipped study file, the path of one, or a study's name in the storage.",
+    ),
+]
+StoredStudyArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="STUDY",
+        help=f"A shipped study file or the path of one; default: {DEFAULT_STUDY}.",
+    ),
 ]
 StorageOption = Annotated[
     str | None,
@@ -39,7 +48,14 @@ StorageOption = Annotated[
     ),
 ]
 NameOption = Annotated[
-    str | None, typer.Option("--name", help="The study's name in the storage; default: its file's.")
+    str | None,
+    typer.Option(
+        "--name", metavar="NAME", help="The study's name in the storage; default: its file's."
+    ),
+]
+OptionalDatasetOption = Annotated[
+    DatasetChoice | None,
+    typer.Option("--dataset", help="The data; synthetic needs no file; default: bloodmnist."),
 ]
 DatasetOption = Annotated[
     DatasetChoice, typer.Option("--dataset", help="The data; synthetic needs no file.")
@@ -49,7 +65,7 @@ DataRootOption = Annotated[
     typer.Option(
         "--data-root",
         metavar="DIR",
-        readable=False,  # the loader says what is wrong with it, with the exit code for data
+        readable=False,  # the loader reports what is wrong with it, with the exit code for data
         help="Folder with bloodmnist.npz; default $BLOODSEARCH_DATA, else ~/.medmnist.",
     ),
 ]
@@ -79,78 +95,23 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
 def storage_url(given: str | None) -> str:
-    """--storage, else the environment's, else a file in the current folder."""
+    """Return --storage, else the environment's, else a file in the current folder."""
     if given is not None:
-        return given  # an empty one is a mistake, not a wish for the default
+        return given  # an empty one is a mistake, not a request for the default
     return env.storage() or DEFAULT_STORAGE
-
-
-def study_file(study: str, overrides: list[str] | None = None) -> StudyFile:
-    return load_study_file(study, overrides)
-
-
-def part_name(name: str, part: str) -> str:
-    """The stored name of a study's part, "baselines" or "grid"."""
-    return {"baselines": study_names.baselines_name, "grid": study_names.grid_name}[part](name)
-
-
-def find_part(
-    study: str, storage: str | None, name: str | None, part: str
-) -> tuple[Storage, optuna.Study]:
-    """The stored part of the study that STUDY and --name mean, or of its synthetic twin.
-
-    Raises StorageError when there is none, with the command that makes it.
-    """
-    from ..database.storage import open_storage
-    from ..study import default_name, load
-
-    opened = open_storage(storage_url(storage), create=False)
-    if name is not None:
-        bases = [name]
-    elif study in shipped_names() or study.endswith(".toml"):
-        file = load_study_file(study)
-        bases = [default_name(file, dataset) for dataset in ("bloodmnist", "synthetic")]
-    else:
-        bases = [study]
-    for base in bases:
-        try:
-            return opened, load(opened, part_name(base, part))
-        except StorageError:
-            continue
-    raise StorageError(
-        f"no study {part_name(bases[0], part)!r} in {opened.shown}; "
-        f"`bloodsearch optimize {study} --only {part}` makes it"
-    )
 
 
 def find_study(
     study: str, storage: str | None, name: str | None, dataset: str | None = None
 ) -> tuple[Storage, optuna.Study]:
-    """The stored study that STUDY, --name and --dataset mean.
+    """Load the stored study that STUDY and --name mean, with a notice if it is the synthetic twin."""
+    from ..api.study import load_study
 
-    Without --name it is the study file's own name; if only its synthetic twin exists, that one. A
-    STUDY that names no file may be the name of a study in the storage.
-    """
-    from ..database.storage import open_storage
-    from ..study import default_name, load
-
-    opened = open_storage(storage_url(storage), create=False)
-    if name is not None:
-        return opened, load(opened, name)
-    if study not in shipped_names() and not study.endswith(".toml"):
-        return opened, load(opened, study)
-    own = default_name(load_study_file(study), dataset or "bloodmnist")
-    try:
-        return opened, load(opened, own)
-    except StorageError:
-        twin = default_name(load_study_file(study), "synthetic")
-        if dataset is not None:
-            raise
-        try:
-            found = opened, load(opened, twin)
-        except StorageError:
-            found = None
-        if found is None:
-            raise
-        message(f"showing {twin}: there is no {own} in this storage")
-        return found
+    stored = load_study(
+        study,
+        storage=storage,
+        name=name,
+        dataset=dataset,
+        on_progress=lambda event: message(str(event)),
+    )
+    return stored.storage, stored.study

@@ -1,110 +1,72 @@
-"""What a search leaves on the screen: its study's summary, and what to type next."""
+"""Show the result of a search, and the commands that come next."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ...studies import DEFAULT_STUDY
 from .. import study_names
 from . import output
-from .options import DatasetChoice, study_file
+from .suggest import command, next_line, where
 
 if TYPE_CHECKING:
-    import optuna
-
-    from ..database.storage import Storage
-
-Sink = Callable[[dict[str, Any]], None] | None
-"""Where a summary goes as JSON; None: it is shown as text."""
+    from ..api.results import SearchResult
 
 
-def _summary(
-    storage: Storage, study: optuna.Study, seconds: float, sink: Sink
-) -> dict[str, Any] | None:
-    """The study's summary to be shown as text, or None after it went to `sink`."""
-    from ..summary import summarize
+@dataclass(slots=True)
+class Summaries:
+    """Collects the results of a search's parts, and shows each as text unless JSON was asked for."""
 
-    summary = summarize(storage, study)
-    if sink is None:
-        return summary
-    sink({**summary, "elapsed_seconds": round(seconds, 2)})
-    return None
+    as_json: bool
+    study: str | None
+    """The study as the user named it."""
+    storage: str | None
+    results: list[SearchResult] = field(default_factory=list)
+
+    def add(self, result: SearchResult) -> None:
+        """Show one result, or keep it for the JSON object."""
+        self.results.append(result)
+        if not self.as_json:
+            show(result, self._arguments(result))
+
+    def finish(self) -> None:
+        """Print the JSON object, if it was asked for and there is a result."""
+        if not self.as_json or not self.results:
+            return
+        last = self.results[-1].as_dict()
+        if self.results[-1].part is not None:
+            last["parts"] = [result.as_dict() for result in self.results]
+        output.as_json(last)
+
+    def _arguments(self, result: SearchResult) -> list[str]:
+        if result.part is not None:
+            return [result.study, *where(None, self.storage)]
+        named_so = result.study == (self.study or DEFAULT_STUDY)
+        return where(self.study, self.storage, None if named_so else result.study)
 
 
-def show_created(
-    storage: Storage, study: optuna.Study, seconds: float, sink: Sink, command: str
-) -> None:
-    summary = _summary(storage, study, seconds, sink)
-    if summary is None:
-        return
-    output.line(
-        f"study {study.study_name} in {storage.shown} is ready: "
-        f"{summary['complete'] + summary['pruned']} of {summary['n_trials']} trials finished"
-    )
-    output.line(f"next: bloodsearch worker{command}   bloodsearch status{command}")
-
-
-def show(
-    storage: Storage,
-    study: optuna.Study,
-    seconds: float,
-    sink: Sink,
-    command: str,
-    *,
-    done: bool,
-) -> None:
-    summary = _summary(storage, study, seconds, sink)
-    if summary is None:
-        return
-    output.line(
-        f"{summary['complete']} complete, {summary['pruned']} pruned, {summary['failed']} failed "
-        f"in {output.duration(seconds)}"
-    )
-    if summary["best_value"] is not None:
+def show(result: SearchResult, arguments: list[str]) -> None:
+    """Show a search's result; `arguments` name its study in the next command."""
+    if result.created_only:
+        n_done = result.complete + result.pruned
         output.line(
-            f"best validation macro-F1 {summary['best_value']:.4f} (trial {summary['best_trial']}): "
-            f"{output.short_params(summary['best_params'])}"
+            f"study {result.study} in {result.storage} is ready: "
+            f"{n_done} of {result.n_trials} trials finished"
         )
-    if done:
-        final, name = command, study.study_name
-        part = study_names.take_apart(name)
-        if part is not None and part.kind == "baselines":  # the final evaluation takes all at once
-            final = command.replace(name, part.base, 1) + " --baselines"
-        output.line(f"next: bloodsearch leaderboard{command}   bloodsearch final-eval{final}")
-
-
-def show_unfinished(
-    storage: Storage, study: optuna.Study, seconds: float, sink: Sink, command: str
-) -> None:
-    """The summary of a search that was interrupted or gave up, if its storage still answers."""
-    from ..database.outage import is_outage
-
-    try:
-        show(storage, study, seconds, sink, command, done=False)
-    except Exception as error:
-        if not is_outage(error):
-            raise
-
-
-def next_arguments(
-    study: str, storage: str | None, name: str | None, dataset: DatasetChoice
-) -> str:
-    """The arguments that name this study in the next command."""
-    parts: list[Any] = [] if study == DEFAULT_STUDY else [study]
-    parts += [] if storage is None else ["--storage", shown_url(storage)]
-    if name is not None:
-        parts += ["--name", name]
-    elif dataset is DatasetChoice.synthetic:
-        parts += ["--name", study_names.default_name(study_file(study).name, dataset.value)]
-    return "".join(f" {shlex.quote(str(part))}" for part in parts)
-
-
-def shown_url(storage: str) -> str:
-    """A storage's address as it may be printed."""
-    from ..database.passwords import shown
-    from ..database.storage import parse_url
-
-    url = parse_url(storage)
-    return storage if url.get_backend_name() == "sqlite" else shown(url)
+        next_line(command("worker", *arguments), command("status", *arguments))
+        return
+    output.line(
+        f"{result.complete} complete, {result.pruned} pruned, {result.failed} failed "
+        f"in {output.duration(result.elapsed_seconds)}"
+    )
+    if result.best_value is not None:
+        output.line(
+            f"best validation macro-F1 {result.best_value:.4f} (trial {result.best_trial}): "
+            f"{output.short_params(result.best_params or {})}"
+        )
+    if result.in_time:
+        final = arguments
+        if result.part == "baselines":  # the final evaluation tests all baselines at once
+            final = [study_names.without_part(result.study), *arguments[1:], "--baselines"]
+        next_line(command("leaderboard", *arguments), command("final-eval", *final))

@@ -105,7 +105,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("search.trial", "search.warm_start"),
     ("search.workers", "search.evaluation"),
     ("search.model_file", "search.report", "search.summary"),
-    ("search.course", "search.doctor", "search.dashboard"),
+    ("search.course", "search.doctor", "search.dashboard", "search.api"),
     ("search.cli",),
 ]
 
@@ -151,9 +151,9 @@ def test_no_circle_of_rooms() -> None:
             del below_of[name]
 
 
-def test_only_commands_import_the_course_reports() -> None:
+def test_only_the_api_imports_the_course_reports() -> None:
     users = {m for m in TREES for name in imports(m) if below(name, "search.course")}
-    assert all(below(module, "search.course", "search.cli") for module in users), users
+    assert all(below(module, "search.course", "search.api") for module in users), users
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_libraries_with_one_place(library: str, users: tuple[str, ...]) -> None:
 
 def test_predicting_knows_nothing_of_the_program_that_trained() -> None:
     """An exported file, onnxruntime and Pillow: no torch, no database, no training code."""
-    for module in ("search.model_file.predict", "search.cli.predict"):
+    for module in ("search.model_file.predict", "search.cli.predict", "search.api.predict"):
         known = {name for name in imports(module) if own(name)}
         allowed = ("search.errors", "search.model_file.predict", "search.cli")
         assert all(below(name, *allowed) for name in known), known
@@ -373,6 +373,7 @@ except SystemExit as exit:
 @pytest.mark.parametrize(
     "code",
     [
+        "import bloodsearch; bloodsearch.Placement(); bloodsearch.UsageError",
         "import bloodsearch.search.cli",
         run_command("--help"),
         run_command("--version"),
@@ -385,6 +386,7 @@ except SystemExit as exit:
         "import bloodsearch.studies, bloodsearch.models, bloodsearch.search.training.config",
     ],
     ids=[
+        "bloodsearch",
         "import",
         "help",
         "version",

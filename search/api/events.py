@@ -1,0 +1,109 @@
+"""Events of a run: `on_progress` receives one object per event, and its text is one line for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..evaluation.leaderboard import Standing
+    from .results import SearchResult
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something worth knowing, such as the storage in use or the death of a worker."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """Workers start on a study."""
+
+    study: str
+    noun: str
+    """The name of one training: "trial", "finalist", "replicate" or "refit"."""
+    n_done: int
+    n_trials: int
+
+    def __str__(self) -> str:
+        return f"{self.study}: {self.n_done} of {self.n_trials} {self.noun}s finished"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialEnded:
+    """A trial has finished, in this process or in another one."""
+
+    trial: Standing
+    noun: str
+    n_done: int
+    n_trials: int
+    best_value: float | None
+    """The best validation macro-F1 of complete trials so far."""
+    is_best: bool
+
+    def __str__(self) -> str:
+        row = self.trial
+        value = "   -  " if row.value is None else f"{row.value:.4f}"
+        baseline = f" {row.baseline}" if row.baseline else ""
+        mark = "  best so far" if self.is_best else ""
+        why = "" if row.state == "complete" else f"  {row.stop_reason}"
+        return (
+            f"{self.noun} {row.number:>4}{baseline}  {row.family:<3}  {row.state:<8}  {value}  "
+            f"{row.epochs:>3} epochs  {row.seconds:6.1f} s{mark}{why}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """No worker of this process trains any more."""
+
+    study: str
+    noun: str
+    n_done: int
+    n_trials: int
+
+    def __str__(self) -> str:
+        return f"{self.study}: {self.n_done} of {self.n_trials} {self.noun}s finished"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchEnded:
+    """A search has ended: with its budget spent, out of time, or interrupted."""
+
+    result: SearchResult
+
+    def __str__(self) -> str:
+        result = self.result
+        best = (
+            ""
+            if result.best_value is None
+            else f", best validation macro-F1 {result.best_value:.4f}"
+        )
+        return (
+            f"{result.study}: {result.complete} complete, {result.pruned} pruned, "
+            f"{result.failed} failed{best}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RaceEnded:
+    """The second stage has chosen a winner among the finalists."""
+
+    race: dict[str, object]
+
+    def __str__(self) -> str:
+        return f"the second stage chose trial {self.race['winner']}"
+
+
+Event = Notice | RunStarted | TrialEnded | RunEnded | SearchEnded | RaceEnded
+OnProgress = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Ignore an event: the default of every `on_progress`."""

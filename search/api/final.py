@@ -1,0 +1,218 @@
+"""Choose the winner on validation, retrain it with several seeds, open the test split once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from ..evaluation.averaging import PLAIN, Averaging
+from ..evaluation.baselines import evaluate_baselines
+from ..evaluation.final import check_opening, check_writable, evaluate, prepare
+from ..evaluation.finalists import Raced, candidates, race
+from ..evaluation.refits import refit_study
+from ..evaluation.selection import choose_winner, replicates
+from ..study import info
+from .events import Notice, OnProgress, RaceEnded, ignore
+from .placement import AUTO, Placement
+from .study import StoredStudy, load_part, load_study
+from .training import train_queued
+
+Prefer = Literal["best", "small", "fast"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalRequest:
+    """A final evaluation, as `final_eval` is asked for it."""
+
+    trial: int | None = None
+    """The trial to evaluate; None: the winner of the second stage."""
+    replicates: int = 5
+    finalists: int = 8
+    """Trials that are trained again with fresh seeds before one is chosen; 1 skips this stage."""
+    rounds: int = 5
+    """The largest number of fresh seeds per finalist."""
+    prefer: Prefer = "best"
+    max_params: int | None = None
+    max_latency_ms: float | None = None
+    averaging: Averaging = PLAIN
+    train_val: bool = False
+    force: bool = False
+    out: Path | None = None
+    data_root: Path | None = None
+    placement: Placement = AUTO
+    owns_process: bool = False
+    """True in a command: a signal may end the process when the storage hangs."""
+
+
+def final_eval(
+    study: str | Path | None = None,
+    *,
+    storage: str | None = None,
+    name: str | None = None,
+    trial: int | None = None,
+    replicates: int = 5,
+    finalists: int = 8,
+    rounds: int = 5,
+    prefer: Prefer = "best",
+    max_params: int | None = None,
+    max_latency_ms: float | None = None,
+    averaging: Averaging = PLAIN,
+    train_val: bool = False,
+    force: bool = False,
+    out: str | Path | None = None,
+    data_root: str | Path | None = None,
+    placement: Placement = AUTO,
+    on_progress: OnProgress = ignore,
+) -> dict[str, Any]:
+    """Choose the winner on validation, retrain it with several seeds, open the test split once.
+
+    Args:
+        study: A shipped study's name, a study file's path, or a study's name in the storage.
+        storage: The storage's URL; default $BLOODSEARCH_STORAGE, else a file in the current folder.
+        name: The study's name in the storage; default: the study file's.
+        trial: The trial to evaluate; None: the winner of the second stage.
+        replicates: Trainings of the winner, each with its own seed.
+        finalists: Trials that are trained again with fresh seeds before one is chosen; 1 skips this.
+        rounds: The largest number of fresh seeds per finalist.
+        prefer: "best", or the "small"est or "fast"est within a standard error of the best mean.
+        max_params: Choose among models with at most this many weights.
+        max_latency_ms: Choose among models that take at most this many milliseconds per image.
+        averaging: Averages that are scored beside the plain figure.
+        train_val: Also train the winner on the training and validation split together.
+        force: Open the test split again; the number of openings is part of every later result.
+        out: The folder for result.json and the weights; default final/NAME.
+        data_root: The folder with bloodmnist.npz; default $BLOODSEARCH_DATA, else ~/.medmnist.
+        placement: Devices and number of workers.
+        on_progress: Receives one event at a time.
+
+    Raises RefusedError if the test split was opened for this study before and `force` is False.
+    """
+    request = FinalRequest(
+        trial=trial,
+        replicates=replicates,
+        finalists=finalists,
+        rounds=rounds,
+        prefer=prefer,
+        max_params=max_params,
+        max_latency_ms=max_latency_ms,
+        averaging=averaging,
+        train_val=train_val,
+        force=force,
+        out=None if out is None else Path(out),
+        data_root=None if data_root is None else Path(data_root),
+        placement=placement,
+    )
+    stored = load_study(study, storage=storage, name=name, on_progress=on_progress)
+    return evaluate_winner(stored, request, on_progress)
+
+
+def evaluate_winner(
+    stored: StoredStudy, request: FinalRequest, on_progress: OnProgress = ignore
+) -> dict[str, Any]:
+    """Run the whole final evaluation of a stored study and return its result."""
+    storage, study = stored.storage, stored.study
+    folder = request.out or Path("final") / stored.name
+    check_opening(storage, study, force=request.force)
+    if request.trial is not None:
+        trials = [choose_winner(study, request.trial)]
+    else:
+        trials = candidates(
+            study,
+            request.finalists,
+            max_params=request.max_params,
+            max_latency_ms=request.max_latency_ms,
+        )
+    check_writable(folder)
+    winner, selection = trials[0].number, None
+    if len(trials) > 1:
+        raced = _race(stored, trials, request, on_progress)
+        winner, selection = raced.winner, raced.as_dict()
+    prepared = prepare(storage, study, trial=winner, n_replicates=request.replicates)
+    value = prepared.winner.value
+    on_progress(
+        Notice(
+            f"retraining trial {winner} (search value {value:.4f}) "
+            f"with {request.replicates} seeds as study {prepared.study.study_name}"
+        )
+    )
+    _train(stored, prepared.study, request, on_progress)
+    refits = None
+    if request.train_val and (plain := replicates(prepared.study, prepared.seeds)):
+        refits = refit_study(storage, info(study), prepared.winner, plain, prepared.seeds)
+        on_progress(
+            Notice(
+                f"training the winner on train and validation together as study {refits.study_name}; "
+                "the validation scores of these trainings mean nothing"
+            )
+        )
+        _train(stored, refits, request, on_progress, noun="refit")
+    return evaluate(
+        storage,
+        study,
+        prepared,
+        data_root=request.data_root,
+        out=folder,
+        forced=request.force,
+        averaging=request.averaging,
+        refits=refits,
+        selection=selection,
+    )
+
+
+def _race(
+    stored: StoredStudy, trials: list[FrozenTrial], request: FinalRequest, on_progress: OnProgress
+) -> Raced:
+    """Train the search's best trials with fresh seeds and return the race with its winner."""
+    on_progress(Notice(f"{len(trials)} finalists are trained again with fresh seeds"))
+    raced = race(
+        stored.storage,
+        stored.study,
+        trials,
+        rounds=request.rounds,
+        prefer=request.prefer,
+        train=lambda arena: _train(stored, arena, request, on_progress, noun="finalist"),
+    )
+    on_progress(RaceEnded(raced.as_dict()))
+    return raced
+
+
+def _train(
+    stored: StoredStudy,
+    study: optuna.Study,
+    request: FinalRequest,
+    on_progress: OnProgress,
+    noun: str = "replicate",
+) -> None:
+    train_queued(
+        stored.storage,
+        study,
+        request.placement,
+        data_root=request.data_root,
+        on_progress=on_progress,
+        noun=noun,
+        owns_process=request.owns_process,
+    )
+
+
+def final_eval_baselines(
+    study: str | Path | None = None,
+    *,
+    storage: str | None = None,
+    name: str | None = None,
+    force: bool = False,
+    out: str | Path | None = None,
+    data_root: str | Path | None = None,
+) -> dict[str, Any]:
+    """Open the test split once for all replicates of all baselines, and return their scores."""
+    stored = load_part(study, "baselines", storage=storage, name=name)
+    return evaluate_baselines(
+        stored.storage,
+        stored.study,
+        data_root=None if data_root is None else Path(data_root),
+        out=Path("final") / stored.name if out is None else Path(out),
+        force=force,
+    )

@@ -1,0 +1,312 @@
+"""Run or resume a search."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import optuna
+
+from ...studies import DEFAULT_STUDY, Overrides, StudyFile, epochs_overrides, only_arch
+from ..data.bloodmnist import Fingerprint, load_dataset
+from ..database.outage import is_outage
+from ..database.storage import Storage, open_storage
+from ..errors import BloodsearchError, StorageError, UsageError
+from ..evaluation.baselines import baselines_part, queue_baselines
+from ..sampling.grid import grid, grid_part
+from ..study import (
+    StudyInfo,
+    check_name,
+    check_points,
+    create_or_resume,
+    default_name,
+    info,
+    load,
+)
+from ..summary import summarize
+from ..warm_start import warm_start
+from ..workers.slots import Slot, idle_cores
+from .events import Notice, OnProgress, SearchEnded, ignore
+from .parts import DEFAULT_REPLICATES, Part, choose_parts
+from .placement import AUTO, Placement
+from .results import SearchResult
+from .study import StudySource, part_name, storage_url, study_file
+from .training import run_workers
+
+DatasetName = Literal["bloodmnist", "synthetic"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRequest:
+    """A search, as `optimize` is asked for it."""
+
+    study: StudySource | None = None
+    """None: the stored study of `name` if there is one, else the default study file."""
+    trials: int | None = None
+    storage: str | None = None
+    name: str | None = None
+    dataset: DatasetName | None = None
+    data_root: Path | None = None
+    overrides: Overrides | None = None
+    epochs: int | None = None
+    seed: int | None = None
+    arch: str | None = None
+    max_params: int | None = None
+    max_latency_ms: float | None = None
+    baselines: bool = True
+    from_study: str | None = None
+    only: Part | None = None
+    replicates: int | None = None
+    placement: Placement = AUTO
+    timeout_s: float | None = None
+    create_only: bool = False
+    owns_process: bool = False
+    """True in a command: a signal may end the process when the storage hangs."""
+
+    def changes_study(self) -> bool:
+        """Return whether the request changes the study file's settings."""
+        given = (self.overrides, self.epochs, self.arch, self.max_params, self.max_latency_ms)
+        return any(given) or self.seed is not None or not self.baselines
+
+
+def optimize(
+    study: StudySource | None = None,
+    *,
+    trials: int | None = None,
+    storage: str | None = None,
+    name: str | None = None,
+    dataset: DatasetName | None = None,
+    data_root: str | Path | None = None,
+    overrides: Overrides | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    arch: str | None = None,
+    baselines: bool = True,
+    from_study: str | None = None,
+    only: Literal["baselines", "grid"] | None = None,
+    replicates: int | None = None,
+    placement: Placement = AUTO,
+    timeout_s: float | None = None,
+    create_only: bool = False,
+    on_progress: OnProgress = ignore,
+) -> SearchResult:
+    """Run or resume a search until the study holds `trials` finished trials.
+
+    Args:
+        study: A shipped study's name, a study file's path, or a dictionary with a study file's keys.
+            None: the stored study of `name` if there is one, else the default study.
+        trials: The study's total of complete and pruned trials to reach; default: the study file's.
+        storage: The storage's URL; default $BLOODSEARCH_STORAGE, else a file in the current folder.
+        name: The study's name in the storage; default: the study file's.
+        dataset: "bloodmnist" (the default) or "synthetic", which needs no file.
+        data_root: The folder with bloodmnist.npz; default $BLOODSEARCH_DATA, else ~/.medmnist.
+        overrides: Changes to the study file: {"training.epochs": 5} or ["training.epochs=5"].
+        epochs: Epochs of every searched trial, whatever its family.
+        seed: The search's seed.
+        arch: Search one family alone, "mlp" or "cnn".
+        baselines: False: search without the study file's baselines.
+        from_study: A stored study whose best points are tried early.
+        only: Run one part of the study: its baselines with replicates, or its grid.
+        replicates: Seeds per baseline, with `only="baselines"`; default 3.
+        placement: Devices and number of workers.
+        timeout_s: Seconds after which the search stops; the same call resumes it.
+        create_only: Create the study and its budget, and train nothing.
+        on_progress: Receives one event at a time. An exception that it raises stops the search.
+
+    Raises BloodsearchError; Interrupted after Ctrl-C, when every trial was given back and the same call
+    resumes the search.
+    """
+    return run_search(
+        SearchRequest(
+            study=study,
+            trials=trials,
+            storage=storage,
+            name=name,
+            dataset=dataset,
+            data_root=None if data_root is None else Path(data_root),
+            overrides=overrides,
+            epochs=epochs,
+            seed=seed,
+            arch=arch,
+            baselines=baselines,
+            from_study=from_study,
+            only=None if only is None else Part(only),
+            replicates=replicates,
+            placement=placement,
+            timeout_s=timeout_s,
+            create_only=create_only,
+        ),
+        on_progress,
+    )
+
+
+def run_search(request: SearchRequest, on_progress: OnProgress = ignore) -> SearchResult:
+    """Run `request` and return its result: the last part's, with all `parts`, if it has several."""
+    file, request = _resolve(request)
+    parts = choose_parts(file, request.only, request.trials, request.replicates)
+    if request.from_study is not None and (parts or file.search.sampler in ("grid", "baselines")):
+        raise UsageError("--from-study goes with a search; a grid and baselines are fixed points")
+    n_trials = request.trials or file.search.trials or 0
+    if not n_trials and not parts:
+        raise UsageError(f"--trials is missing; the study file {file.name} sets no search.trials")
+    name = _name(request, file)
+    if not parts:
+        return _Run(request, file, name, n_trials, on_progress).run()
+    check_points(file)
+    deadline = None if request.timeout_s is None else time.monotonic() + request.timeout_s
+    results: list[SearchResult] = []
+    for part in parts:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        run = _Run(replace(request, timeout_s=left), file, name, n_trials, on_progress, part)
+        results.append(run.run())
+    return replace(results[-1], parts=tuple(results))
+
+
+def _resolve(request: SearchRequest) -> tuple[StudyFile, SearchRequest]:
+    """Return the study file that is searched, and the request with its data set settled."""
+    if request.study is None and request.name is not None and not request.changes_study():
+        with contextlib.suppress(StorageError):  # it may not exist yet
+            stored = _stored(request)
+            dataset = request.dataset or stored.fingerprint.dataset
+            return stored.study_file, replace(request, dataset=dataset)
+    source = DEFAULT_STUDY if request.study is None else request.study
+    file = study_file(source, request.overrides)
+    extra: list[str] = []
+    for key, value in (
+        ("search.seed", request.seed),
+        ("search.max_params", request.max_params),
+        ("search.max_latency_ms", request.max_latency_ms),
+    ):
+        extra += [] if value is None else [f"{key}={value}"]
+    if request.epochs is not None:
+        extra += epochs_overrides(file, request.epochs)
+    file = study_file(file, extra) if extra else file
+    if request.arch is not None:
+        file = only_arch(file, request.arch)
+    if not request.baselines:
+        file = study_file(file, {"baselines": []})
+    return file, replace(request, dataset=request.dataset or "bloodmnist")
+
+
+def _stored(request: SearchRequest) -> StudyInfo:
+    opened = open_storage(storage_url(request.storage), create=False)
+    try:
+        return info(load(opened, request.name or ""))
+    finally:
+        opened.close()
+
+
+def _name(request: SearchRequest, file: StudyFile) -> str:
+    if request.name is not None:
+        return request.name
+    return default_name(file, request.dataset or "bloodmnist")
+
+
+class _Run:
+    """One search, or one part of a study."""
+
+    def __init__(
+        self,
+        request: SearchRequest,
+        file: StudyFile,
+        name: str,
+        n_trials: int,
+        on_progress: OnProgress,
+        part: Part | None = None,
+    ) -> None:
+        self.request, self.on_progress, self.part = request, on_progress, part
+        self.started = time.monotonic()
+        self.name = name if part is None else part_name(name, part.value)
+        self.n_trials = n_trials
+        self.file = file
+        if part is Part.baselines:
+            self.file = baselines_part(file)
+        elif part is Part.grid:
+            self.file = grid_part(file)
+            self.n_trials = n_trials or len(grid(self.file))
+
+    def run(self) -> SearchResult:
+        request = self.request
+        slots = request.placement.slots(self.file.training.threads)
+        check_name(self.name)  # before a database is created for it
+        check_points(self.file)
+        fingerprint = load_dataset(request.dataset or "bloodmnist", request.data_root).fingerprint
+        storage = open_storage(storage_url(request.storage), create=True)
+        study = self._create(storage, fingerprint)
+        if request.create_only:
+            return self._end(storage, study, in_time=False, created_only=True)
+        self._announce(storage, study, fingerprint, slots)
+        try:
+            in_time = self._train(storage, study, slots)
+        except BloodsearchError as error:
+            try:
+                self._end(storage, study, in_time=False)
+            except Exception as unreachable:
+                if not is_outage(unreachable):
+                    raise
+            raise error
+        result = self._end(storage, study, in_time=in_time)
+        if not in_time:
+            self._notice(
+                "the time was up before the last trial; run the same command again to resume"
+            )
+        return result
+
+    def _create(self, storage: Storage, fingerprint: Fingerprint) -> optuna.Study:
+        """Create or resume the study, fill its queue and store its budget."""
+        if self.part is Part.baselines:
+            n_replicates = self.request.replicates or DEFAULT_REPLICATES
+            study, self.n_trials = queue_baselines(
+                storage, self.name, self.file, fingerprint, n_replicates
+            )
+        else:
+            study = create_or_resume(storage, self.name, self.file, fingerprint)
+        if (source := self.request.from_study) is not None:
+            n_queued = warm_start(storage, study, source)
+            text = f"{n_queued} points of {source} come first"
+            self._notice(text if n_queued else f"the points of {source} were queued before")
+        study.set_user_attr("n_trials", self.n_trials)
+        return study
+
+    def _announce(
+        self, storage: Storage, study: optuna.Study, fingerprint: Fingerprint, slots: list[Slot]
+    ) -> None:
+        devices = ", ".join(sorted({slot.label for slot in slots}))
+        self._notice(
+            f"study {self.name} on {fingerprint.describe()}, {len(slots)} "
+            f"worker{'s' * (len(slots) > 1)} on {devices}, storage {storage.shown}"
+        )
+        if n := idle_cores(slots):
+            cores = "1 CPU core is idle" if n == 1 else f"{n} CPU cores are idle"
+            self._notice(f"{cores}; --workers auto uses all cores")
+
+    def _train(self, storage: Storage, study: optuna.Study, slots: list[Slot]) -> bool:
+        return run_workers(
+            storage,
+            study,
+            self.n_trials,
+            slots,
+            data_root=self.request.data_root,
+            on_progress=self.on_progress,
+            timeout_s=self.request.timeout_s,
+            owns_process=self.request.owns_process,
+        )
+
+    def _end(
+        self, storage: Storage, study: optuna.Study, *, in_time: bool, created_only: bool = False
+    ) -> SearchResult:
+        result = SearchResult.of(
+            summarize(storage, study),
+            elapsed_seconds=time.monotonic() - self.started,
+            in_time=in_time,
+            created_only=created_only,
+            part=None if self.part is None else self.part.value,
+        )
+        self.on_progress(SearchEnded(result))
+        return result
+
+    def _notice(self, text: str) -> None:
+        self.on_progress(Notice(text))

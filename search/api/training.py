@@ -1,0 +1,165 @@
+"""Run workers on a study and report what they finish."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from ..database.outage import is_outage
+from ..database.storage import Storage
+from ..evaluation.leaderboard import standing
+from ..study import info
+from ..workers.leases import Leases
+from ..workers.slots import Slot
+from ..workers.supervisor import Supervisor
+from .events import Notice, OnProgress, RunEnded, RunStarted, TrialEnded
+from .placement import Placement
+
+POLL_S = 1.0
+"""Seconds between two looks at the storage for finished trials."""
+WAIT_NOTICE_S = 10.0
+"""Seconds of waiting for other workers before the first notice about them."""
+
+
+class Follower:
+    """Reports the trials that finish in a study. `tick` is cheap and called several times per second."""
+
+    def __init__(
+        self, leases: Leases, n_trials: int, on_progress: OnProgress, noun: str = "trial"
+    ) -> None:
+        self.study, self.leases = leases.study, leases
+        self.n_trials, self.on_progress, self.noun = n_trials, on_progress, noun
+        finished = self._finished()
+        self.seen = {trial.number for trial in finished}
+        complete = [t for t in finished if t.state is TrialState.COMPLETE]
+        self.best = max((trial.value or 0.0 for trial in complete), default=None)
+        self.polled_at = time.monotonic()
+        self.waiting_since: float | None = None
+        self.noticed: set[str] = set()
+
+    def start(self) -> None:
+        n_done = _n_counted(self._finished())
+        self.on_progress(RunStarted(self.study.study_name, self.noun, n_done, self.n_trials))
+
+    def stop(self) -> None:
+        try:
+            n_done = _n_counted(self._finished())
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            n_done = 0
+        self.on_progress(RunEnded(self.study.study_name, self.noun, n_done, self.n_trials))
+
+    def tick(self) -> None:
+        """Look for finished trials, at most once per POLL_S."""
+        if time.monotonic() - self.polled_at >= POLL_S:
+            self.poll()
+
+    def poll(self) -> None:
+        """Report the trials that finished since the last look."""
+        self.polled_at = time.monotonic()
+        try:
+            finished = self._finished()
+        except Exception as error:
+            if is_outage(error):
+                return  # the workers wait for the storage, and a later look finds the trials
+            raise
+        new = [trial for trial in finished if trial.number not in self.seen]
+        for trial in sorted(new, key=lambda t: (t.datetime_complete or t.datetime_start, t.number)):
+            self.seen.add(trial.number)
+            self._report(trial, _n_counted(finished))
+
+    def _report(self, trial: FrozenTrial, n_done: int) -> None:
+        row = standing(trial)
+        is_best = row.state == "complete" and (self.best is None or (row.value or 0.0) > self.best)
+        if is_best:
+            self.best = row.value
+        self.on_progress(TrialEnded(row, self.noun, n_done, self.n_trials, self.best, is_best))
+
+    def _finished(self) -> list[FrozenTrial]:
+        states = tuple(state for state in TrialState if state.is_finished())
+        return self.study.get_trials(deepcopy=False, states=states)
+
+
+def _n_counted(finished: list[FrozenTrial]) -> int:
+    return sum(trial.state is not TrialState.FAIL for trial in finished)
+
+
+def run_workers(
+    storage: Storage,
+    study: optuna.Study,
+    n_trials: int,
+    slots: list[Slot],
+    *,
+    data_root: Path | None,
+    on_progress: OnProgress,
+    timeout_s: float | None = None,
+    noun: str = "trial",
+    owns_process: bool = False,
+) -> bool:
+    """Train until `study` has `n_trials` finished trials. Return False if the time was up first.
+
+    Args:
+        storage: The open storage.
+        study: The study whose trials are trained.
+        n_trials: The total of complete and pruned trials to reach.
+        slots: One place per worker.
+        data_root: The folder with the data; None for the default.
+        on_progress: Receives every event.
+        timeout_s: Seconds after which the workers are drained.
+        noun: What one training is called in events.
+        owns_process: Whether a signal may end this process when the storage hangs.
+
+    Raises Interrupted when drained by a signal or by `bloodsearch stop`.
+    """
+    leases = Leases(storage, study)
+    follower = Follower(leases, n_trials, on_progress, noun)
+    supervisor = Supervisor(
+        leases,
+        slots,
+        n_trials,
+        data_root=data_root,
+        timeout_s=timeout_s,
+        on_tick=follower.tick,
+        on_message=lambda text: on_progress(Notice(text)),
+        owns_process=owns_process,
+    )
+    follower.start()
+    try:
+        in_time = supervisor.run()
+    finally:
+        try:
+            follower.poll()
+        finally:
+            follower.stop()
+    return in_time
+
+
+def train_queued(
+    storage: Storage,
+    study: optuna.Study,
+    placement: Placement,
+    *,
+    data_root: Path | None,
+    on_progress: OnProgress,
+    noun: str = "replicate",
+    owns_process: bool = False,
+) -> None:
+    """Train everything that is queued in a study of replicates."""
+    # every replicate that was queued, finished or not: the budget of the replicate study
+    counts = Leases(storage, study).counts()
+    n_trials = sum(n for state, n in counts.items() if state is not TrialState.FAIL)
+    study.set_user_attr("n_trials", n_trials)
+    run_workers(
+        storage,
+        study,
+        n_trials,
+        placement.slots(info(study).study_file.training.threads),
+        data_root=data_root,
+        on_progress=on_progress,
+        noun=noun,
+        owns_process=owns_process,
+    )
