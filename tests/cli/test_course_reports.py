@@ -154,8 +154,8 @@ def test_trials_get_their_replicates(folder: Path) -> None:
     [
         (["optimize", "report_b", "--only", "grid"], "is no grid"),
         (["optimize", "bloodmnist", "--replicates", "2"], "--replicates goes with"),
-        (["optimize", "report_a", "--only", "grid", "--replicates", "2"], "runs once"),
-        (["optimize", "report_a", "--only", "baselines", "--trials", "2"], "say --replicates"),
+        (["optimize", "report_a", "--only", "grid", "--replicates", "2"], "trained once"),
+        (["optimize", "report_a", "--only", "baselines", "--trials", "2"], "use --replicates"),
         (["optimize", "report_a", "--from-study", "report_b"], "--from-study goes with a search"),
         (["status", "report_b-synthetic-grid", "--watch", "--json"], "does not go with --json"),
         (["compare", "B-mlp-1", "nothing"], "no study, trial or baseline"),

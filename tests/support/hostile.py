@@ -242,7 +242,7 @@ TRIALS = [
     ),
     _good(
         "another space under the same name",
-        f"optimize --name tiny {_MAKE}",
+        f"optimize bloodmnist --name tiny {_MAKE}",
         5,
         "another search space",
         "--name",
