@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import os
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from ..errors import DataError
+from ..files import atomic_write
 from .bloodmnist import FILE_NAME, OFFICIAL_MD5
 
 # medmnist.INFO["bloodmnist"]["url"]; a test compares the two. medmnist's own downloader goes through
@@ -34,24 +34,22 @@ def fetch(
     replaced only then. `progress` is called with bytes done and bytes in all (None if unknown).
     Raises DataError with the address, the folder and the alternative when anything fails.
     """
+    target = root / FILE_NAME
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{FILE_NAME}.", dir=root)
-    except OSError as error:
-        raise DataError(
-            f"cannot write to {root} ({error.strerror}); choose another --data-root"
-        ) from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            found = _stream(url, file.write, progress, timeout_s)
-        if found != md5:
-            raise DataError(
-                f"{url} gave a file with MD5 {found}, not the official {md5}; nothing was kept. "
-                f"Put {FILE_NAME} into {root} by hand, or use --dataset synthetic"
-            )
-        os.chmod(temporary, 0o644)
-        target = root / FILE_NAME
-        os.replace(temporary, target)
+        with ExitStack() as stack:
+            try:
+                temporary = stack.enter_context(atomic_write(target, durable=True))
+            except OSError as error:
+                raise DataError(
+                    f"cannot write to {root} ({error.strerror}); choose another --data-root"
+                ) from None
+            with temporary.open("wb") as file:
+                received = _stream(url, file.write, progress, timeout_s)
+            if received != md5:
+                raise DataError(
+                    f"{url} gave a file with MD5 {received}, not the official {md5}; nothing was kept. "
+                    f"Put {FILE_NAME} into {root} by hand, or use --dataset synthetic"
+                )
         return target
     # URLError is an OSError; ValueError: an address or a header that makes no sense
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -62,8 +60,6 @@ def fetch(
             f"cannot download {url} ({reason or type(error).__name__}); put {FILE_NAME} into {root} by hand, "
             "or use --dataset synthetic"
         ) from None
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def _stream(

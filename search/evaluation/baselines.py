@@ -6,8 +6,6 @@ seeds, as trials of the study `NAME-baselines`, so that any two can be compared 
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from ...studies import Baseline, StudyFile, Value, parse_study
 from ..data.bloodmnist import CLASS_NAMES, Fingerprint
 from ..database.storage import Storage
 from ..errors import BloodsearchError, RefusedError, UsageError
+from ..files import write_json
 from ..sampling.space import baseline_params
 from ..seeds import replicate_seeds
 from ..study import create_or_resume, enqueue, info
@@ -155,10 +154,9 @@ def evaluate_baselines(
         "ledger_row": opening,
         "out": str(out),
     }
-    temporary = out / ".baselines.json.part"
-    temporary.write_text(json.dumps(result, indent=2) + "\n")
-    os.replace(temporary, out / "baselines.json")
+    # the ledger first: a full disk must not lose what the opening was spent on
     ledger.record_result(storage, opening, result)
+    write_json(out / "baselines.json", result)
     return result
 
 

@@ -8,7 +8,6 @@ whatever precision the training had.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -24,6 +23,7 @@ from optuna.trial import FrozenTrial
 from ..data.bloodmnist import CLASS_NAMES, open_test_split
 from ..database.storage import Storage
 from ..errors import BloodsearchError, RefusedError, StorageError, UsageError
+from ..files import write_json
 from ..study import StudyInfo, info
 from . import ledger
 from .averaging import PLAIN, Averaging, averaged, scored_refits
@@ -283,7 +283,5 @@ def _keep_weights(out: Path, trained: list[FrozenTrial]) -> None:
 
 
 def _write(out: Path, result: dict[str, Any]) -> None:
-    (out / "config.json").write_text(json.dumps(result["config"], indent=2) + "\n")
-    temporary = out / ".result.json.part"
-    temporary.write_text(json.dumps(result, indent=2) + "\n")
-    os.replace(temporary, out / "result.json")
+    write_json(out / "config.json", result["config"])
+    write_json(out / "result.json", result)

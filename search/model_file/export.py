@@ -10,11 +10,10 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +32,7 @@ from ..evaluation import ledger
 from ..evaluation.final import open_on_the_record
 from ..evaluation.scoring import confusion_of, load_model
 from ..evaluation.selection import replicates
+from ..files import atomic_write
 from ..records import trial_record
 from ..study import info, load
 from ..study_names import replicates_name
@@ -134,14 +134,11 @@ def export(
     images = data.val_images[:N_PARITY]
     with torch.inference_mode():
         expected = model(torch.from_numpy(images)).numpy()
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{out.name}.", suffix=out.suffix, dir=out.parent)
-        os.close(handle)
-    except OSError as error:
-        raise UsageError(f"cannot write {out} ({error.strerror}); name another --out") from None
-    temporary = Path(name)
-    try:
+    with ExitStack() as stack:
+        try:
+            temporary = stack.enter_context(atomic_write(out, durable=True))
+        except OSError as error:
+            raise UsageError(f"cannot write {out} ({error.strerror}); name another --out") from None
         with _quiet():
             run = _WRITERS[form](model, facts, temporary)
         # also one image alone and an odd number: the batch must be free
@@ -152,10 +149,6 @@ def export(
                 f"the {form} file differs from PyTorch by {difference:.2g} on {N_PARITY} images, "
                 f"more than {TOLERANCE:g}; it was not kept"
             )
-        temporary.chmod(0o644)
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
     return difference
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import os
 import re
 from importlib import resources
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup, escape
 
+from ..files import write_text
 from . import style
 from .parts import Cell, Report, Section, Table
 
@@ -36,11 +36,11 @@ def write(report: Report, folder: Path, *, light: bool = False) -> list[Path]:
     written = [folder / "report.md"]
     if not light:
         images = {p.name: _data_uri(figures / f"{p.name}.svg") for p in pictures}
-        _text(folder / "report.html", _html(report, images))
+        write_text(folder / "report.html", _html(report, images))
         written.insert(0, folder / "report.html")
-    _text(folder / "report.md", _markdown(report))
+    write_text(folder / "report.md", _markdown(report))
     if report.card:
-        _text(folder / "model-card.md", report.card)
+        write_text(folder / "model-card.md", report.card)
         written.append(folder / "model-card.md")
     written += [figures / f"{p.name}.{kind}" for p in pictures for kind in kinds]
     return written + [tables / f"{t.name}.csv" for t in data]
@@ -120,9 +120,3 @@ def _csv(table: Table, path: Path) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(table.columns)
         writer.writerows(table.rows)
-
-
-def _text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

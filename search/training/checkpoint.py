@@ -5,9 +5,6 @@ A file holds tensors, numbers and one JSON string, so `torch.load(weights_only=T
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ from typing import Any
 import torch
 
 from ..errors import DataError
+from ..files import atomic_write
 
 
 def save(path: Path, payload: dict[str, Any]) -> None:
@@ -23,17 +21,11 @@ def save(path: Path, payload: dict[str, Any]) -> None:
     Raises OSError when the disk is full or the folder cannot be written; `path` then still holds
     what it held before.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
             torch.save(payload, file)
-        os.replace(temporary, path)
     except RuntimeError as error:  # torch's writer turns ENOSPC into one
         raise OSError(f"cannot write {path}: {error}") from error
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -94,6 +94,7 @@ LAYERS: list[tuple[str, ...]] = [
         "studies",
         "search.errors",
         "search.env",
+        "search.files",
         "search.records",
         "search.study_names",
         "search.__version__",
@@ -163,7 +164,14 @@ def test_only_the_api_imports_the_course_reports() -> None:
         ("studies", ("studies", "models.fields"), {"pydantic", "pydantic_core"}),
         (
             "search.training",
-            ("search.training", "search.data", "search.errors", "search.env", "models"),
+            (
+                "search.training",
+                "search.data",
+                "search.errors",
+                "search.env",
+                "search.files",
+                "models",
+            ),
             {"torch", "numpy", "pydantic"},
         ),
     ],
