@@ -15,8 +15,7 @@ import typer
 
 from ...studies import StudyFileError
 from ..errors import BloodsearchError, UsageError
-from . import commands
-from .output import message
+from . import commands, output
 
 app = commands.build_app()
 
@@ -26,13 +25,20 @@ def main(args: list[str] | None = None) -> None:
     args = sys.argv[1:] if args is None else args
     debug = "--debug" in args
     logging.captureWarnings(not debug)  # library warnings are not for users
+    output.set_up()
+    stream = sys.stdout
     try:
         with _sigterm_interrupts():
             code = app(args=args or ["--help"], prog_name="bloodsearch", standalone_mode=False)
+        output.flush()
+    except SystemExit as ended:  # Typer's on a broken pipe: it prints `--help` by itself
+        sys.stdout = stream
+        output.line()  # notices it again if the pipe is standard output
+        code = 0 if output.reader_left() else ended.code
     except Exception as error:
         if debug:
             raise
-        message(_one_line(error))
+        output.message(_one_line(error))
         code = _exit_code(error)
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -17,6 +17,7 @@ from . import (
     final,
     leaderboard,
     optimize,
+    output,
     predict,
     replay,
     report,
@@ -30,7 +31,7 @@ from . import (
 
 def _version(show: bool) -> None:
     if show:
-        print(f"bloodsearch {__version__}")
+        output.line(f"bloodsearch {__version__}")
         raise typer.Exit
 
 

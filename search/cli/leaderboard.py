@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import sys
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -62,9 +60,9 @@ def leaderboard(
 
 def _write_csv(rows: list[dict[str, Any]]) -> None:
     names = sorted({name for row in rows for name in row["params"]})
-    writer = csv.writer(sys.stdout, lineterminator="\n")
     plain = ["number", "value", "state", "family", "baseline", "epochs", "seconds", "n_parameters"]
-    # a parameter may be called as a column is: a baseline's own epochs
-    writer.writerow([*plain, *(f"param_{name}" if name in plain else name for name in names)])
-    for row in rows:
-        writer.writerow([*(row[key] for key in plain), *(row["params"].get(n) for n in names)])
+    output.as_csv(
+        # a parameter may be called as a column is: a baseline's own epochs
+        [*plain, *(f"param_{name}" if name in plain else name for name in names)],
+        [[*(row[key] for key in plain), *(row["params"].get(n) for n in names)] for row in rows],
+    )

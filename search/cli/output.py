@@ -1,41 +1,124 @@
-"""What commands print: results on standard output, everything else on standard error."""
+"""Print results on standard output and everything else on standard error.
+
+Every command prints through this module. It writes control characters and escape sequences as text, so
+what others put into a database or a file name cannot clear the screen or forge a line.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import io
 import json
+import logging
+import math
+import os
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import IO, Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from .. import text as safe
 from ..database.passwords import hide_passwords
-
-# no emoji: a path may hold ":name:"
-stdout = Console(highlight=False, soft_wrap=True, emoji=False)
-stderr = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 MAX_MESSAGE = 2000
 
 
+class _Console(Console):
+    """A console that stops printing when its reader has left, as in `... | head -1`."""
+
+    def on_broken_pipe(self) -> None:
+        discard(self.file)
+
+
+# no emoji: a path may hold ":name:"
+stdout = _Console(highlight=False, soft_wrap=True, emoji=False)
+stderr = _Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+
+
+class MessageHandler(logging.Handler):
+    """Print log records as messages."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message(record.getMessage())
+
+
+def set_up() -> None:
+    """Prepare the standard streams: missing ones are replaced, unknown characters are escaped."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the shell: `>&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            # a file name may hold what the terminal's encoding lacks
+            stream.reconfigure(errors="backslashreplace")
+    logging.lastResort = MessageHandler(logging.WARNING)
+
+
+def flush() -> None:
+    """Write out what standard output buffers. Raises OSError, such as "No space left on device"."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard(sys.stdout)
+    except OSError:
+        discard(sys.stdout)  # or the interpreter tries again when it ends
+        raise
+
+
+def discard(stream: IO[str]) -> None:
+    """Throw away what is written to `stream` from now on, so the command can finish its work."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+    if stream is sys.stdout:
+        stdout.quiet = True
+
+
+def reader_left() -> bool:
+    """Return whether the program that reads standard output has ended, as `head` does."""
+    return stdout.quiet
+
+
 def message(text: str) -> None:
-    """A line for the person at the terminal: one line, whatever was typed or found in a file."""
-    shown = hide_passwords(text)
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
+    """Print one line for the user on standard error, without passwords."""
+    shown = safe.one_line(hide_passwords(text))
     shown = shown if len(shown) <= MAX_MESSAGE else shown[:MAX_MESSAGE] + " ..."
     stderr.print(f"bloodsearch: {shown}", markup=False)
 
 
+def progress(text: str) -> None:
+    """Print one line about running work on standard error."""
+    stderr.print(safe.one_line(text), markup=False)
+
+
 def line(text: str = "") -> None:
-    """A line of the result."""
-    stdout.print(text, markup=False)
+    """Print one line of the result."""
+    stdout.print(safe.one_line(text), markup=False)
+
+
+def block(text: str) -> None:
+    """Print several lines of the result, such as a file or a traceback."""
+    stdout.print(safe.lines(text), markup=False)
 
 
 def as_json(value: object) -> None:
-    """The result as one JSON object."""
-    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+    """Print the result as one JSON object. NaN and infinities become null."""
+    _write(json.dumps(_finite(value), indent=2, default=str, allow_nan=False) + "\n")
+
+
+def as_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print comma-separated values. No spreadsheet evaluates a cell that holds text."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    for row in (columns, *rows):
+        writer.writerow([safe.csv_cell(cell) for cell in row])
+    _write(file.getvalue())
 
 
 def table(
@@ -45,29 +128,54 @@ def table(
     *,
     to: Console = stdout,
 ) -> None:
-    """Columns whose name ends in "#" are numbers, aligned right."""
-    found = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    """Print a table. Columns whose name ends in "#" are numbers, aligned right."""
+    shown = Table(
+        box=box.SIMPLE_HEAD, title=_text(title) if title else None, title_justify="left",
+        pad_edge=False,
+    )  # fmt: skip
     for column in columns:
-        found.add_column(
-            column.removesuffix("#"),
+        shown.add_column(
+            _text(column.removesuffix("#")),
             justify="right" if column.endswith("#") else "left",
             overflow="fold",
         )
     for row in rows:
-        found.add_row(*(_cell(value) for value in row))
+        shown.add_row(*(_cell(value) for value in row))
     # a pipe has no width of its own: never fold columns there
     width = None if to.file.isatty() else 160
-    Console(file=to.file, highlight=False, width=width).print(found, markup=False)
+    _Console(file=to.file, highlight=False, width=width).print(shown)
 
 
-def _cell(value: object) -> str:
+def _cell(value: object) -> Text:
     if value is None:
-        return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+        return _text("-")
+    return _text(f"{value:.4f}" if isinstance(value, float) else str(value))
+
+
+def _text(text: str) -> Text:
+    # not a string: rich would replace ":name:" by an emoji
+    return Text(safe.one_line(text))
+
+
+def _write(text: str) -> None:
+    with contextlib.suppress(BrokenPipeError):  # flush meets it again
+        sys.stdout.write(text)
+    flush()
+
+
+def _finite(value: Any) -> Any:
+    """Return `value` with None in place of every float that JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
 
 
 def short_params(params: dict[str, Any]) -> str:
-    """Parameters in one line, numbers to three digits."""
+    """Return parameters in one line, numbers with three digits."""
     return " ".join(
         f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in params.items()
@@ -75,7 +183,7 @@ def short_params(params: dict[str, Any]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """12.3 s, 4 min 05 s, 2 h 03 min."""
+    """Return seconds as "12.3 s", "4 min 05 s" or "2 h 03 min"."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -139,8 +137,10 @@ def _show(rows: list[Row]) -> None:
 
 
 def _write_csv(classes: tuple[str, ...], rows: list[Row]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["file", "class", "label", "probability", *classes])
-    for row in rows:
-        values = row["probabilities"].values()
-        writer.writerow([row["file"], row["class"], row["label"], row["probability"], *values])
+    output.as_csv(
+        ["file", "class", "label", "probability", *classes],
+        [
+            (r["file"], r["class"], r["label"], r["probability"], *r["probabilities"].values())
+            for r in rows
+        ],
+    )

@@ -31,7 +31,7 @@ class Screen:
             case RunStarted():
                 self._start_bar(event)
             case TrialEnded():
-                output.stderr.print(str(event), markup=False)
+                output.progress(str(event))
                 self._update(event)
             case RunEnded():
                 self._stop_bar()

@@ -45,7 +45,7 @@ def replay(
         if not json:
             before = "  -   " if then is None else f"{then:.4f}"
             mark = "" if now == then else "  differs"
-            output.stderr.print(f"epoch {epoch:>3}  stored {before}  again {now:.4f}{mark}")
+            output.progress(f"epoch {epoch:>3}  stored {before}  again {now:.4f}{mark}")
 
     result = replay_trial(
         trials[trial], info(found), data_root=data_root, device=device, on_epoch=show

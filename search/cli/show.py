@@ -73,7 +73,7 @@ def _show_trial(record: dict[str, Any]) -> None:
     if "versions" in record:
         output.line(", ".join(f"{k} {v}" for k, v in record["versions"].items()))
     if "traceback" in record:
-        output.line(record["traceback"])
+        output.block(str(record["traceback"]))
 
 
 def _plain(value: object) -> str:

@@ -45,7 +45,7 @@ def status(
             if watch and output.stdout.is_terminal:
                 output.stdout.clear()
             _show_status(snapshot)
-        if not watch:
+        if not watch or output.reader_left():
             return
         time.sleep(2)
 

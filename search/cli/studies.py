@@ -63,7 +63,7 @@ def show(
     debug: DebugOption = False,
 ) -> None:
     """Print a study file that ships."""
-    output.line(shipped_text(name).rstrip())
+    output.block(shipped_text(name))
     if parameters:
         output.line()
         output.table(

@@ -7,6 +7,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
+from ..text import one_line
+
 if TYPE_CHECKING:  # every command loads this file, few need a database
     import sqlalchemy as sa
 
@@ -51,12 +53,13 @@ def hide_passwords(text: str) -> str:
 
 
 class RedactingFilter(logging.Filter):
-    """Takes the passwords of one storage address out of every record that passes."""
+    """Remove the passwords of one storage address from log records, and make each record one line."""
 
     def __init__(self, url: sa.URL) -> None:
         super().__init__()
         self._url = url
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = hide_passwords(redact(record.getMessage(), self._url)), None
+        text = hide_passwords(redact(record.getMessage(), self._url))
+        record.msg, record.args = one_line(text), None
         return True

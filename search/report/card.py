@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from ..text import markdown
 from .classes import times
 from .gather import Gathered
 
@@ -48,7 +49,7 @@ def model_card(study: Gathered) -> str:
     lines += ["## Results", "", *_results(study), ""]
     lines += ["## Limits", "", *(f"- {limit}" for limit in LIMITS), ""]
     lines += ["## Environment and how to reproduce it", "", *_environment(study), ""]
-    return "\n".join(lines)
+    return "\n".join(markdown(line) for line in lines)
 
 
 def _what(study: Gathered) -> str:

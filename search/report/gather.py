@@ -24,6 +24,7 @@ from ..evaluation.ledger import Opening, openings
 from ..records import Ending, study_record, trial_record
 from ..records import TrialRecord as StoredTrial
 from ..study import StudyInfo, info
+from ..text import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,8 @@ def record(trial: FrozenTrial) -> TrialRecord:
         curve=stored.curve,
         params=known.params,
         family=known.family or str(known.params.get("arch", "")),
-        baseline=known.baseline,
+        # its name labels points in figures: a planted "$" is no formula
+        baseline=known.baseline and one_line(known.baseline).replace("$", "\\$"),
         seed=stored.seed,
         n_parameters=known.n_parameters,
         train_seconds=stored.train_seconds,

@@ -12,6 +12,8 @@ import jinja2
 from markupsafe import Markup, escape
 
 from ..files import write_text
+from ..text import csv_cell, markdown
+from ..text import lines as safe_lines
 from . import style
 from .parts import Cell, Report, Section, Table
 
@@ -36,11 +38,11 @@ def write(report: Report, folder: Path, *, light: bool = False) -> list[Path]:
     written = [folder / "report.md"]
     if not light:
         images = {p.name: _data_uri(figures / f"{p.name}.svg") for p in pictures}
-        write_text(folder / "report.html", _html(report, images))
+        _text(folder / "report.html", _html(report, images))
         written.insert(0, folder / "report.html")
-    write_text(folder / "report.md", _markdown(report))
+    _text(folder / "report.md", _markdown(report))
     if report.card:
-        write_text(folder / "model-card.md", report.card)
+        _text(folder / "model-card.md", report.card)
         written.append(folder / "model-card.md")
     written += [figures / f"{p.name}.{kind}" for p in pictures for kind in kinds]
     return written + [tables / f"{t.name}.csv" for t in data]
@@ -85,38 +87,46 @@ def _data_uri(path: Path) -> str:
 
 
 def _markdown(report: Report) -> str:
-    lines = [f"# {report.title}", ""]
+    lines = [f"# {markdown(report.title)}", ""]
     if report.banner:
-        lines += [f"**{report.banner}**", ""]
-    lines += [f"- {name}: {value}" for name, value in report.facts]
+        lines += [f"**{markdown(report.banner)}**", ""]
+    lines += [markdown(f"- {name}: {value}") for name, value in report.facts]
     for section in report.sections:
-        lines += ["", f"## {section.title}", "", *_section(section)]
+        lines += ["", f"## {markdown(section.title)}", "", *_section(section)]
     if report.card:
         lines += ["", "The winner's [model card](model-card.md)."]
     return "\n".join(lines) + "\n"
 
 
 def _section(section: Section) -> list[str]:
-    lines = [line for paragraph in section.text for line in (paragraph, "")]
-    lines += [line for warning in section.warnings for line in (f"> {warning}", "")]
+    lines = [line for paragraph in section.text for line in (markdown(paragraph), "")]
+    lines += [line for warning in section.warnings for line in (f"> {markdown(warning)}", "")]
     for picture in section.pictures:
-        lines += [f"![{picture.title}](figures/{picture.name}.svg)", ""]
-        lines += [picture.caption, ""] if picture.caption else []
+        lines += [f"![{markdown(picture.title)}](figures/{picture.name}.svg)", ""]
+        lines += [markdown(picture.caption), ""] if picture.caption else []
     for table in section.tables:
         if table.rows:
-            lines += [f"**{table.title}**", "", *_pipes(table), ""]
-            lines += [table.note, ""] if table.note else []
+            lines += [f"**{markdown(table.title)}**", "", *_pipes(table), ""]
+            lines += [markdown(table.note), ""] if table.note else []
     return lines[:-1] if lines and not lines[-1] else lines
 
 
 def _pipes(table: Table) -> list[str]:
     rule = ["---:" if _numeric(table, i) else "---" for i in range(len(table.columns))]
-    rows = [[shown(cell, table.digits).replace("|", "\\|") for cell in row] for row in table.rows]
-    return ["| " + " | ".join(row) + " |" for row in [list(table.columns), rule, *rows]]
+    rows = [[shown(cell, table.digits) for cell in row] for row in table.rows]
+    head, *body = [[_pipe(cell) for cell in row] for row in [table.columns, *rows]]
+    return ["| " + " | ".join(row) + " |" for row in [head, rule, *body]]
+
+
+def _pipe(cell: str) -> str:
+    return markdown(cell).replace("|", "\\|")
 
 
 def _csv(table: Table, path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(table.columns)
-        writer.writerows(table.rows)
+        writer.writerows([csv_cell(cell) for cell in row] for row in (table.columns, *table.rows))
+
+
+def _text(path: Path, text: str) -> None:
+    write_text(path, safe_lines(text) + "\n")

@@ -11,8 +11,11 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+from matplotlib.text import Text
+from matplotlib.ticker import EngFormatter, FixedFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
+
+from ..text import lines
 
 # Okabe and Ito's palette
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -149,6 +152,15 @@ def bare(axes: Axes) -> None:
 
 def save(figure: Figure, folder: Path, name: str, kinds: Sequence[str]) -> None:
     """Write NAME.svg and NAME.png into `folder`, or one of them."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if isinstance(formatter := axis.get_major_formatter(), FixedFormatter):
+                formatter.seq = [lines(str(label)) for label in formatter.seq]
+    for item in figure.findobj(Text):
+        assert isinstance(item, Text)
+        item.set_text(lines(item.get_text()))
+        if not item.get_text().startswith(r"$\mathdefault"):
+            item.set_parse_math(False)  # a planted "$" is no formula
     for kind in kinds:
         metadata = {"Date": None} if kind == "svg" else {"Software": None}
         figure.savefig(folder / f"{name}.{kind}", metadata=metadata)
