@@ -62,8 +62,8 @@ def read(path: Path = FILE) -> list[Curve]:
                 int(row["epochs"]),
                 int(row["n_parameters"]),
                 float(row["epoch_s"]),
-                *(tuple(map(float, row[name].split())) for name in SERIES),
-                json.loads(row["params"]),
+                params=json.loads(row["params"]),
+                **{name: tuple(map(float, row[name].split())) for name in SERIES},
             )
             for row in csv.DictReader(file)
         ]

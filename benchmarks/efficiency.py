@@ -110,7 +110,7 @@ def bare_trials_an_hour(baseline: str, n_processes: int) -> float:
         assert process.stdin is not None
         process.stdin.write(b"go\n")
         process.stdin.flush()
-    seconds = [json.loads(process.communicate()[0]) for process in processes]
+    seconds: list[float] = [json.loads(process.communicate()[0]) for process in processes]
     return 3600 * sum(TRIALS_EACH / each for each in seconds)
 
 

@@ -30,7 +30,8 @@ def bare_loop(config: Any, data: Any) -> Any:
     from bloodsearch.search.training.predict import predict_logits, scale
 
     dtype = getattr(torch, choose_precision(data.device))
-    model: Any = build_model(config.model).to(memory_format=torch.channels_last)
+    model: Any = build_model(config.model)
+    model = model.to(memory_format=torch.channels_last)
     optimizer, loss_of = (
         make_optimizer(config.optimizer, model),
         make_loss(config.loss, data.train_labels),

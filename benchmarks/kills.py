@@ -13,6 +13,7 @@ import random
 import subprocess
 import sys
 import time
+from typing import Any
 
 import optuna
 import psutil
@@ -27,7 +28,7 @@ N_TRIALS, N_WORKERS, N_KILLS, N_EPOCHS = 60, 4, 30, 5
 OUTAGE_S = 20
 
 
-def children(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+def children(process: subprocess.Popen[bytes]) -> Any:
     try:
         return psutil.Process(process.pid).children(recursive=True)
     except psutil.NoSuchProcess:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from benchmarks.common import in_own_process, save, table
@@ -53,11 +54,11 @@ def convolutions(dtype: Any) -> list[dict[str, Any]]:
         flop = 2 * BATCH * n_in * n_out * 9 * side**2
         name = f"convolution {n_in} -> {n_out} at {side}x{side}"
         parts: dict[str, Callable[[], object]] = {
-            "forward": lambda x=x, w=weight, b=bias: F.conv2d(x, w, b, padding=1),
-            "weights' gradient": lambda f=backward: f([False, True, True]),
+            "forward": partial(F.conv2d, x, weight, bias, padding=1),
+            "weights' gradient": partial(backward, [False, True, True]),
         }
         if n_in > 3:  # nobody asks for the images' gradient
-            parts["input's gradient"] = lambda f=backward: f([True, False, False])
+            parts["input's gradient"] = partial(backward, [True, False, False])
         for part, work in parts.items():
             found.append({"what": f"{name}, {part}", "ms": fastest_ms(work), "flop": flop})
     return found
@@ -74,16 +75,17 @@ def others(dtype: Any) -> list[dict[str, Any]]:
     for _, n_out, side in CONVOLUTIONS:
         x = torch.randn(BATCH, n_out, side, side).to(dtype).to(memory_format=torch.channels_last)
         x.requires_grad_()
-        for what, pool in {
+        pools: dict[str, Callable[[Any], Any]] = {
             "ours": lambda x: max_pool(x, relu=True),
             "torch's": lambda x: F.max_pool2d(x, 2).relu(),
-        }.items():
+        }
+        for what, pool in pools.items():
             y = pool(x)
             g = torch.randn_like(y)
             name = f"2x2 max-pooling and ReLU of {n_out} x {side}x{side}, {what}"
-            found.append({"what": f"{name}, forward", "ms": fastest_ms(lambda p=pool, x=x: p(x))})
-            work = lambda y=y, x=x, g=g: torch.autograd.grad(y, x, g, retain_graph=True)  # noqa: E731
-            found.append({"what": f"{name}, backward", "ms": fastest_ms(work)})
+            found.append({"what": f"{name}, forward", "ms": fastest_ms(partial(pool, x))})
+            backward = partial(torch.autograd.grad, y, x, g, retain_graph=True)
+            found.append({"what": f"{name}, backward", "ms": fastest_ms(backward)})
     weight = torch.randn(1024, 2352).to(dtype)
     flat, g = torch.randn(BATCH, 2352).to(dtype), torch.randn(BATCH, 1024).to(dtype)
     flop = 2 * BATCH * weight.numel()
@@ -112,7 +114,8 @@ def whole_step(name: str, dtype: Any) -> float:
     from bloodsearch.search.training.step import Step
 
     config = case(name, epochs=1)
-    model: Any = build_model(config.model).to(memory_format=torch.channels_last)
+    model: Any = build_model(config.model)
+    model = model.to(memory_format=torch.channels_last)
     labels = torch.arange(BATCH) % 8
     step = Step(
         model, make_optimizer(config.optimizer, model), make_loss(config.loss, labels), dtype

@@ -14,8 +14,9 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,7 +58,8 @@ class Images(Dataset[tuple[torch.Tensor, int]]):
 
     def __init__(self, images: Array, labels: Array, augment: str = "none", shift: int = 0) -> None:
         self.images, self.labels, self.shift = images, labels, shift
-        self.orientations = {"none": [None], "flips": FLIPS, "dihedral": TURNS}[augment]
+        kinds: dict[str, Sequence[Any]] = {"none": [None], "flips": FLIPS, "dihedral": TURNS}
+        self.orientations = kinds[augment]
 
     def __len__(self) -> int:
         return len(self.images)

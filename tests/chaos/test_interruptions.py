@@ -215,7 +215,7 @@ def test_full_disk_costs_the_checkpoint_not_the_trial(
     assert [path.name for path in small_disk.rglob("*") if path.is_file()] == ["filler"]
 
 
-def test_ctrl_c_during_an_outage_is_an_interruption(own_server, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_ctrl_c_during_an_outage_is_an_interruption(own_server: Any, tmp_path: Path) -> None:
     """Exit 130, not 4: the person at the terminal ended it. The trial goes on when both are back."""
     url = url_of(own_server)
     opened = trials_of(url)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -60,8 +61,8 @@ def test_locked_sqlite_is_waited_for(
 
 
 def test_restarted_postgres_is_waited_for(
-    own_server, log: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:  # type: ignore[no-untyped-def]
+    own_server: Any, log: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("SIM_EPOCH_S", "0.3")
     storage = open_storage(url_of(own_server), create=True)
     study = tiny(storage)
@@ -84,8 +85,8 @@ def test_restarted_postgres_is_waited_for(
 
 
 def test_storage_that_stays_away_ends_with_exit_4_and_loses_nothing(
-    own_server, log: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:  # type: ignore[no-untyped-def]
+    own_server: Any, log: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("SIM_EPOCH_S", "0.5")
     monkeypatch.setenv("BLOODSEARCH_OUTAGE_S", "2")
     storage = open_storage(url_of(own_server), create=True)
@@ -108,7 +109,7 @@ def test_storage_that_stays_away_ends_with_exit_4_and_loses_nothing(
     storage.close()
 
 
-def test_worker_that_starts_during_an_outage_waits(own_server) -> None:  # type: ignore[no-untyped-def]
+def test_worker_that_starts_during_an_outage_waits(own_server: Any) -> None:
     """It would end with exit 4 otherwise, and its slot would stay empty for the rest of the search."""
     url = url_of(own_server)
     open_storage(url, create=True).close()

@@ -40,7 +40,8 @@ def bloodsearch(
 
 
 def as_json(*args: str, cwd: Path, **env: str) -> Any:
-    return json.loads(bloodsearch(*args, "--json", cwd=cwd, **env).stdout)
+    done = bloodsearch(*args, "--json", cwd=cwd, code=0, **env)
+    return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")

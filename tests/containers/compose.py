@@ -15,7 +15,8 @@ FILE = ROOT / "docker-compose.yml"
 
 def load(variables: Mapping[str, str]) -> dict[str, Any]:
     """The file with its variables replaced in every string."""
-    return _replace(yaml.safe_load(FILE.read_text()), variables)
+    services: dict[str, Any] = _replace(yaml.safe_load(FILE.read_text()), variables)
+    return services
 
 
 def command_line(service: dict[str, Any]) -> list[str]:

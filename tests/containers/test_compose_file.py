@@ -9,10 +9,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.containers.compose import FILE, ROOT, load, substitute
+
+Services = dict[str, Any]
 
 APP_SERVICES = ("create", "worker", "worker-gpu", "dashboard")
 
@@ -25,8 +28,9 @@ def validate(file: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def services() -> dict:
-    return load({"HOME": "/home/me"})["services"]
+def services() -> Services:
+    services: Services = load({"HOME": "/home/me"})["services"]
+    return services
 
 
 def test_the_file_is_a_compose_file() -> None:
@@ -51,13 +55,13 @@ def test_a_broken_file_is_found(tmp_path: Path, right: str, wrong: str, named: s
     assert f"'{named}'" in found.stdout
 
 
-def test_ports_are_published_on_loopback_only(services: dict) -> None:
+def test_ports_are_published_on_loopback_only(services: Services) -> None:
     published = {name: s["ports"] for name, s in services.items() if s.get("ports")}
     assert published == {"dashboard": ["127.0.0.1:8080:8080"]}
     assert not any("network_mode" in service for service in services.values())
 
 
-def test_no_password_is_written_down(services: dict) -> None:
+def test_no_password_is_written_down(services: Services) -> None:
     for name, service in services.items():
         environment = service["environment"]
         secret_file = "/run/secrets/db_password"
@@ -83,7 +87,7 @@ def test_the_secret_lies_outside_the_repository() -> None:
     assert moved["secrets"]["db_password"]["file"] == "/safe/db_password"
 
 
-def test_workers_start_after_the_study_is_made(services: dict) -> None:
+def test_workers_start_after_the_study_is_made(services: Services) -> None:
     assert "pg_isready" in services["db"]["healthcheck"]["test"]
     assert services["create"]["depends_on"] == {"db": {"condition": "service_healthy"}}
     assert "restart" not in services["create"]
@@ -94,7 +98,7 @@ def test_workers_start_after_the_study_is_made(services: dict) -> None:
         }
 
 
-def test_workers_can_be_scaled_and_stopped(services: dict) -> None:
+def test_workers_can_be_scaled_and_stopped(services: Services) -> None:
     from bloodsearch.search.workers.supervisor import DRAIN_S
 
     for name in ("worker", "worker-gpu"):
@@ -105,7 +109,7 @@ def test_workers_can_be_scaled_and_stopped(services: dict) -> None:
         assert int(worker["stop_grace_period"].removesuffix("s")) > DRAIN_S
 
 
-def test_the_gpu_worker_is_asked_for(services: dict) -> None:
+def test_the_gpu_worker_is_asked_for(services: Services) -> None:
     assert {n: s["profiles"] for n, s in services.items() if "profiles" in s} == {
         "worker-gpu": ["gpu"]
     }
@@ -114,7 +118,7 @@ def test_the_gpu_worker_is_asked_for(services: dict) -> None:
     assert "gpu" in device["capabilities"]
 
 
-def test_data_cannot_be_changed(services: dict) -> None:
+def test_data_cannot_be_changed(services: Services) -> None:
     for name in ("create", "worker", "worker-gpu"):
         data, checkpoints = services[name]["volumes"]
         assert (data["source"], data["target"]) == ("/home/me/.medmnist", "/data")
@@ -123,7 +127,7 @@ def test_data_cannot_be_changed(services: dict) -> None:
     assert services["db"]["volumes"] == ["db:/var/lib/postgresql"]
 
 
-def test_services_run_with_few_rights(services: dict) -> None:
+def test_services_run_with_few_rights(services: Services) -> None:
     for name in APP_SERVICES:
         assert services[name]["cap_drop"] == ["ALL"]
         assert "user" not in services[name]  # the image's, which is not root

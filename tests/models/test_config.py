@@ -62,7 +62,7 @@ def test_a_bad_configuration_is_refused(data: Any, words: str) -> None:
 def test_configurations_are_frozen_and_hashable() -> None:
     for config in (MLPConfig(widths=(8,)), CNNConfig(widths=(8,))):
         with pytest.raises(ValidationError, match="frozen"):
-            config.dropout = 0.5
+            config.dropout = 0.5  # type: ignore[misc]
         assert len({config, config.model_copy()}) == 1
 
 

@@ -42,7 +42,11 @@ def test_every_space_holds_the_parameters_it_searches(name: str) -> None:
     study = load_study_file(name)
     if study.search.sampler == "grid":
         for params in grid(study):
-            to_config(params, epochs=study.training.epochs, patience=study.training.patience)
+            to_config(
+                params,
+                epochs=study.training.epochs_of(params["arch"]),
+                patience=study.training.patience,
+            )
     elif study.search.sampler == "baselines":
         assert study.space == {}
     else:

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ from tests_support import FINGERPRINT, tiny_study
 
 from bloodsearch.search.data.bloodmnist import FILE_NAME
 from bloodsearch.search.database.storage import open_storage
+from bloodsearch.search.sampling.space import Params
 from bloodsearch.search.study import create_or_resume, enqueue
 
 CANARY = "s3cr3t-canary"
@@ -58,7 +60,7 @@ def make_good(path: Path) -> None:
     storage = open_storage(f"sqlite:///{path}", create=True)
     create_or_resume(storage, "fresh", tiny_study(), FINGERPRINT)
     study = create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
-    point = {"arch": "mlp", "optimizer": "adam", "lr": 1e-2, "mlp_width": 8}
+    point: Params = {"arch": "mlp", "optimizer": "adam", "lr": 1e-2, "mlp_width": 8}
     enqueue(study, tiny_study(), point)
     trial = study.ask()
     trial.set_user_attr("params", point)
@@ -194,7 +196,7 @@ OPTIONS = [
 # --- studies and trials ---
 
 
-def _good(name: str, command: str, code: int, *says: str, **more: object) -> Case:
+def _good(name: str, command: str, code: int, *says: str, **more: Any) -> Case:
     return Case(name, f"{command} --storage sqlite:///{GOOD}", code, says, good=True, **more)
 
 
@@ -269,7 +271,7 @@ def _npz(change: Callable[[Arrays], object]) -> Prepare:
     def prepare(folder: Path) -> None:
         made = arrays()
         change(made)
-        np.savez_compressed(folder / FILE_NAME, **made)
+        np.savez_compressed(folder / FILE_NAME, **cast(Any, made))
 
     return prepare
 
@@ -309,7 +311,7 @@ def _put(name: str, array: np.ndarray) -> Prepare:
     return _npz(lambda made: made.update({name: array}))
 
 
-def _swap(made: dict[str, object], a: str, b: str) -> None:
+def _swap(made: Arrays, a: str, b: str) -> None:
     made[a], made[b] = made[b], made[a]
 
 

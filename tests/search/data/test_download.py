@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bloodsearch.search.data import download
-from bloodsearch.search.data.bloodmnist import FILE_NAME
+from bloodsearch.search.data.bloodmnist import FILE_NAME, OFFICIAL_MD5
 from bloodsearch.search.data.download import fetch
 from bloodsearch.search.errors import DataError
 
@@ -154,5 +154,6 @@ def test_an_interrupt_leaves_nothing(server: str, tmp_path: Path) -> None:
 
 def test_the_default_address_and_md5_are_the_official_ones() -> None:
     assert download.URL.startswith("https://zenodo.org/")
-    assert fetch.__kwdefaults__["url"] == download.URL
-    assert fetch.__kwdefaults__["md5"] == download.OFFICIAL_MD5
+    defaults = fetch.__kwdefaults__ or {}
+    assert defaults["url"] == download.URL
+    assert defaults["md5"] == OFFICIAL_MD5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import optuna
 import pytest
 import sqlalchemy as sa
@@ -115,7 +117,7 @@ def test_pruner_learns_the_same_from_tables_as_from_optuna(leases: Leases) -> No
     """At each look the same peers, each told once, in whatever order trials end."""
     tables, study = TablePeers(leases.storage.engine), StudyPeers()
 
-    def both() -> list[tuple[object, ...]]:
+    def both() -> Sequence[tuple[object, ...]]:
         found = []
         for source in (tables, study):
             peers = source.new(leases.study)

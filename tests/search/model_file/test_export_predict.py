@@ -22,9 +22,10 @@ from bloodsearch.search.data.bloodmnist import CLASS_NAMES, Dataset, load_datase
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.errors import BloodsearchError, DataError, RefusedError, UsageError
 from bloodsearch.search.evaluation import ledger
-from bloodsearch.search.evaluation.scoring import predictor
+from bloodsearch.search.evaluation.scoring import confusion_of, load_model, predictor
 from bloodsearch.search.model_file import export as library
 from bloodsearch.search.model_file import predict
+from bloodsearch.search.model_file.predict import METADATA_KEY
 from bloodsearch.search.study import create_or_resume
 
 CNN = {"arch": "cnn", "widths": [4, 8], "norm": True, "convs": 2, "residual": True, "head": "max"}
@@ -62,9 +63,9 @@ def test_the_file_answers_as_pytorch_does(
         assert found.provenance == FACTS
         answers = found.probabilities(images)
     else:
-        extra = {library.METADATA_KEY: ""}
+        extra = {METADATA_KEY: ""}
         program = torch.export.load(path, extra_files=extra)
-        assert json.loads(extra[library.METADATA_KEY]) == FACTS
+        assert json.loads(extra[METADATA_KEY]) == FACTS
         answers = program.module()(torch.from_numpy(images)).detach().numpy()
     assert answers.shape == (33, 8)
     np.testing.assert_allclose(answers, expected, atol=1e-5)
@@ -82,7 +83,7 @@ def test_a_file_that_answers_otherwise_is_not_kept(
     original = library._write_onnx
 
     def wrong(model: torch.nn.Module, facts: dict[str, Any], out: Path) -> library.Run:
-        return original(library.SelfContained(library.load_model(other)).eval(), facts, out)
+        return original(library.SelfContained(load_model(other)).eval(), facts, out)
 
     monkeypatch.setitem(library._WRITERS, "onnx", wrong)
     with pytest.raises(BloodsearchError, match="was not kept"):
@@ -107,8 +108,8 @@ def with_final_evaluation(storage: Storage, folder: Path, data: Dataset, shift: 
     from bloodsearch.search.data.bloodmnist import open_test_split
 
     images, labels = open_test_split("synthetic", None, expected=data.fingerprint)
-    counts = sum(
-        library.confusion_of(labels, predictor(trial)(images).argmax(axis=1)) for trial in trials
+    counts: Any = sum(
+        confusion_of(labels, predictor(trial)(images).argmax(axis=1)) for trial in trials
     )
     counts[0, 0] -= shift
     counts[0, 1] += shift

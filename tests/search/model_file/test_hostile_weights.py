@@ -21,7 +21,7 @@ from bloodsearch.search.data.synthetic import make_split
 from bloodsearch.search.database.storage import open_storage
 from bloodsearch.search.errors import DataError
 from bloodsearch.search.evaluation import final, ledger
-from bloodsearch.search.sampling.space import to_config
+from bloodsearch.search.sampling.space import Params, to_config
 from bloodsearch.search.study import StudyInfo, create_or_resume
 from bloodsearch.search.training import checkpoint
 from bloodsearch.search.training.device import DeviceData, to_device
@@ -32,8 +32,8 @@ from bloodsearch.search.trial.objective import run_trial
 from bloodsearch.search.trial.outcome import Outcome
 
 EPOCHS = 3
-POINT = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_width": 8}
-OTHER = {"arch": "cnn", "optimizer": "adam", "lr": 1e-3, "cnn_width": 2}
+POINT: Params = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_width": 8}
+OTHER: Params = {"arch": "cnn", "optimizer": "adam", "lr": 1e-3, "cnn_width": 2}
 
 
 @pytest.fixture(autouse=True)

@@ -114,7 +114,7 @@ def test_what_is_fixed_is_in_the_parameters_but_not_asked_for() -> None:
 def test_every_parameter_of_the_path_is_suggested_and_no_other(
     chosen: Params, extra: set[str]
 ) -> None:
-    space = {
+    space: dict[str, Any] = {
         "optimizer": ["adam", "sgd"],
         "lr": [1e-3, 1e-2],
         "sgd_lr": [0.1, 0.2],
@@ -231,7 +231,7 @@ def test_grid_points_are_all_shown_to_optuna() -> None:
 
 # --- searched ---
 
-MINE = {
+MINE: dict[str, Any] = {
     "lr": {"low": 1e-4, "high": 1e-2},
     "mlp_width": [8, 16],
     "mlp_depth": {"low": 1, "high": 3},
@@ -414,7 +414,7 @@ def test_tpe_models_each_familys_parameters_jointly_also_after_prunes() -> None:
         name for name, entry in study_file.space.items() if distribution(name, entry) is not None
     }
     assert set(joint) == searched_names  # nothing is sampled independently
-    groups = study.sampler._search_space_group.search_spaces  # type: ignore[attr-defined]
+    groups = study.sampler._search_space_group.search_spaces  # type: ignore[union-attr]
     mlp = {name for name in searched_names if name.startswith("mlp_")}
     cnn = {name for name in searched_names if name.startswith("cnn_")}
     assert len(mlp) >= 4

@@ -17,6 +17,7 @@ from bloodsearch.models import CNNConfig, MLPConfig, build_model
 from bloodsearch.search.training import checkpoint, loop
 from bloodsearch.search.training import predict as predict_module
 from bloodsearch.search.training import step as step_module
+from bloodsearch.search.training.augment import augment_epoch
 from bloodsearch.search.training.config import LossConfig, OptimizerConfig, TrialConfig
 from bloodsearch.search.training.device import DeviceData
 from bloodsearch.search.training.endings import Diverged, Drained, OutOfMemory
@@ -420,7 +421,7 @@ def test_without_augmentation_no_image_is_copied(
     small: DeviceData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[dict[str, Any]] = []
-    original = loop.augment_epoch
+    original = augment_epoch
 
     def count(*args: Any, **options: Any) -> torch.Tensor:
         calls.append(options)
@@ -437,7 +438,7 @@ def test_every_image_is_trained_on_once_an_epoch(
     small: DeviceData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[torch.Tensor] = []
-    original = step_module.scale
+    original = scale
 
     def record(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         seen.append(images)

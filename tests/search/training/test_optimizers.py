@@ -20,8 +20,11 @@ def plain(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
     common: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay}
     if config.name == "sgd":
         common |= {"momentum": config.momentum, "nesterov": config.nesterov}
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-    return kind[config.name](model.parameters(), foreach=False, fused=False, **common)
+    kind: Any = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+    made: torch.optim.Optimizer = kind[config.name](
+        model.parameters(), foreach=False, fused=False, **common
+    )
+    return made
 
 
 CONFIGS = [
@@ -61,7 +64,8 @@ def test_adam_and_adamw_differ_by_their_weight_decay() -> None:
         model(torch.ones(1, 4)).sum().backward()
         optimizer.step()
         states.append(model.weight.detach())
-    assert not torch.allclose(*states)
+    first, second = states
+    assert not torch.allclose(first, second)
 
 
 @pytest.mark.parametrize(

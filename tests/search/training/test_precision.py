@@ -43,7 +43,7 @@ def test_a_processor_that_errs_trains_in_float32_and_says_so_once(
         out = linear(x, weight)
         return out * fault if out.dtype == torch.bfloat16 else out
 
-    monkeypatch.setattr(device.F, "linear", faulty)
+    monkeypatch.setattr(F, "linear", faulty)
     with caplog.at_level(logging.WARNING):
         assert [choose_precision(CPU) for _ in range(3)] == ["float32"] * 3
     assert len(caplog.messages) == 1

@@ -16,7 +16,10 @@ from bloodsearch.search.training.optimizers import make_optimizer
 from bloodsearch.search.training.step import CapturedStep, Step, make_step
 
 BATCH = 16
-MODELS = [MLPConfig(widths=(12,), norm=True), CNNConfig(widths=(4, 6), norm=True, head="mean")]
+MODELS: list[MLPConfig | CNNConfig] = [
+    MLPConfig(widths=(12,), norm=True),
+    CNNConfig(widths=(4, 6), norm=True, head="mean"),
+]
 OPTIMIZERS = [
     OptimizerConfig(name="adam", lr=1e-2),
     OptimizerConfig(name="adamw", lr=1e-2, weight_decay=0.1),

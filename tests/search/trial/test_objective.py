@@ -103,7 +103,13 @@ def test_lost_or_drained_trial_is_left_as_it_is(
     with pytest.raises(LostLease):
         run(trial, small, tmp_path, lost)
     with pytest.raises(Drained):
-        run(trial, small, tmp_path, trial.report, should_stop=lambda: True)
+        run(
+            trial,
+            small,
+            tmp_path,
+            lambda epoch, value: trial.report(value, epoch),
+            should_stop=lambda: True,
+        )
     assert trial.study.trials[0].state is TrialState.RUNNING
 
 
@@ -124,9 +130,7 @@ def test_pruner_is_asked_with_what_the_trial_will_have_stored(
     trial: optuna.Trial, small: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(
-        FamilyPruner, "reason_for", lambda self, study, *what: asked.append(what) and None
-    )
+    monkeypatch.setattr(FamilyPruner, "reason_for", lambda self, study, *what: asked.append(what))
     reports: dict[int, float] = {}
     outcome = run(trial, small, tmp_path, lambda epoch, value: reports.update({epoch: value}))
     assert outcome.state is TrialState.COMPLETE

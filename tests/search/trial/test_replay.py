@@ -12,11 +12,11 @@ from tests_support import tiny_study
 from bloodsearch.search.data import bloodmnist as data_module
 from bloodsearch.search.data.bloodmnist import Dataset, load_dataset
 from bloodsearch.search.errors import RefusedError
-from bloodsearch.search.sampling.space import to_config
+from bloodsearch.search.sampling.space import Params, to_config
 from bloodsearch.search.study import StudyInfo, versions
 from bloodsearch.search.trial.replay import replay_trial
 
-POINT = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_width": 4, "batch_size": 512}
+POINT: Params = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_width": 4, "batch_size": 512}
 
 
 @pytest.fixture(scope="module")

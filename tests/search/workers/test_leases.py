@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import optuna
 import psutil
@@ -58,7 +59,7 @@ def states(leases: Leases) -> list[str]:
     return [trial.state.name for trial in leases.study.get_trials(deepcopy=False)]
 
 
-def claim(leases: Leases, worker: Identity, n: int = 10, may_create: bool = True) -> int | Verdict:
+def claim(leases: Leases, worker: Identity, n: int = 10, may_create: bool = True) -> Any:
     claimed = leases.claim(worker, n, may_create=may_create)
     return claimed.trial_id if isinstance(claimed, Claim) else claimed
 
@@ -205,7 +206,7 @@ def test_time_without_a_database_is_nobodys_silence(postgres_url: str) -> None:
         up = db.execute(sa.text("SELECT extract(epoch from now() - pg_postmaster_start_time())"))
         hour_ago = storage.age(storage.now() - 3600.0)
         assert db.execute(sa.select(hour_ago)).scalar_one() == pytest.approx(
-            float(up.scalar()), abs=5
+            float(up.scalar_one()), abs=5
         )
     storage.close()
 
