@@ -38,7 +38,7 @@ def limited(postgres_url: str) -> Iterator[sa.URL]:
 def run(url: str, statement: str) -> list[tuple[object, ...]]:
     """Run one statement as the administrator; return its rows."""
     with psycopg.connect(conninfo(sa.make_url(url)), autocommit=True) as db:
-        cursor = db.execute(statement)  # type: ignore[call-overload]
+        cursor = db.execute(statement)
         return list(cursor.fetchall()) if cursor.description else []
 
 
@@ -70,7 +70,7 @@ def test_worker_keeps_one_idle_connection_at_most_and_a_heartbeat_none(postgres_
             time.sleep(0.02)
 
     wait_for(1)
-    leases.beat(own_identity("cpu"))
+    leases.registry.heartbeat(own_identity("cpu"))
     wait_for(0)
     storage.close()
 
@@ -81,7 +81,12 @@ def test_full_server_is_waited_for_aloud(
     open_storage(text(limited), create=True).close()
     holders = [psycopg.connect(conninfo(limited)) for _ in range(4)]
     monkeypatch.setenv("BLOODSEARCH_OUTAGE_S", "30")
-    threading.Timer(1.0, lambda: [holder.close() for holder in holders]).start()
+
+    def close_all() -> None:
+        for holder in holders:
+            holder.close()
+
+    threading.Timer(1.0, close_all).start()
     open_storage(text(limited), create=False).close()
     messages = [record.getMessage() for record in caplog.records]
     assert len(messages) == 1

@@ -12,7 +12,8 @@ from tests_support import FINGERPRINT, tiny_study
 
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.evaluation.compare import compare, find_side
-from bloodsearch.search.study import Kind, create_or_resume
+from bloodsearch.search.records import Kind
+from bloodsearch.search.study import create_or_resume
 
 POINT = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_width": 8}
 
