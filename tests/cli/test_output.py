@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -151,10 +152,10 @@ def test_a_table_shows_markup_and_emoji_as_they_are(capsys: pytest.CaptureFixtur
         assert text in shown
 
 
-def start(*args: str, **more: object) -> subprocess.Popen[bytes]:
+def start(*args: str, **more: Any) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "bloodsearch", *args],
-        stderr=subprocess.PIPE, **more,  # type: ignore[call-overload]
+        stderr=subprocess.PIPE, **more,
     )  # fmt: skip
 
 
