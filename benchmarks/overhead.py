@@ -176,7 +176,7 @@ def measure(url: str) -> list[dict[str, float]]:
     leases, me = Leases(storage, study), own_identity("cpu")
     leases.registry.register(me)
     study_file = info(study).study_file
-    pruner = make_pruner(study_file, TablePeers(storage.engine))
+    pruner = make_pruner(study_file, lambda: TablePeers(storage.engine))
     found = []
     for _ in range(N_MEASURED + 3):
         leases.registry.heartbeat(me)  # a real worker has a thread for this

@@ -13,12 +13,17 @@ families.
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from ...studies import StudyFile
@@ -29,6 +34,10 @@ from .quantile import Quantile
 
 REREAD_S = 2.0
 """Within a trial, how old the list of peers may be: reading it costs milliseconds per epoch."""
+
+
+def _no_schedule(family: str) -> int:
+    return 2**31
 
 
 class Rule(Protocol):
@@ -43,37 +52,93 @@ class Rule(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class _Memory:
+    """What a pruner has learned about one study."""
+
+    rule: Rule
+    peers: Peers
+    sign: int
+    """1 for a study that maximizes, -1 for one that minimizes."""
+    read_at: float = -math.inf
+
+    def read(self, study: optuna.Study) -> None:
+        """Learn the trials that finished since the last look. Finished trials never change."""
+        peers = [
+            dataclasses.replace(peer, values=self.scores(peer.values))
+            for peer in self.peers.new(study)
+        ]
+        self.rule.learn([peer for peer in peers if peer.values])
+        self.read_at = time.monotonic()
+
+    def scores(self, values: dict[int, float]) -> dict[int, float]:
+        """Return the finite values from epoch 1 on as scores, of which a higher one is better.
+
+        The score of a value to minimize, such as a loss, is 1 - value: the rules treat 1 - score as an error.
+        """
+        return {
+            epoch: value if self.sign > 0 else 1 - value
+            for epoch, value in values.items()
+            if epoch >= 1 and math.isfinite(value)
+        }
+
+
 class FamilyPruner(optuna.pruners.BasePruner):
-    """Prunes a trial that its peers leave behind; `reason` tells why in words."""
+    """Prune a trial that its peers leave behind; `reason` gives the words.
+
+    It works in any Optuna study with one objective, in either direction, with threads (`n_jobs`) and for
+    several studies at once. Steps of reports are epochs and start at 1. A trial's user attribute `family`
+    restricts its peers to trials with the same one.
+    """
 
     def __init__(
         self,
         settings: Pruner,
-        peers: Peers | None = None,
-        epochs_of: Callable[[str], int] | None = None,
+        new_peers: Callable[[], Peers] = StudyPeers,
+        epochs_of: Callable[[str], int] = _no_schedule,
     ) -> None:
-        """`peers` tells which trials have finished; without it the study's own storage is asked.
+        """Make a pruner that knows no study yet.
 
-        `epochs_of` tells the length of a family's schedule: a longer trial (a baseline has its own recipe)
-        is no example of how the others go on.
+        `new_peers` is called once per study and makes the reader of its finished trials. `epochs_of` returns
+        the length of a family's schedule. A longer trial (a baseline has its own recipe) does not show how
+        shorter ones continue.
         """
         self.settings = settings
-        self.peers = peers or StudyPeers()
-        self._rule: Rule = Quantile(settings)
-        if settings.name == "forecast":
-            self._rule = Forecast(settings, epochs_of or (lambda family: 2**31))
-        self._read_at = -math.inf
+        self.new_peers = new_peers
+        self.epochs_of = epochs_of
+        self._forget()
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()
+        # by storage, then by study id, because a study's id or name alone may occur in two storages
+        self._memories: weakref.WeakKeyDictionary[BaseStorage, dict[int, _Memory]] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was learned: a copy in another process learns it again."""
+        return {key: value for key, value in vars(self).items() if not key.startswith("_")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._forget()
 
     def new_trial(self) -> None:
-        """Look at the storage afresh at the next decision: other trials may have finished."""
-        self._read_at = -math.inf
+        """Read the storage again at the next decision: other trials may have finished."""
+        with self._lock:
+            for memories in self._memories.values():
+                for memory in memories.values():
+                    memory.read_at = -math.inf
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        """Optuna's interface; family and losses are the trial's user attributes, as ours have them."""
+        """Return whether `trial` should stop now, as Optuna asks it."""
         return self.reason(study, trial) is not None
 
     def reason(self, study: optuna.Study, trial: FrozenTrial) -> str | None:
-        """Why `trial` should stop now, or None if it should go on."""
+        """Return why `trial` should stop now, or None if it should continue.
+
+        Its family and losses are read from its user attributes.
+        """
         self.new_trial()
         attrs, values = trial.user_attrs, trial.intermediate_values
         losses = losses_at(
@@ -88,21 +153,37 @@ class FamilyPruner(optuna.pruners.BasePruner):
         values: dict[int, float],
         losses: Losses | None = None,
     ) -> str | None:
-        """As `reason`, for a trial of which reports (epoch -> value) and last losses are known here."""
+        """Decide as `reason`, for a trial whose reports (epoch -> value) and last losses are given."""
         epoch = max(values, default=0)
-        if self.settings.name == "none" or epoch < self.settings.warmup_of(family):
+        if self.settings.name == "none" or epoch < max(1, self.settings.warmup_of(family)):
             return None
-        if time.monotonic() - self._read_at > REREAD_S:
-            self._read(study)
-            self._read_at = time.monotonic()
-        own = max(values.values())
-        verdict = self._rule.verdict(family, epoch, own, losses)
-        return verdict and f"best of {epoch} epochs {own:.4f} {verdict}"
+        with self._lock:
+            memory = self._memory_of(study)
+            scores = memory.scores(values)
+            if not scores:
+                return None
+            if time.monotonic() - memory.read_at > REREAD_S:
+                memory.read(study)
+            best = max(scores.values())
+            verdict = memory.rule.verdict(family, epoch, best, losses)
+        unit = "" if memory.sign > 0 else " (as 1 - value)"
+        return verdict and f"best of {epoch} epochs{unit} {best:.4f} {verdict}"
 
-    def _read(self, study: optuna.Study) -> None:
-        """Learn of trials that finished since the last look; finished trials stay as they are."""
-        self._rule.learn([peer for peer in self.peers.new(study) if peer.values])
+    def _memory_of(self, study: optuna.Study) -> _Memory:
+        memories = self._memories.setdefault(study._storage, {})
+        if study._study_id not in memories:
+            minimize = study.direction is optuna.study.StudyDirection.MINIMIZE
+            memories[study._study_id] = _Memory(
+                self._new_rule(), self.new_peers(), -1 if minimize else 1
+            )
+        return memories[study._study_id]
+
+    def _new_rule(self) -> Rule:
+        if self.settings.name == "forecast":
+            return Forecast(self.settings, self.epochs_of)
+        return Quantile(self.settings)
 
 
-def make_pruner(study_file: StudyFile, peers: Peers | None = None) -> FamilyPruner:
-    return FamilyPruner(study_file.pruner, peers, study_file.training.epochs_of)
+def make_pruner(study_file: StudyFile, new_peers: Callable[[], Peers] = StudyPeers) -> FamilyPruner:
+    """Return the pruner that a study file asks for."""
+    return FamilyPruner(study_file.pruner, new_peers, study_file.training.epochs_of)

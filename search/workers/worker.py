@@ -115,7 +115,7 @@ class _Worker:
         self.leases = Leases(storage, study)
         self.identity = own_identity(settings.slot)
         self.heartbeat = Heartbeat(self.leases.registry, self.identity, drain)
-        self.pruner = make_pruner(self.info.study_file, TablePeers(storage.engine))
+        self.pruner = make_pruner(self.info.study_file, lambda: TablePeers(storage.engine))
         self.make_trainer = make_trainer
         self.n_failures = self.n_outages = 0
 
