@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import secrets
 from collections.abc import Iterator, Mapping
@@ -50,6 +51,17 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     Raises OSError, and ValueError for NaN or infinity, which JSON does not have.
     """
     write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n", durable=True)
+
+
+def finite(value: Any) -> Any:
+    """Return `value` with None in place of every float that JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return value
 
 
 def _sync(path: Path) -> None:

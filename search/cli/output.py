@@ -11,10 +11,9 @@ import csv
 import io
 import json
 import logging
-import math
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import IO, Any
 
 from rich import box
@@ -24,6 +23,7 @@ from rich.text import Text
 
 from .. import text as safe
 from ..database.passwords import hide_passwords
+from ..files import finite
 
 MAX_MESSAGE = 2000
 
@@ -109,7 +109,7 @@ def block(text: str) -> None:
 
 def as_json(value: object) -> None:
     """Print the result as one JSON object. NaN and infinities become null."""
-    _write(json.dumps(_finite(value), indent=2, default=str, allow_nan=False) + "\n")
+    _write(json.dumps(finite(value), indent=2, default=str, allow_nan=False) + "\n")
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -161,17 +161,6 @@ def _write(text: str) -> None:
     with contextlib.suppress(BrokenPipeError):  # flush meets it again
         sys.stdout.write(text)
     flush()
-
-
-def _finite(value: Any) -> Any:
-    """Return `value` with None in place of every float that JSON does not have."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
 
 
 def short_params(params: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
+from ..files import finite
 from .tables import leases_table
 
 studies_table = cast(sa.Table, models.StudyModel.__table__)
@@ -79,8 +80,8 @@ def write_attrs(db: sa.Connection, trial_id: int, attrs: dict[str, Any]) -> None
     t = attributes_table.c
     db.execute(sa.delete(attributes_table).where(t.trial_id == trial_id, t.key.in_(list(attrs))))
     rows = [
-        {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
-        for key, value in attrs.items()
+        {"trial_id": trial_id, "key": key, "value_json": json.dumps(value, allow_nan=False)}
+        for key, value in finite(attrs).items()
     ]
     db.execute(sa.insert(attributes_table), rows)
 

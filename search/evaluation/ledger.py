@@ -15,6 +15,7 @@ from .. import __version__
 from ..database.storage import Storage
 from ..database.tables import ledger_table, metadata
 from ..errors import RefusedError
+from ..files import finite
 
 ALL = -1
 """The trial number of an opening that served every baseline."""
@@ -112,7 +113,7 @@ def record_result(storage: Storage, opening: int, result: dict[str, Any]) -> Non
         db.execute(
             sa.update(ledger_table)
             .where(ledger_table.c.opening == opening)
-            .values(result_json=json.dumps(result))
+            .values(result_json=json.dumps(finite(result), allow_nan=False))
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sqlite3
 import threading
 from pathlib import Path
@@ -74,6 +75,19 @@ def test_password_is_hidden(storage: Storage) -> None:
         open_storage(f"postgresql+psycopg://u:{CANARY}@127.0.0.1:1/d", create=False)
     assert CANARY not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_pickled_storage_keeps_its_settings(storage: Storage) -> None:
+    """Optuna's storages can be sent to another process."""
+    cached = pickle.loads(pickle.dumps(storage.optuna))
+    rdb = cached._backend
+    with rdb.engine.begin() as db:
+        if storage.sqlite_path is None:
+            assert db.execute(sa.text("SHOW lock_timeout")).scalar() == "2min"
+        else:
+            assert db.execute(sa.text("PRAGMA busy_timeout")).scalar() == 60_000
+    rdb.remove_session()
+    rdb.engine.dispose()
 
 
 def test_missing_file_is_not_created_by_a_look(tmp_path: Path) -> None:
