@@ -55,7 +55,7 @@ def export(
         )
     path = Path(stored.name + SUFFIX[format]) if out is None else Path(out)
     data = load_dataset(info(stored.study).fingerprint.dataset, root)
-    facts = model_file.provenance(stored.study, trained, number)
+    facts = model_file.provenance(stored.study, trained, number, data)
     difference = model_file.export(trained.trials[number], facts, data, format, path)
     check = None
     if check_test:

@@ -108,6 +108,15 @@ class Storage:
         self.engine.dispose()
 
 
+def database_file(study: optuna.Study) -> Path | None:
+    """Return the absolute path of the SQLite file that holds `study`, None for another database."""
+    storage: Any = study._storage
+    engine = getattr(getattr(storage, "_backend", storage), "engine", None)
+    if engine is None or engine.url.get_backend_name() != "sqlite" or not engine.url.database:
+        return None
+    return Path(os.path.abspath(engine.url.database))
+
+
 def _server_start() -> sa.ColumnElement[float]:
     return sa.cast(sa.func.extract("epoch", sa.func.pg_postmaster_start_time()), sa.Float)
 

@@ -22,6 +22,7 @@ from ..files import write_json
 from ..sampling.space import baseline_params
 from ..seeds import replicate_seeds
 from ..study import create_or_resume, enqueue, info
+from ..trial.weights_files import with_weights
 from . import ledger
 from .final import check_writable, open_on_the_record
 from .scoring import confusion_of, predictor, spread
@@ -82,7 +83,7 @@ def queue_baselines(
     with storage.lock():
         usable = {
             (trial.user_attrs.get("baseline"), trial.user_attrs.get("seed"))
-            for trial in study.get_trials(deepcopy=False)
+            for trial in with_weights(study, study.get_trials(deepcopy=False))
             if trial.state is not TrialState.FAIL and not weights_missing(trial)
         }
         for i, seed in enumerate(seeds):
@@ -103,7 +104,8 @@ def by_baseline(study: optuna.Study) -> dict[str, list[FrozenTrial]]:
     found: dict[str, dict[int, FrozenTrial]] = {
         b.name: {} for b in info(study).study_file.baselines
     }
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    for trial in with_weights(study, complete):
         name = trial.user_attrs.get("baseline")
         if name in found:
             found[name][trial.user_attrs["seed"]] = trial  # a later one had the weights again

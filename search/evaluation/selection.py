@@ -11,6 +11,7 @@ from ..database.storage import Storage
 from ..errors import RefusedError, UsageError
 from ..seeds import replicate_seeds
 from ..study import StudyInfo, create_or_resume, enqueue, info
+from ..trial.weights_files import with_weights
 
 
 def complete_trials(study: optuna.Study) -> list[FrozenTrial]:
@@ -64,7 +65,7 @@ def queue_replicates(
     with storage.lock():
         usable = {
             trial.user_attrs.get("seed")
-            for trial in study.get_trials(deepcopy=False)
+            for trial in with_weights(study, study.get_trials(deepcopy=False))
             if trial.state is not TrialState.FAIL and not weights_missing(trial)
         }
         for i, seed in enumerate(seeds):
@@ -76,9 +77,10 @@ def queue_replicates(
 
 def replicates(study: optuna.Study, seeds: list[int]) -> list[FrozenTrial]:
     """The complete trials of a replicate study with these seeds, in their order."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     by_seed = {
         trial.user_attrs.get("seed"): trial
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        for trial in with_weights(study, complete)
         if not weights_missing(trial)
     }
     return [by_seed[seed] for seed in seeds if seed in by_seed]

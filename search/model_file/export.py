@@ -29,13 +29,13 @@ from ..data.bloodmnist import CLASS_NAMES, Dataset
 from ..database.storage import Storage
 from ..errors import BloodsearchError, RefusedError, UsageError
 from ..evaluation import ledger
+from ..evaluation.evaluated import evaluated_replicates
 from ..evaluation.final import open_on_the_record
-from ..evaluation.scoring import confusion_of, load_model
-from ..evaluation.selection import replicates
+from ..evaluation.scoring import confusion_of, load_model, predictor
 from ..files import atomic_write
 from ..records import trial_record
-from ..study import info, load
-from ..study_names import replicates_name
+from ..study import info
+from ..training.metrics import scores
 from ..training.predict import scale
 from .predict import METADATA_KEY, load_classifier
 
@@ -70,7 +70,7 @@ class SelfContained(torch.nn.Module):
 
 
 def trained_replicates(storage: Storage, study: optuna.Study) -> Trained:
-    """What `bloodsearch final-eval` trained for `study`.
+    """Return what `bloodsearch final-eval` trained for `study`.
 
     Raises RefusedError when there is no final evaluation or its weights are not on this machine.
     """
@@ -82,19 +82,19 @@ def trained_replicates(storage: Storage, study: optuna.Study) -> Trained:
             f"`bloodsearch final-eval --name {study.study_name}`"
         )
     result = results[-1]
-    name = replicates_name(study.study_name, result["trial"])
-    found = replicates(load(storage, name), result["seeds"])
-    if len(found) != len(result["seeds"]):
-        raise RefusedError(
-            f"{len(found)} of the {len(result['seeds'])} weight files of {name} are on this machine; "
-            "export where they were trained, or run `bloodsearch final-eval --force` here"
-        )
-    return Trained(result, found)
+    return Trained(result, evaluated_replicates(storage, study.study_name, result))
 
 
-def provenance(study: optuna.Study, trained: Trained, replicate: int) -> dict[str, Any]:
-    """What the file says about itself."""
+def provenance(
+    study: optuna.Study, trained: Trained, replicate: int, data: Dataset
+) -> dict[str, Any]:
+    """Return what the file says about itself.
+
+    Its validation macro-F1 is measured in float32, as the file computes. The search may have measured in
+    bfloat16, which differs by up to 0.005.
+    """
     trial, result = trained.trials[replicate], trained.result
+    predictions = predictor(trial)(data.val_images).argmax(axis=1)
     stored, record = info(study), trial_record(trial)
     return {
         "bloodsearch": __version__,
@@ -112,7 +112,7 @@ def provenance(study: optuna.Study, trained: Trained, replicate: int) -> dict[st
         "data_licence": "CC BY 4.0; Acevedo et al. 2020, Yang et al. 2023 (MedMNIST v2)"
         if stored.fingerprint.dataset == "bloodmnist"
         else "none: drawings",
-        "val_macro_f1": trial.value,
+        "val_macro_f1": scores(confusion_of(data.val_labels, predictions)).macro_f1,
         "test_macro_f1": result["test_macro_f1"]["values"][replicate],
         "test_openings": result["test_openings"],
         "versions": record.versions,
@@ -163,7 +163,7 @@ def check_on_test(
         classifiers = []
         for i, trial in enumerate(trained.trials):
             path = Path(folder) / f"{i}.onnx"
-            export(trial, provenance(study, trained, i), data, "onnx", path)
+            export(trial, provenance(study, trained, i, data), data, "onnx", path)
             classifiers.append(load_classifier(path))
         opening, images, labels = open_on_the_record(
             storage,

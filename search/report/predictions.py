@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 
 from ..database.storage import Storage
 from ..errors import BloodsearchError
-from ..evaluation.selection import replicates
-from ..study import load
-from ..study_names import replicates_name
+from ..evaluation.evaluated import evaluated_replicates
 from .gather import Gathered
 
 
@@ -39,14 +37,11 @@ def predict_validation(
         )
     from ..evaluation.scoring import confusion_of, predictor
 
-    name = replicates_name(study.info.name, final["trial"])
     try:
-        trained = replicates(load(storage, name), final["seeds"])
+        trained = evaluated_replicates(storage, study.info.name, final)
         found = [predictor(trial)(study.dataset.val_images).argmax(axis=1) for trial in trained]
     except (BloodsearchError, optuna.exceptions.OptunaError) as error:
         return None, str(error)
-    if not found:
-        return None, f"the weights of {name} are not on this machine"
     predicted = np.stack(found)
     counts = np.sum([confusion_of(study.dataset.val_labels, row) for row in predicted], axis=0)
     return ValidationPredictions(predicted, counts), ""

@@ -10,6 +10,7 @@ from ..training import checkpoint
 from ..training.fit import Checkpoint, FitResult
 from .checkpoint_files import checkpoint_path
 from .session import Session
+from .weights_files import stored_path
 
 _DOES_NOT_FIT = (ValueError, TypeError, LookupError, AttributeError, RuntimeError)
 """What a training raises for a checkpoint of another training, or one that lacks something."""
@@ -50,10 +51,10 @@ class SavedTraining:
         return train(None)
 
     def save_weights(self, payload: dict[str, Any]) -> str:
-        """Write the weights that a final training keeps, and return the path."""
+        """Write the weights that a final training keeps, and return the path that the trial stores."""
         path = self.path.with_suffix(".weights.pt")
         checkpoint.save(path, payload)
-        return str(path)
+        return stored_path(self.session.trial.study, path)
 
     def _load(self) -> Checkpoint | None:
         try:

@@ -1,0 +1,86 @@
+"""The trained replicates of a final evaluation that has a result."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from ..database.storage import Storage
+from ..errors import RefusedError
+from ..study import load
+from ..study_names import replicates_name
+from ..trial.weights_files import places, with_weights
+from .selection import weights_missing
+
+_SAME = ("study", "trial", "seeds", "data_hash", "test_macro_f1")
+"""What the ledger's result and a folder's result.json have in common if they are one evaluation's."""
+
+
+def evaluated_replicates(
+    storage: Storage, study_name: str, result: dict[str, Any]
+) -> list[FrozenTrial]:
+    """Return the replicates that `result` is about, each with the path of its weights on this machine.
+
+    The weights are looked for beside the database, and in the folder of the final evaluation. Raises
+    RefusedError when some are in neither.
+    """
+    study = load(storage, replicates_name(study_name, result["trial"]))
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    by_seed: dict[Any, FrozenTrial] = {}
+    for trial in with_weights(
+        study, complete
+    ):  # a later one was trained because the weights were lost
+        seed = trial.user_attrs.get("seed")
+        if seed not in by_seed or weights_missing(by_seed[seed]) or not weights_missing(trial):
+            by_seed[seed] = trial
+    folders = list(_folders(storage, study_name, result))
+    replicates = []
+    for i, seed in enumerate(result["seeds"]):
+        kept = [folder / f"replicate-{i}.pt" for folder in folders if _is_of(folder, result)]
+        path = next((path for path in kept if path.is_file()), None)
+        if seed in by_seed and not weights_missing(by_seed[seed]):
+            replicates.append(by_seed[seed])
+        elif seed in by_seed and path is not None:
+            replicates.append(_with_path(by_seed[seed], path))
+    n_missing = len(result["seeds"]) - len(replicates)
+    if n_missing:
+        raise RefusedError(
+            f"{n_missing} of the {len(result['seeds'])} weight files of {study.study_name} are not on this "
+            f"machine; looked in {', '.join(map(str, (*places(study), *folders)))}; copy one of these "
+            "folders from where the final evaluation ran, or export there"
+        )
+    return replicates
+
+
+def _folders(storage: Storage, study_name: str, result: dict[str, Any]) -> Iterator[Path]:
+    """Yield the folders that may hold the final evaluation: as stored, here, and beside the database."""
+    database = storage.sqlite_path
+    bases = [Path.cwd(), *([] if database is None else [database.absolute().parent])]
+    relative = [Path("final") / study_name]
+    if out := result.get("out"):
+        stored = Path(str(out))
+        relative = [
+            stored,
+            *([Path(*stored.parts[-2:])] if stored.is_absolute() else []),
+            *relative,
+        ]
+    yield from dict.fromkeys(base / path for path in relative for base in bases)
+
+
+def _is_of(folder: Path, result: dict[str, Any]) -> bool:
+    try:
+        stored = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(stored, dict) and all(stored.get(key) == result.get(key) for key in _SAME)
+
+
+def _with_path(trial: FrozenTrial, path: Path) -> FrozenTrial:
+    located = copy.copy(trial)
+    located.user_attrs = trial.user_attrs | {"weights": str(path)}
+    return located

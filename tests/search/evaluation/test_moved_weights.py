@@ -1,0 +1,117 @@
+"""Weights are found after a project folder, or only its database, was moved."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from optuna.trial import FrozenTrial
+from tests_support import FINGERPRINT, tiny_study
+from weights_support import trained
+
+from bloodsearch.search.database.storage import Storage, open_storage
+from bloodsearch.search.errors import RefusedError
+from bloodsearch.search.evaluation.evaluated import evaluated_replicates
+from bloodsearch.search.evaluation.selection import queue_replicates, replicates
+from bloodsearch.search.study import create_or_resume, load
+from bloodsearch.search.trial.weights_files import stored_path
+
+MLP = {"arch": "mlp", "widths": [8], "norm": True, "dropout": 0.2}
+PART = "tiny-final-0"
+RESULT = {"study": "tiny", "trial": 0, "seeds": [1, 2], "out": "final/tiny", "data_hash": "x"}
+
+
+def make(project: Path, stored: str) -> None:
+    """A project with a database, two replicates and the folder of a final evaluation.
+
+    `stored` is the path of the weights in the database: "relative", or an absolute folder.
+    """
+    storage = open_storage(f"sqlite:///{project / 'x.db'}", create=True)
+    study = create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
+    part = create_or_resume(storage, PART, tiny_study(), FINGERPRINT, kind="replicates")
+    folder = project / "x.db.checkpoints" / PART
+    final = project / "final" / "tiny"
+    final.mkdir(parents=True)
+    for i, seed in enumerate((1, 2)):
+        trial = trained(folder, MLP, seed)
+        path = folder / f"trial-{i}.weights.pt"
+        Path(trial.user_attrs["weights"]).rename(path)
+        shutil.copy(path, final / f"replicate-{i}.pt")
+        if stored == "relative":
+            trial.user_attrs["weights"] = stored_path(part, path)
+            assert not Path(trial.user_attrs["weights"]).is_absolute()
+        else:
+            trial.user_attrs["weights"] = f"{stored}/x.db.checkpoints/{PART}/{path.name}"
+        part.add_trial(trial)
+    (final / "result.json").write_text(json.dumps(RESULT))
+    assert study.study_name == "tiny"
+    storage.close()
+
+
+def opened(project: Path, name: str = "x.db") -> Storage:
+    return open_storage(f"sqlite:///{project / name}", create=False)
+
+
+@pytest.fixture(params=["relative", "/gone/project"])
+def moved(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A project folder that was moved, with new or old paths in its database."""
+    (tmp_path / "before").mkdir()
+    make(tmp_path / "before", request.param)
+    return (tmp_path / "before").rename(tmp_path / "after")
+
+
+def weights(trials: list[FrozenTrial]) -> list[str]:
+    return [trial.user_attrs["weights"] for trial in trials]
+
+
+def test_a_moved_project_has_its_weights(moved: Path) -> None:
+    storage = opened(moved)
+    expected = [str(moved / f"x.db.checkpoints/{PART}/trial-{i}.weights.pt") for i in (0, 1)]
+    assert weights(replicates(load(storage, PART), [1, 2])) == expected
+    assert weights(evaluated_replicates(storage, "tiny", RESULT)) == expected
+
+
+def test_nothing_is_trained_again(moved: Path) -> None:
+    storage = opened(moved)
+    part = load(storage, PART)
+    winner = part.get_trials()[0]
+    winner.user_attrs["params"] = {}
+    queue_replicates(storage, part, winner, [1, 2])
+    assert len(part.get_trials()) == 2
+
+
+def test_a_renamed_database_has_them(moved: Path) -> None:
+    (moved / "x.db").rename(moved / "y.db")
+    storage = opened(moved, "y.db")
+    assert len(evaluated_replicates(storage, "tiny", RESULT)) == 2
+    (moved / "x.db.checkpoints").rename(moved / "y.db.checkpoints")
+    assert len(replicates(load(storage, PART), [1, 2])) == 2
+
+
+def test_the_folder_of_the_final_evaluation_has_them(moved: Path) -> None:
+    shutil.rmtree(moved / "x.db.checkpoints")
+    storage = opened(moved)
+    found = weights(evaluated_replicates(storage, "tiny", RESULT))
+    assert found == [str(moved / f"final/tiny/replicate-{i}.pt") for i in (0, 1)]
+
+
+def test_another_evaluations_folder_is_not_taken(moved: Path) -> None:
+    shutil.rmtree(moved / "x.db.checkpoints")
+    (moved / "final/tiny/result.json").write_text(json.dumps(RESULT | {"seeds": [1, 3]}))
+    with pytest.raises(RefusedError) as refused:
+        evaluated_replicates(opened(moved), "tiny", RESULT)
+    said = str(refused.value)
+    assert "2 of the 2 weight files of tiny-final-0 are not on this machine" in said
+    assert str(moved / "x.db.checkpoints") in said
+    assert str(moved / "final/tiny") in said
+    assert "--force" not in said
+
+
+def test_a_file_outside_the_databases_folder_keeps_its_path(
+    tmp_path: Path, storage: Storage
+) -> None:
+    part = create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
+    elsewhere = tmp_path / "disk" / "trial-0.weights.pt"
+    assert stored_path(part, elsewhere) == str(elsewhere)
