@@ -1,8 +1,7 @@
-"""Studies in a storage: created whole, resumed only as what they were.
+"""Studies in a storage: created as a whole, and resumed only with the settings they were created with.
 
-A study remembers, as user attributes, its resolved study file (with a hash), its data set (with a
-content hash), its kind and the versions it was made with. Asking for the same name with another
-space or other data is refused.
+A study stores, as user attributes, its resolved study file (with a hash), its data set (with a content
+hash), its kind and the versions it was created with.
 """
 
 from __future__ import annotations
@@ -25,24 +24,25 @@ from .errors import RefusedError, StorageError, UsageError
 from .records import Kind, study_record
 from .sampling.grid import grid
 from .sampling.space import Params, baseline_params, searched, to_config
+from .suggest import command
 
 METRIC = "val_macro_f1"
 
 
 @dataclass(frozen=True, slots=True)
 class StudyInfo:
-    """What a study remembers about itself."""
+    """What a study stores about itself."""
 
     name: str
     kind: Kind
     study_file: StudyFile
     fingerprint: Fingerprint
     n_trials: int | None
-    """The budget that the last `optimize` asked for; workers that join later work towards it."""
+    """The budget that the last `optimize` asked for. Workers that join later use it, too."""
 
 
 def default_name(study_file: StudyFile, dataset: str) -> str:
-    """The study's name in the storage unless --name says otherwise."""
+    """Return the study's name in the storage without --name."""
     return study_names.default_name(study_file.name, dataset)
 
 
@@ -54,11 +54,18 @@ def create_or_resume(
     *,
     kind: Kind = "search",
 ) -> optuna.Study:
-    """The study `name`, made now or found as it was made.
+    """Create the study `name`, or load it if it exists.
 
-    Raises RefusedError when it exists with another space or other data.
+    Args:
+        storage: The open storage.
+        name: The study's name in the storage.
+        study_file: The settings to create it with.
+        fingerprint: The data set that its trials train on.
+        kind: What its trials are.
+
+    Raises RefusedError if the study exists with another kind, other settings or other data.
     """
-    if kind == "search":  # the replicates' name is made of a search's
+    if kind == "search":  # the other kinds' names are derived from a search's name
         check_name(name)
     check_points(study_file)
     with storage.lock():
@@ -67,7 +74,7 @@ def create_or_resume(
             study = optuna.load_study(study_name=name, storage=storage.optuna)
             record = study_record(study)
             if record.ready:
-                _check_same(storage, study, study_file, fingerprint)
+                _check_same(storage, study, study_file, fingerprint, kind)
                 return study
             if record.space_hash is None:
                 raise StorageError(
@@ -80,22 +87,22 @@ def create_or_resume(
 
 
 def load(storage: Storage, name: str) -> optuna.Study:
-    """The study `name`. Raises StorageError, naming those that exist, when there is none."""
+    """Load the study `name`. Raises StorageError, which lists the stored studies, if it is missing."""
     names = optuna.get_all_study_names(storage.optuna)
     if name not in names:
-        known = ", ".join(sorted(names)) or "none"
-        raise StorageError(f"no study {name!r} in {storage.shown}; there: {known}")
+        available = ", ".join(sorted(names)) or "none"
+        raise StorageError(f"no study {name!r} in {storage.shown}; available: {available}")
     study = optuna.load_study(study_name=name, storage=storage.optuna)
     if not study_record(study).ready:
         raise StorageError(
             f"the study {name!r} in {storage.shown} was not made by bloodsearch or not finished; "
-            "`bloodsearch optimize` makes one"
+            "`bloodsearch optimize` creates one"
         )
     return study
 
 
 def info(study: optuna.Study) -> StudyInfo:
-    """What `study` remembers. Raises StudyFileError when a newer program's file cannot be read."""
+    """Return what `study` stores. Raises StudyFileError if a newer version has written its settings."""
     record = study_record(study)
     return StudyInfo(
         name=study.study_name,
@@ -107,7 +114,7 @@ def info(study: optuna.Study) -> StudyInfo:
 
 
 def versions() -> dict[str, str]:
-    """Versions that decide results, by package."""
+    """Return the versions of packages that influence results."""
     packages = ("torch", "optuna", "numpy", "sqlalchemy")
     return {
         "bloodsearch": __version__,
@@ -117,22 +124,31 @@ def versions() -> dict[str, str]:
 
 
 def check_name(name: str) -> None:
-    """Raises UsageError unless `name` can be a study's and a folder's."""
+    """Raise UsageError unless `name` can be the name of a study and of a folder."""
     if not study_names.is_valid(name):
         raise UsageError(
-            f"the study name {name[:60]!r} will not do: it takes letters, digits, '.', '_' and '-', "
-            "at most 100, the first a letter or digit"
+            f"invalid study name {name[:60]!r}: use letters, digits, '.', '_' and '-'; at most 100, "
+            "starting with a letter or digit"
+        )
+
+
+def check_not_reserved(name: str) -> None:
+    """Raise UsageError if `name` ends as the names of a study's parts do."""
+    if study_names.is_reserved(name):
+        raise UsageError(
+            f"the name {name!r} is reserved for a part of the study {study_names.without_part(name)!r}; "
+            "choose a --name that does not end in -finalists, -final-N, -baselines or -grid"
         )
 
 
 def last_ended(study: optuna.Study, states: tuple[TrialState, ...]) -> FrozenTrial | None:
-    """The trial that was the last to end in one of these finished states."""
+    """Return the trial that ended last in one of these finished states, None if there is none."""
     trials = study.get_trials(deepcopy=False, states=states)
     return max(trials, key=lambda trial: (trial.datetime_complete, trial.number), default=None)
 
 
 def check_points(study_file: StudyFile) -> None:
-    """Resolve every baseline once. Raises UsageError for one that makes no configuration."""
+    """Raise UsageError for a baseline whose parameters make no configuration."""
     training = study_file.training
     for baseline in study_file.baselines:
         try:
@@ -164,6 +180,9 @@ def _create(
         study.set_metric_names([METRIC])  # what the dashboard calls the objective
     if kind == "search":
         for baseline in study_file.baselines:
+            if study_file.search.sampler in ("tpe", "random"):
+                # a sampled trial before each baseline: the first minutes show the search
+                study.add_trial(optuna.trial.create_trial(state=TrialState.WAITING))
             enqueue(study, study_file, baseline_params(baseline), baseline=baseline.name)
         if study_file.search.sampler == "grid":
             for point in grid(study_file):
@@ -175,7 +194,7 @@ def _create(
 def enqueue(
     study: optuna.Study, study_file: StudyFile, point: Params, **user_attrs: object
 ) -> None:
-    """Queue one point. Its full parameters travel as the user attribute `point`."""
+    """Queue one point. The user attribute `point` holds all of its parameters."""
     study.enqueue_trial(searched(point, study_file), user_attrs={"point": point, **user_attrs})
 
 
@@ -184,16 +203,34 @@ def _no_sampler() -> optuna.samplers.BaseSampler:
     return optuna.samplers.RandomSampler()
 
 
+_KIND_WORDS: dict[Kind, str] = {
+    "search": "a search",
+    "finalists": "the finalists of a search",
+    "replicates": "replicates with several seeds",
+    "refits": "trainings on train and validation together",
+}
+
+
 def _check_same(
-    storage: Storage, study: optuna.Study, study_file: StudyFile, fingerprint: Fingerprint
+    storage: Storage,
+    study: optuna.Study,
+    study_file: StudyFile,
+    fingerprint: Fingerprint,
+    kind: Kind,
 ) -> None:
     where = f"the study {study.study_name!r} in {storage.shown}"
     stored = info(study)
+    if stored.kind != kind:
+        raise RefusedError(
+            f"{where} holds {_KIND_WORDS[stored.kind]}, not {_KIND_WORDS[kind]}; "
+            "choose another --name for the search"
+        )
     if stored.study_file.space_hash() != study_file.space_hash():
         changes = "; ".join(_differences(stored.study_file.settings(), study_file.settings()))
+        resume = ["optimize", "--name", study.study_name, "--storage", storage.shown]
         raise RefusedError(
-            f"{where} has another search space ({changes[:600]}); "
-            "choose another --name, or ask for what it was made with"
+            f"{where} was created with other settings: {changes[:600]}. Choose another --name, or "
+            f"resume it as it is: {command(*resume, '--trials', stored.n_trials or 'N')}"
         )
     if stored.fingerprint.content_hash != fingerprint.content_hash:
         raise RefusedError(
@@ -204,16 +241,18 @@ def _check_same(
 
 
 def _differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """Dotted keys with both values, for those that differ."""
+    """Return the dotted keys whose values differ, each with both values."""
     if isinstance(old, dict) and isinstance(new, dict):
-        found = []
+        changes = []
         for key in [*old, *(key for key in new if key not in old)]:
             inner = f"{path}.{key}" if path else str(key)
-            found += _differences(old.get(key), new.get(key), inner)
-        return found
-    return [] if old == new else [f"{path}: {_short(old)} there, {_short(new)} here"]
+            changes += _differences(old.get(key), new.get(key), inner)
+        return changes
+    if old == new:
+        return []
+    return [f"{path} is {_short(old)} in the study, {_short(new)} in this command"]
 
 
 def _short(value: object) -> str:
-    text = "nothing" if value is None else str(value)
+    text = "not set" if value is None else str(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -1,4 +1,4 @@
-"""A study in one dictionary: what `optimize --json` and `status --json` promise."""
+"""A study in one dictionary, with the fields of `optimize --json` and `status --json`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .workers.leases import Leases
 
 
 def summarize(storage: Storage, study: optuna.Study) -> dict[str, Any]:
-    """Counts by state, the best complete trial, and the seconds that finished trials took."""
+    """Return counts by state, the best complete trial, and the seconds that finished trials took."""
     counts = Leases(storage, study).counts()
     trials = study.get_trials(deepcopy=False)
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]

@@ -1,4 +1,4 @@
-"""Warm start: the best points of an earlier study are tried first in a new one."""
+"""Warm start: try the best points of an earlier study early in a new one."""
 
 from __future__ import annotations
 
@@ -16,11 +16,17 @@ N_POINTS = 8
 
 
 def warm_start(storage: Storage, study: optuna.Study, other_name: str) -> int:
-    """Queue the best N_POINTS points of `other_name` that lie in this study's space and its limits.
+    """Queue the best N_POINTS points of the study `other_name` that `study` has not trained.
 
-    They count towards the budget. Returns how many were queued: none if they were before, the rest if that
-    was interrupted. Raises StorageError when there is no such study, RefusedError when no point of it fits.
+    Only points in this study's space and within its limits are queued; they count towards the budget.
+    Returns how many were queued: 0 if a call before has queued all, the rest if it was interrupted.
+    Raises StorageError if the other study does not exist, RefusedError if it is this study or none of its
+    points fits.
     """
+    if other_name == study.study_name:
+        raise RefusedError(
+            f"--from-study names the study {other_name!r} itself; leave it out, or name an earlier study"
+        )
     other = load(storage, other_name)
     study_file = info(study).study_file
     limits = study_file.search
@@ -28,24 +34,29 @@ def warm_start(storage: Storage, study: optuna.Study, other_name: str) -> int:
     best = sorted(complete, key=lambda trial: (-(trial.value or 0.0), trial.number))
     fitting: dict[str, tuple[int, Params]] = {}  # a configuration with several seeds is one point
     for trial in best:
-        params = trial_record(trial).params  # None: another program's trial
-        point = transferred(params, study_file) if params else None
+        params = trial_record(trial).params
+        point = transferred(params, study_file) if params else None  # None: another program's trial
         if point and within(trial, limits.max_params, limits.max_latency_ms, unknown=0):
-            fitting.setdefault(repr(sorted(point.items())), (trial.number, point))
+            fitting.setdefault(_key(point), (trial.number, point))
     if not fitting:
         raise RefusedError(
             f"none of the {len(best)} complete trials of {other_name!r} lies in the space and the limits of "
             f"{study.study_name!r}; start without --from-study, or widen the space"
         )
-    wanted = list(fitting.values())[:N_POINTS]
     with storage.lock():
-        known = {
-            record.from_trial
-            for record in map(trial_record, study.get_trials(deepcopy=False))
-            if record.from_study == other_name
-        }
-        # what became best in the other study since then is not wanted: the same command adds nothing
-        new = [found for found in wanted if found[0] not in known][: N_POINTS - len(known)]
+        queued, trained = set[int | None](), set[str]()
+        for record in map(trial_record, study.get_trials(deepcopy=False)):
+            if record.from_study == other_name:
+                queued.add(record.from_trial)
+            elif (params := record.params or record.point) is not None:
+                trained.add(_key(transferred(params, study_file)))
+        wanted = [(n, point) for key, (n, point) in fitting.items() if key not in trained]
+        # a trial that became one of the best since the first call adds nothing: the call is repeatable
+        new = [row for row in wanted[:N_POINTS] if row[0] not in queued][: N_POINTS - len(queued)]
         for number, point in new:
             enqueue(study, study_file, point, from_study=other_name, from_trial=number)
     return len(new)
+
+
+def _key(point: Params) -> str:
+    return repr(sorted(point.items()))

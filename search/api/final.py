@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
+from ..errors import RefusedError
 from ..evaluation.averaging import PLAIN, Averaging
 from ..evaluation.baselines import evaluate_baselines
 from ..evaluation.final import check_opening, check_writable, evaluate, prepare
 from ..evaluation.finalists import Raced, candidates, race
 from ..evaluation.refits import refit_study
 from ..evaluation.selection import choose_winner, replicates
+from ..records import FinalResult
 from ..study import info
+from ..suggest import command
+from ..workers.leases import Leases
 from .events import Notice, OnProgress, RaceEnded, ignore
 from .placement import AUTO, Placement
 from .study import StoredStudy, load_part, load_study
@@ -41,6 +45,8 @@ class FinalRequest:
     averaging: Averaging = PLAIN
     train_val: bool = False
     force: bool = False
+    unfinished: bool = False
+    """Evaluate although workers still train the search."""
     out: Path | None = None
     data_root: Path | None = None
     placement: Placement = AUTO
@@ -63,11 +69,12 @@ def final_eval(
     averaging: Averaging = PLAIN,
     train_val: bool = False,
     force: bool = False,
+    unfinished: bool = False,
     out: str | Path | None = None,
     data_root: str | Path | None = None,
     placement: Placement = AUTO,
     on_progress: OnProgress = ignore,
-) -> dict[str, Any]:
+) -> FinalResult:
     """Choose the winner on validation, retrain it with several seeds, open the test split once.
 
     Args:
@@ -84,12 +91,14 @@ def final_eval(
         averaging: Averages that are scored beside the plain figure.
         train_val: Also train the winner on the training and validation split together.
         force: Open the test split again; the number of openings is part of every later result.
+        unfinished: Evaluate although workers still train the search.
         out: The folder for result.json and the weights; default final/NAME.
         data_root: The folder with bloodmnist.npz; default $BLOODSEARCH_DATA, else ~/.medmnist.
         placement: Devices and number of workers.
         on_progress: Receives one event at a time.
 
-    Raises RefusedError if the test split was opened for this study before and `force` is False.
+    Raises RefusedError if the test split was opened for this study before and `force` is False, or if
+    workers still train the search and `unfinished` is False.
     """
     request = FinalRequest(
         trial=trial,
@@ -102,21 +111,27 @@ def final_eval(
         averaging=averaging,
         train_val=train_val,
         force=force,
+        unfinished=unfinished,
         out=None if out is None else Path(out),
         data_root=None if data_root is None else Path(data_root),
         placement=placement,
     )
     stored = load_study(study, storage=storage, name=name, on_progress=on_progress)
-    return evaluate_winner(stored, request, on_progress)
+    return FinalResult.read(evaluate_winner(stored, request, on_progress))
 
 
 def evaluate_winner(
     stored: StoredStudy, request: FinalRequest, on_progress: OnProgress = ignore
 ) -> dict[str, Any]:
-    """Run the whole final evaluation of a stored study and return its result."""
+    """Run the whole final evaluation of a stored study and return result.json's dictionary."""
     storage, study = stored.storage, stored.study
     folder = request.out or Path("final") / stored.name
+    if request.trial is not None and info(study).kind == "search":
+        choose_winner(
+            study, request.trial
+        )  # before anybody passes --force for a trial that is missing
     check_opening(storage, study, force=request.force)
+    _check_finished(stored, request, on_progress)
     if request.trial is not None:
         trials = [choose_winner(study, request.trial)]
     else:
@@ -161,6 +176,26 @@ def evaluate_winner(
         refits=refits,
         selection=selection,
     )
+
+
+def _check_finished(stored: StoredStudy, request: FinalRequest, on_progress: OnProgress) -> None:
+    """Report a search that is not finished. Raises RefusedError while workers train it."""
+    leases = Leases(stored.storage, stored.study)
+    counts = leases.counts()
+    n_done = counts[TrialState.COMPLETE] + counts[TrialState.PRUNED]
+    n_trials = info(stored.study).n_trials or 0
+    if n_done >= n_trials:
+        return
+    leases.reclaim()
+    where = ["--name", stored.name, "--storage", stored.storage.shown]
+    progress = f"the search has finished {n_done} of its {n_trials} trials"
+    if (workers := leases.registry.workers()) and not request.unfinished:
+        n = "1 worker trains" if len(workers) == 1 else f"{len(workers)} workers train"
+        raise RefusedError(
+            f"{progress} and {n} it now; wait, or stop them ({command('stop', *where)}), or pass "
+            "--unfinished; nothing was opened"
+        )
+    on_progress(Notice(f"{progress}; to finish it first: {command('optimize', *where)}"))
 
 
 def _race(

@@ -2,74 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import optuna
+from optuna.trial import TrialState
 
-from ...studies import DEFAULT_STUDY, Overrides, StudyFile, epochs_overrides, only_arch
+from ...studies import Overrides, StudyFile
 from ..data.bloodmnist import Fingerprint, load_dataset
 from ..database.outage import is_outage
 from ..database.storage import Storage, open_storage
-from ..errors import BloodsearchError, StorageError, UsageError
+from ..errors import BloodsearchError, UsageError
 from ..evaluation.baselines import baselines_part, queue_baselines
+from ..records import trial_record
 from ..sampling.grid import grid, grid_part
 from ..study import (
-    StudyInfo,
     check_name,
+    check_not_reserved,
     check_points,
     create_or_resume,
-    default_name,
-    info,
-    load,
 )
+from ..study_names import is_reserved
 from ..summary import summarize
 from ..warm_start import warm_start
+from ..workers.leases import Leases
 from ..workers.slots import Slot, idle_cores
 from .events import Notice, OnProgress, SearchEnded, ignore
 from .parts import DEFAULT_REPLICATES, Part, choose_parts
 from .placement import AUTO, Placement
+from .request import DatasetName, SearchRequest, is_stored, resolve, study_name
 from .results import SearchResult
-from .study import StudySource, part_name, storage_url, study_file
+from .study import StudySource, part_name, storage_url
 from .training import run_workers
-
-DatasetName = Literal["bloodmnist", "synthetic"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchRequest:
-    """A search, as `optimize` is asked for it."""
-
-    study: StudySource | None = None
-    """None: the stored study of `name` if there is one, else the default study file."""
-    trials: int | None = None
-    storage: str | None = None
-    name: str | None = None
-    dataset: DatasetName | None = None
-    data_root: Path | None = None
-    overrides: Overrides | None = None
-    epochs: int | None = None
-    seed: int | None = None
-    arch: str | None = None
-    max_params: int | None = None
-    max_latency_ms: float | None = None
-    baselines: bool = True
-    from_study: str | None = None
-    only: Part | None = None
-    replicates: int | None = None
-    placement: Placement = AUTO
-    timeout_s: float | None = None
-    create_only: bool = False
-    owns_process: bool = False
-    """True in a command: a signal may end the process when the storage hangs."""
-
-    def changes_study(self) -> bool:
-        """Return whether the request changes the study file's settings."""
-        given = (self.overrides, self.epochs, self.arch, self.max_params, self.max_latency_ms)
-        return any(given) or self.seed is not None or not self.baselines
 
 
 def optimize(
@@ -145,14 +111,14 @@ def optimize(
 
 def run_search(request: SearchRequest, on_progress: OnProgress = ignore) -> SearchResult:
     """Run `request` and return its result: the last part's, with all `parts`, if it has several."""
-    file, request = _resolve(request)
+    file, request = resolve(request)
     parts = choose_parts(file, request.only, request.trials, request.replicates)
     if request.from_study is not None and (parts or file.search.sampler in ("grid", "baselines")):
         raise UsageError("--from-study goes with a search; a grid and baselines are fixed points")
     n_trials = request.trials or file.search.trials or 0
     if not n_trials and not parts:
         raise UsageError(f"--trials is missing; the study file {file.name} sets no search.trials")
-    name = _name(request, file)
+    name = study_name(request, file)
     if not parts:
         return _Run(request, file, name, n_trials, on_progress).run()
     check_points(file)
@@ -163,46 +129,6 @@ def run_search(request: SearchRequest, on_progress: OnProgress = ignore) -> Sear
         run = _Run(replace(request, timeout_s=left), file, name, n_trials, on_progress, part)
         results.append(run.run())
     return replace(results[-1], parts=tuple(results))
-
-
-def _resolve(request: SearchRequest) -> tuple[StudyFile, SearchRequest]:
-    """Return the study file that is searched, and the request with its data set settled."""
-    if request.study is None and request.name is not None and not request.changes_study():
-        with contextlib.suppress(StorageError):  # it may not exist yet
-            stored = _stored(request)
-            dataset = request.dataset or stored.fingerprint.dataset
-            return stored.study_file, replace(request, dataset=dataset)
-    source = DEFAULT_STUDY if request.study is None else request.study
-    file = study_file(source, request.overrides)
-    extra: list[str] = []
-    for key, value in (
-        ("search.seed", request.seed),
-        ("search.max_params", request.max_params),
-        ("search.max_latency_ms", request.max_latency_ms),
-    ):
-        extra += [] if value is None else [f"{key}={value}"]
-    if request.epochs is not None:
-        extra += epochs_overrides(file, request.epochs)
-    file = study_file(file, extra) if extra else file
-    if request.arch is not None:
-        file = only_arch(file, request.arch)
-    if not request.baselines:
-        file = study_file(file, {"baselines": []})
-    return file, replace(request, dataset=request.dataset or "bloodmnist")
-
-
-def _stored(request: SearchRequest) -> StudyInfo:
-    opened = open_storage(storage_url(request.storage), create=False)
-    try:
-        return info(load(opened, request.name or ""))
-    finally:
-        opened.close()
-
-
-def _name(request: SearchRequest, file: StudyFile) -> str:
-    if request.name is not None:
-        return request.name
-    return default_name(file, request.dataset or "bloodmnist")
 
 
 class _Run:
@@ -232,6 +158,9 @@ class _Run:
         request = self.request
         slots = request.placement.slots(self.file.training.threads)
         check_name(self.name)  # before a database is created for it
+        reserved = self.part is None and is_reserved(self.name)
+        if reserved and not is_stored(request, self.name):
+            check_not_reserved(self.name)
         check_points(self.file)
         fingerprint = load_dataset(request.dataset or "bloodmnist", request.data_root).fingerprint
         storage = open_storage(storage_url(request.storage), create=True)
@@ -266,10 +195,25 @@ class _Run:
             study = create_or_resume(storage, self.name, self.file, fingerprint)
         if (source := self.request.from_study) is not None:
             n_queued = warm_start(storage, study, source)
-            text = f"{n_queued} points of {source} come first"
+            text = f"{n_queued} points of {source} are tried early"
             self._notice(text if n_queued else f"the points of {source} were queued before")
+        self._limit_budget(storage, study)
         study.set_user_attr("n_trials", self.n_trials)
         return study
+
+    def _limit_budget(self, storage: Storage, study: optuna.Study) -> None:
+        """Reduce the budget of a grid to its points: nothing else can be trained."""
+        if self.part is Part.baselines or self.file.search.sampler not in ("grid", "baselines"):
+            return
+        counts = Leases(storage, study).counts()
+        n_points = sum(n for state, n in counts.items() if state is not TrialState.FAIL)
+        if n_points < self.n_trials:
+            kind = "grid" if self.file.search.sampler == "grid" else "study"
+            points = "1 point" if n_points == 1 else f"{n_points} points"
+            self._notice(
+                f"the {kind} has {points}; the budget of {self.n_trials} is reduced to that"
+            )
+            self.n_trials = n_points
 
     def _announce(
         self, storage: Storage, study: optuna.Study, fingerprint: Fingerprint, slots: list[Slot]
@@ -282,8 +226,21 @@ class _Run:
         if n := idle_cores(slots):
             cores = "1 CPU core is idle" if n == 1 else f"{n} CPU cores are idle"
             self._notice(f"{cores}; --workers auto uses all cores")
+        waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        names = [b for trial in waiting if (b := trial_record(trial).baseline)]
+        if names and self.part is None:
+            self._notice(
+                f"{len(names)} of the next trials are the study's baselines ({', '.join(names)}), trained "
+                "for their own number of epochs; they count towards --trials, and --no-baselines "
+                "searches without them"
+            )
 
     def _train(self, storage: Storage, study: optuna.Study, slots: list[Slot]) -> bool:
+        counts = Leases(storage, study).counts()
+        n_done = counts[TrialState.COMPLETE] + counts[TrialState.PRUNED]
+        if n_done >= self.n_trials:
+            self._notice(f"{n_done} trials are finished already; a larger --trials adds more")
+            return True
         return run_workers(
             storage,
             study,

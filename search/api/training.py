@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from pathlib import Path
 
 import optuna
+import psutil
 from optuna.trial import FrozenTrial, TrialState
 
 from ..database.outage import is_outage
@@ -13,6 +16,7 @@ from ..database.storage import Storage
 from ..evaluation.leaderboard import standing
 from ..study import info
 from ..workers.leases import Leases
+from ..workers.registry import WorkerStatus
 from ..workers.slots import Slot
 from ..workers.supervisor import Supervisor
 from .events import Notice, OnProgress, RunEnded, RunStarted, TrialEnded
@@ -38,7 +42,7 @@ class Follower:
         self.best = max((trial.value or 0.0 for trial in complete), default=None)
         self.polled_at = time.monotonic()
         self.waiting_since: float | None = None
-        self.noticed: set[str] = set()
+        self.announced: set[str] = set()
 
     def start(self) -> None:
         n_done = _n_counted(self._finished())
@@ -71,6 +75,37 @@ class Follower:
         for trial in sorted(new, key=lambda t: (t.datetime_complete or t.datetime_start, t.number)):
             self.seen.add(trial.number)
             self._report(trial, _n_counted(finished))
+        self._announce_waiting()
+
+    def _announce_waiting(self) -> None:
+        """Name the other workers that hold the last trials, once they have been waited for a while."""
+        try:
+            holders = [w for w in self.leases.registry.workers() if w.trial_id is not None]
+        except Exception as error:
+            if is_outage(error):
+                return
+            raise
+        if not holders or any(_is_child(worker) for worker in holders):
+            self.waiting_since = None
+            return
+        now = time.monotonic()
+        self.waiting_since = self.waiting_since or now
+        new = [worker for worker in holders if worker.worker_id not in self.announced]
+        if now - self.waiting_since < WAIT_NOTICE_S or not new:
+            return
+        self.announced |= {worker.worker_id for worker in new}
+        names = ", ".join(
+            f"process {w.pid} on {w.host} (last heartbeat {w.beat_age_s:.0f} s ago)" for w in new
+        )
+        times = self.leases.registry.times
+        longest_s = times.n_leases_if_alive * times.lease_s
+        self.on_progress(
+            Notice(
+                f"waiting for trials held by {names}; a worker without heartbeats is given up after "
+                f"{times.lease_s:.0f} s, or after {longest_s:.0f} s if its process is alive; Ctrl-C stops "
+                "waiting, and the same command resumes"
+            )
+        )
 
     def _report(self, trial: FrozenTrial, n_done: int) -> None:
         row = standing(trial)
@@ -82,6 +117,16 @@ class Follower:
     def _finished(self) -> list[FrozenTrial]:
         states = tuple(state for state in TrialState if state.is_finished())
         return self.study.get_trials(deepcopy=False, states=states)
+
+
+def _is_child(worker: WorkerStatus) -> bool:
+    """Return whether this process has started the worker."""
+    if worker.host != socket.gethostname():
+        return False
+    try:
+        return bool(psutil.Process(worker.pid).ppid() == os.getpid())
+    except psutil.Error:
+        return False
 
 
 def _n_counted(finished: list[FrozenTrial]) -> int:

@@ -19,7 +19,7 @@ from .suggest import command, where
 
 if TYPE_CHECKING:
     from ..api.events import Event
-    from ..api.search import DatasetName
+    from ..api.request import DatasetName
 
 N_TRIALS = 12
 N_REPLICATES = 2
@@ -29,7 +29,8 @@ DOWNLOAD_TIMEOUT_S = 5.0
 def demo(data_root: DataRootOption = None, debug: DebugOption = False) -> None:
     """Run a search and a final evaluation in about two minutes, in a temporary folder."""
     from ..api.final import FinalRequest, evaluate_winner
-    from ..api.search import SearchRequest, run_search
+    from ..api.request import SearchRequest
+    from ..api.search import run_search
     from ..api.study import load_study
 
     started = time.monotonic()

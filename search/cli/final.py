@@ -108,6 +108,10 @@ def final_eval(
     force: Annotated[
         bool, typer.Option("--force", help="Open the test split again; every opening is counted.")
     ] = False,
+    unfinished: Annotated[
+        bool,
+        typer.Option("--unfinished", help="Evaluate although workers still train the search."),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -155,6 +159,7 @@ def final_eval(
             averaging=Averaging(orientations=tta, replicates=ensemble),
             train_val=train_val,
             force=force,
+            unfinished=unfinished,
             out=out,
             data_root=data_root,
             placement=Placement(devices, workers, workers_per_device),

@@ -96,6 +96,10 @@ def optimize(
             "--from-study", metavar="NAME", help="Try the best points of this stored study early."
         ),
     ] = None,
+    no_baselines: Annotated[
+        bool,
+        typer.Option("--no-baselines", help="Search without the study file's baselines."),
+    ] = False,
     set_: SetOption = None,
     create_only: Annotated[
         bool,
@@ -112,7 +116,8 @@ def optimize(
     Example: bloodsearch optimize --trials 100
     """
     from ..api.events import Event, SearchEnded
-    from ..api.search import SearchRequest, run_search
+    from ..api.request import SearchRequest
+    from ..api.search import run_search
 
     screen = Screen(quiet=json)
     summaries = Summaries(json, study, storage)
@@ -135,6 +140,7 @@ def optimize(
         arch=None if arch is None else arch.value,
         max_params=max_params,
         max_latency_ms=max_latency,
+        baselines=not no_baselines,
         from_study=from_study,
         only=only,
         replicates=replicates,

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from ...studies import DEFAULT_STUDY
+from ..suggest import command
 from .output import line
 
-
-def command(*words: object) -> str:
-    """Return `bloodsearch WORDS` with every word quoted where a shell needs it."""
-    return shlex.join(["bloodsearch", *(str(word) for word in words)])
+__all__ = ["command", "next_line", "shown_url", "where"]
 
 
 def where(study: str | Path | None, storage: str | None, name: str | None = None) -> list[str]:

@@ -72,7 +72,7 @@ def test_other_space_is_refused(folder: Path) -> None:
         "optimize", "demo", "--trials", "4", *SMALL, "--epochs", "3", cwd=folder, code=5
     )
     assert done.stderr.count("\n") == 1
-    assert "training.epochs: 2 there, 3 here" in done.stderr
+    assert "training.epochs is 2 in the study, 3 in this command" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -97,6 +97,7 @@ LAYERS: list[tuple[str, ...]] = [
         "search.files",
         "search.records",
         "search.study_names",
+        "search.suggest",
         "search.text",
         "search.__version__",
     ),

@@ -12,6 +12,7 @@ from tests_support import FINGERPRINT, tiny_study
 from bloodsearch.search.data.bloodmnist import Fingerprint
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.errors import RefusedError, StorageError, UsageError
+from bloodsearch.search.records import Kind
 from bloodsearch.search.sampling.sampler import trial_sampler
 from bloodsearch.search.seeds import derive_seed
 from bloodsearch.search.study import create_or_resume, default_name, info, load
@@ -30,7 +31,7 @@ def test_resumed_study_is_the_same(storage: Storage) -> None:
 def test_other_space_is_refused_with_the_difference(storage: Storage) -> None:
     create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
     other = tiny_study(training={"epochs": 4, "final_epochs": 3})
-    with pytest.raises(RefusedError, match=r"training\.epochs: 3 there, 4 here"):
+    with pytest.raises(RefusedError, match=r"training\.epochs is 3 in the study, 4 in"):
         create_or_resume(storage, "tiny", other, FINGERPRINT)
 
 
@@ -77,7 +78,7 @@ def test_foreign_study_is_left_alone(storage: Storage) -> None:
 
 def test_missing_study_names_those_there_are(storage: Storage) -> None:
     create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
-    with pytest.raises(StorageError, match=r"no study 'big' in .*; there: tiny"):
+    with pytest.raises(StorageError, match=r"no study 'big' in .*; available: tiny"):
         load(storage, "big")
 
 
@@ -87,13 +88,14 @@ def test_names_that_are_no_folder_names(storage: Storage, name: str) -> None:
         create_or_resume(storage, name, tiny_study(), FINGERPRINT)
 
 
-def test_baselines_are_queued_once_and_first(storage: Storage) -> None:
+def test_baselines_are_queued_once_between_sampled_trials(storage: Storage) -> None:
     params = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_width": 8}
     file = tiny_study(baselines=[{"name": "known", "params": params}])
     for _ in range(2):
         study = create_or_resume(storage, "tiny", file, FINGERPRINT)
-    (trial,) = study.trials
-    assert trial.state is TrialState.WAITING
+    sampled, trial = study.trials
+    assert sampled.state is trial.state is TrialState.WAITING
+    assert sampled.user_attrs == sampled.system_attrs == {}
     assert trial.user_attrs == {"point": params, "baseline": "known"}
     # inside the space: the sampler will learn from it
     assert trial.system_attrs["fixed_params"] == {"arch": "mlp", "lr": 1e-3, "mlp_width": 8}
@@ -135,3 +137,13 @@ def test_seeds_depend_on_every_part() -> None:
 def test_synthetic_studies_carry_another_name() -> None:
     assert default_name(tiny_study(), "bloodmnist") == "tiny"
     assert default_name(tiny_study(), "synthetic") == "tiny-synthetic"
+
+
+@pytest.mark.parametrize("kind", ["finalists", "replicates", "refits"])
+def test_a_study_of_another_kind_is_refused(storage: Storage, kind: Kind) -> None:
+    create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT, kind=kind)
+    with pytest.raises(RefusedError, match="not a search; choose another --name"):
+        create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
+    create_or_resume(storage, "other", tiny_study(), FINGERPRINT)
+    with pytest.raises(RefusedError, match="holds a search, not"):
+        create_or_resume(storage, "other", tiny_study(), FINGERPRINT, kind=kind)

@@ -97,3 +97,21 @@ def test_study_without_a_fitting_point_is_refused(storage: Storage) -> None:
     with pytest.raises(StorageError, match="no study 'other'"):
         warm_start(storage, study, "other")
     assert study.trials == []
+
+
+def test_from_itself_is_refused(storage: Storage) -> None:
+    earlier(storage, [0.001, 0.002])
+    study = create_or_resume(storage, "earlier", tiny_study(), FINGERPRINT)
+    with pytest.raises(RefusedError, match="names the study 'earlier' itself"):
+        warm_start(storage, study, "earlier")
+    assert len(study.trials) == 2
+
+
+def test_points_that_the_study_has_trained_are_left_out(storage: Storage) -> None:
+    earlier(storage, [0.001 * (i + 1) for i in range(10)])
+    study = create_or_resume(storage, "later", tiny_study(name="later"), FINGERPRINT)
+    add(study, 0.5, point(0.01))
+    assert warm_start(storage, study, "earlier") == N_POINTS
+    queued = [trial.user_attrs["point"]["lr"] for trial in study.trials[1:]]
+    assert queued == pytest.approx([0.001 * i for i in range(9, 1, -1)])
+    assert warm_start(storage, study, "earlier") == 0

@@ -246,8 +246,8 @@ TRIALS = [
         "another space under the same name",
         f"optimize bloodmnist --name tiny {_MAKE}",
         5,
-        "another search space",
-        "--name",
+        "created with other settings",
+        "optimize --name tiny",
         may_change=(f"{GOOD}.lock",),
     ),
 ]

@@ -1,0 +1,103 @@
+"""What a search is asked for, and the study file and name that follow from it."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from ...studies import DEFAULT_STUDY, Overrides, StudyFile, epochs_overrides, only_arch
+from ..database.storage import open_storage
+from ..errors import StorageError
+from ..study import StudyInfo, default_name, info, load
+from .parts import Part
+from .placement import AUTO, Placement
+from .study import StudySource, storage_url, study_file
+
+DatasetName = Literal["bloodmnist", "synthetic"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRequest:
+    """A search, as `optimize` is asked for it."""
+
+    study: StudySource | None = None
+    """None: the stored study of `name` if there is one, else the default study file."""
+    trials: int | None = None
+    storage: str | None = None
+    name: str | None = None
+    dataset: DatasetName | None = None
+    data_root: Path | None = None
+    overrides: Overrides | None = None
+    epochs: int | None = None
+    seed: int | None = None
+    arch: str | None = None
+    max_params: int | None = None
+    max_latency_ms: float | None = None
+    baselines: bool = True
+    from_study: str | None = None
+    only: Part | None = None
+    replicates: int | None = None
+    placement: Placement = AUTO
+    timeout_s: float | None = None
+    create_only: bool = False
+    owns_process: bool = False
+    """True in a command: a signal may end the process when the storage hangs."""
+
+    def changes_study(self) -> bool:
+        """Return whether the request changes the study file's settings."""
+        given = (self.overrides, self.epochs, self.arch, self.max_params, self.max_latency_ms)
+        return any(given) or self.seed is not None or not self.baselines
+
+
+def resolve(request: SearchRequest) -> tuple[StudyFile, SearchRequest]:
+    """Return the study file that is searched, and the request with its data set settled."""
+    if request.study is None and request.name is not None and not request.changes_study():
+        with contextlib.suppress(StorageError):  # it may not exist yet
+            stored = _stored(request, request.name)
+            dataset = request.dataset or stored.fingerprint.dataset
+            trials = request.trials or stored.n_trials
+            return stored.study_file, replace(request, dataset=dataset, trials=trials)
+    source = DEFAULT_STUDY if request.study is None else request.study
+    file = study_file(source, request.overrides)
+    extra: list[str] = []
+    for key, value in (
+        ("search.seed", request.seed),
+        ("search.max_params", request.max_params),
+        ("search.max_latency_ms", request.max_latency_ms),
+    ):
+        extra += [] if value is None else [f"{key}={value}"]
+    if request.epochs is not None:
+        extra += epochs_overrides(file, request.epochs)
+    file = study_file(file, extra) if extra else file
+    if request.arch is not None:
+        file = only_arch(file, request.arch)
+    if not request.baselines:
+        file = study_file(file, {"baselines": []})
+    return file, replace(request, dataset=request.dataset or "bloodmnist")
+
+
+def _stored(request: SearchRequest, name: str) -> StudyInfo:
+    """Return what the study `name` stores. Raises StorageError if it does not exist."""
+    opened = open_storage(storage_url(request.storage), create=False)
+    try:
+        return info(load(opened, name))
+    finally:
+        opened.close()
+
+
+def is_stored(request: SearchRequest, name: str) -> bool:
+    """Return whether the storage exists and holds the study `name`."""
+    try:
+        _stored(request, name)
+    except StorageError:
+        return False
+    return True
+
+
+def study_name(request: SearchRequest, file: StudyFile) -> str:
+    """Return the study's name in the storage."""
+    if request.name is not None:
+        return request.name
+    return default_name(file, request.dataset or "bloodmnist")
