@@ -144,7 +144,7 @@ def one_trial(leases: Leases, me: Any, pruner: FamilyPruner, study_file: Any) ->
     study.sampler = trial_sampler(study_file, number)
     sampling = _Sampling(study.sampler)
     trial = optuna.Trial(study, trial_id)
-    params = suggest_at_once(leases.storage.engine, trial, study_file)
+    params = suggest_at_once(leases.storage.engine.begin, trial, study_file)
     marks.append(time.perf_counter())
     pruner.new_trial()
     values: dict[int, float] = {}

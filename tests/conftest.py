@@ -97,6 +97,14 @@ def storage(storage_url: str) -> Iterator[Storage]:
 
 
 @pytest.fixture
+def sqlite_storage(sqlite_url: str) -> Iterator[Storage]:
+    """An open, empty storage in a file, for what does not depend on the database."""
+    opened = open_storage(sqlite_url, create=True)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
 def leases(storage: Storage) -> Leases:
     """Claims of a study without trials."""
     return Leases(storage, create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT))

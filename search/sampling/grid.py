@@ -1,39 +1,79 @@
-"""Grids: every point of a space of lists."""
+"""All points of a finite search space."""
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Iterator
+from itertools import islice
+
+from optuna.distributions import FloatDistribution, IntDistribution
 
 from ...studies import PARAMETERS, Entry, Range, StudyFile, Value, parse_study
 from ..errors import UsageError
 from ..study_names import grid_name
-from .space import Params, _cast, _exists
+from .space import Params, _cast, _exists, distribution
+
+MAX_POINTS = 10_000
+"""Larger spaces are not listed: in them a random point is hardly ever a repeat."""
 
 
 def grid(study: StudyFile) -> list[Params]:
-    """Every distinct point of a space of lists: a parameter that does not exist is left out."""
+    """Return every distinct point of a space of lists. A point has only the parameters that exist."""
+    return list(_points(study))
+
+
+def finite_points(study: StudyFile) -> list[Params] | None:
+    """Return every distinct point of the space, or None if it is continuous or has over MAX_POINTS."""
+    if any(_is_continuous(name, entry) for name, entry in study.space.items()):
+        return None
+    points = list(islice(_points(study), MAX_POINTS + 1))
+    return points if len(points) <= MAX_POINTS else None
+
+
+def _points(study: StudyFile) -> Iterator[Params]:
     names = [name for name in PARAMETERS if name in study.space]
-    points: dict[str, Params] = {}
-    lists = [_as_list(name, study.space[name]) for name in names]
-    for values in itertools.product(*lists):
-        params: Params = {}
-        for name, value in zip(names, values, strict=True):
-            if _exists(name, params):
-                params[name] = value
-        points.setdefault(repr(sorted(params.items())), params)
-    return list(points.values())
+
+    def extend(params: Params, position: int) -> Iterator[Params]:
+        """Yield `params` with every combination of the parameters from `position` on."""
+        if position == len(names):
+            yield params
+            return
+        name = names[position]
+        values = _values(name, study.space[name]) if _exists(name, params) else None
+        if values is None:
+            yield from extend(params, position + 1)
+            return
+        for value in values:
+            yield from extend({**params, name: value}, position + 1)
+
+    yield from extend({}, 0)
 
 
-def _as_list(name: str, entry: Entry) -> list[Value]:
-    assert not isinstance(entry, Range), "the schema admits no range in a grid"
-    values = entry if isinstance(entry, tuple) else (entry,)
-    return [_cast(name, value) for value in values]
+def _is_continuous(name: str, entry: Entry) -> bool:
+    numbers = distribution(name, entry)
+    return isinstance(numbers, FloatDistribution) and numbers.step is None
+
+
+def _values(name: str, entry: Entry) -> list[Value]:
+    """Return all values of an entry that is not continuous."""
+    if not isinstance(entry, Range):
+        values = entry if isinstance(entry, tuple) else (entry,)
+        return [_cast(name, value) for value in values]
+    numbers = distribution(name, entry)
+    if isinstance(numbers, IntDistribution):
+        return list(range(numbers.low, numbers.high + 1, numbers.step))
+    assert isinstance(numbers, FloatDistribution)
+    assert numbers.step is not None, "a continuous range has no list of values"
+    # Optuna lowers `high` to the last step, up to rounding
+    n_steps = round((numbers.high - numbers.low) / numbers.step)
+    return [min(numbers.low + i * numbers.step, numbers.high) for i in range(n_steps + 1)]
 
 
 def grid_part(file: StudyFile) -> StudyFile:
-    """The study file that holds the grid alone. Raises UsageError when it is none."""
+    """Return the study file of the grid alone. Raises UsageError if the study is not a grid."""
     if file.search.sampler != "grid":
-        raise UsageError(f"the study {file.name} is no grid; its sampler is {file.search.sampler}")
+        raise UsageError(
+            f'--only grid needs sampler = "grid"; {file.name} uses "{file.search.sampler}"'
+        )
     data = file.model_dump(mode="json") | {"name": grid_name(file.name), "baselines": []}
     data["search"]["trials"] = None
     return parse_study(data, file.name)

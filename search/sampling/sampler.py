@@ -9,25 +9,28 @@ import optuna
 from ...studies import StudyFile
 from ..seeds import derive_seed
 
+RANDOM_DRAWS = 1000
+"""From this draw on a trial's sampler is random."""
+
 
 def trial_sampler(
     study_file: StudyFile, trial_number: int, draw: int = 0
 ) -> optuna.samplers.BaseSampler:
-    """The sampler for one trial, seeded by study and trial number; another one for each redraw.
+    """Return the sampler for one draw of one trial, seeded by study, trial number and draw.
 
-    So no two workers or incarnations share a stream, and a search with one worker can be repeated.
+    No two workers or incarnations share a stream, and a search with one worker is repeatable.
     """
     again = (draw,) if draw else ()
     seed = derive_seed(study_file.search.seed, "sampler", trial_number, *again)
-    if study_file.search.sampler == "tpe":
+    if study_file.search.sampler == "tpe" and draw < RANDOM_DRAWS:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.samplers.TPESampler(
                 seed=seed,
                 n_startup_trials=study_file.search.startup_trials,
                 multivariate=True,
-                # the families' parameters are modelled jointly inside each family, not dropped
-                # to independent sampling because the other family lacks them
+                # Without groups the parameters of one family would be sampled independently, because
+                # the other family lacks them.
                 group=True,
                 constant_liar=True,
             )

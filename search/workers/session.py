@@ -99,8 +99,9 @@ class LeasedTrial:
 
     def _suggest(self, file: StudyFile, accept: Accept) -> Params:
         # a new view each time: an attempt that an outage ended has left its draws in the old one
-        engine = self.leases.storage.engine
-        return suggest_at_once(engine, self._view(0), file, redraw=self._view, accept=accept)
+        # the transaction of the claim: two workers must not store one point
+        begin = functools.partial(self.leases.storage.exclusive, self.leases.study_id)
+        return suggest_at_once(begin, self._view(0), file, redraw=self._view, accept=accept)
 
     def _view(self, draw: int) -> optuna.Trial:
         # a new study each time: one that `study.ask` or `tell` does not refresh caches the list of trials

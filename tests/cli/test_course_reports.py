@@ -152,7 +152,7 @@ def test_trials_get_their_replicates(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["optimize", "report_b", "--only", "grid"], "is no grid"),
+        (["optimize", "report_b", "--only", "grid"], 'needs sampler = "grid"'),
         (["optimize", "bloodmnist", "--replicates", "2"], "--replicates goes with"),
         (["optimize", "report_a", "--only", "grid", "--replicates", "2"], "trained once"),
         (["optimize", "report_a", "--only", "baselines", "--trials", "2"], "use --replicates"),

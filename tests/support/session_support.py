@@ -37,7 +37,7 @@ class PlainSession:
         backend = getattr(self.trial.storage, "_backend", None)
         if backend is None:
             return suggest(self.trial, file)
-        return suggest_at_once(backend.engine, self.trial, file)
+        return suggest_at_once(backend.engine.begin, self.trial, file)
 
     def report(self, epoch: int, value: float) -> None:
         if self.on_report is not None:

@@ -32,7 +32,9 @@ def our_trial(
     assert isinstance(claim, Claim)
     study_file = info(leases.study).study_file
     leases.study.sampler = trial_sampler(study_file, 0)
-    suggest_at_once(leases.storage.engine, optuna.Trial(leases.study, claim.trial_id), study_file)
+    suggest_at_once(
+        leases.storage.engine.begin, optuna.Trial(leases.study, claim.trial_id), study_file
+    )
     for step, reported in reports.items():
         assert leases.report(me, claim.trial_id, step, reported)
     assert leases.finish(me, claim.trial_id, state, value, ATTRS)

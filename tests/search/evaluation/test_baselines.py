@@ -52,7 +52,7 @@ def test_baselines_keep_their_own_epochs() -> None:
         baselines_part(with_baselines({"epochs": 4}, {}))
     with pytest.raises(UsageError, match="has no"):
         baselines_part(tiny_study())
-    with pytest.raises(UsageError, match="is no grid"):
+    with pytest.raises(UsageError, match='needs sampler = "grid"'):
         grid_part(tiny_study())
 
 

@@ -246,8 +246,8 @@ def drawn(leases: Leases, number: int, accept: Callable[[Params], bool]) -> Para
         return optuna.Trial(leases.study, claim.trial_id)
 
     study_file = info(leases.study).study_file
-    engine = leases.storage.engine
-    return suggest_at_once(engine, view(0), study_file, redraw=view, accept=accept)
+    begin = leases.storage.engine.begin
+    return suggest_at_once(begin, view(0), study_file, redraw=view, accept=accept)
 
 
 def test_refused_point_is_drawn_again_and_never_stored(leases: Leases) -> None:
