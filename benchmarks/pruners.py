@@ -1,19 +1,31 @@
-"""The project's pruner against Optuna's, on recorded curves, through real Optuna studies.
+"""The project's pruners against Optuna's, on recorded curves, through real Optuna studies.
 
-    python -m benchmarks.pruners
+    python -m benchmarks pruners
 
-Each of 200 shuffles of the curves in benchmarks/curves.csv is searched in its order by 1 and by 8 simulated
-workers: a trial costs its recorded seconds an epoch, reports its recorded values, and ends when the pruner
-says so. Every pruner sees the same shuffles, ours with its audit (one trial in twenty runs on). Nothing is
-trained. Near the best is within .003 of it. What it takes to come there is the expected running time (Hansen
-et al., COCO, arXiv 1603.08785): all that was spent, up to there or to the end, by shuffle that came there.
-Regret is read at a quarter of the time that all curves take.
-Hyperband is told the longest schedule, an MLP's, because it knows one for all trials.
+Each shuffle of the curves in benchmarks/curves.csv is searched in its order by simulated workers: a trial
+costs its recorded seconds per epoch, reports its recorded values, and ends when the pruner says so. Every
+pruner sees the same shuffles. Those of bloodsearch run with their audit (one trial in twenty is never
+pruned). Nothing is trained.
+
+The settings of every pruner are chosen in the same way: of all combinations in GRIDS, the one that needs the
+fewest expected seconds to come near the best of random subsets of the curves before number CHOSEN_ON, with
+one worker. (Subsets have different best curves. Settings chosen for a single best curve prune most others.)
+The curves from CHOSEN_ON on are the comparison.
+
+Near the best is within NEAR of it. The expected time to come there is the expected running time of Hansen et
+al. (COCO, arXiv 1603.08785): all time that all shuffles spent, until they came near the best or ended,
+divided by the number of shuffles that came near. Regret is the distance from the best after a quarter of the
+time that all curves take.
+
+Optuna counts the steps of a warm-up with `<`: `n_warmup_steps=2` first prunes after epoch 2. Its pruners do
+not know families: an MLP's ten epochs and a CNN's five share one setting. Hyperband is given the longest
+schedule.
 """
 
 from __future__ import annotations
 
 import heapq
+import itertools
 import os
 import random
 import statistics
@@ -23,8 +35,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
-from optuna.pruners import SuccessiveHalvingPruner as Halving
+from optuna.pruners import (
+    BasePruner,
+    HyperbandPruner,
+    NopPruner,
+    PercentilePruner,
+    SuccessiveHalvingPruner,
+)
 from optuna.trial import TrialState
 
 from benchmarks.common import save, spread, table
@@ -33,34 +50,74 @@ from bloodsearch.search.pruning.pruner import FamilyPruner
 from bloodsearch.studies import load_study_file
 
 N_SHUFFLES, WORKERS = 200, (1, 8)
+N_CHOOSING, N_SUBSET = 100, 50
+"""Settings are chosen with this many random subsets, of this many curves each."""
 NEAR = 0.003
 TOP = 0.05
 CHOSEN_ON = 100
-"""Our settings were chosen on the curves before this number; the second table has only those after it."""
+"""Settings are chosen on the curves before this number and compared on those from it."""
 BUDGET = 0.25
 """Share of the simulated time of all full curves at which regret is read."""
 STUDY = load_study_file("bloodmnist")
 
+Settings = dict[str, Any]
 
-def ours(**settings: Any) -> FamilyPruner:
+
+def bloodsearch(epochs: int, **settings: Any) -> FamilyPruner:
     return FamilyPruner(
         STUDY.pruner.model_copy(update=settings), epochs_of=STUDY.training.epochs_of
     )
 
 
-PRUNERS: dict[str, Callable[[int], BasePruner]] = {
+def hyperband(epochs: int, **settings: Any) -> HyperbandPruner:
+    return HyperbandPruner(max_resource=epochs, **settings)
+
+
+BUILD: dict[str, Callable[..., BasePruner]] = {
     "none": lambda epochs: NopPruner(),
-    "bloodsearch": lambda epochs: ours(),
-    "bloodsearch, family": lambda epochs: ours(name="family", warmup_epochs=2, mlp_warmup_epochs=5),
-    "Optuna median": lambda epochs: MedianPruner(n_startup_trials=5, n_warmup_steps=1),
-    "Optuna successive halving": lambda epochs: Halving(min_resource=1),
-    "Optuna Hyperband": lambda epochs: HyperbandPruner(min_resource=1, max_resource=epochs),
+    "bloodsearch, as shipped": bloodsearch,
+    "bloodsearch, forecast": lambda epochs, **given: bloodsearch(epochs, name="forecast", **given),
+    "bloodsearch, family": lambda epochs, **given: bloodsearch(epochs, name="family", **given),
+    "Optuna median, after epoch 2": lambda epochs: PercentilePruner(
+        50.0, n_startup_trials=5, n_warmup_steps=2
+    ),
+    "Optuna percentile": lambda epochs, **given: PercentilePruner(**given),
+    "Optuna halving, 2 and 2": lambda epochs: SuccessiveHalvingPruner(
+        min_resource=2, reduction_factor=2
+    ),
+    "Optuna successive halving": lambda epochs, **given: SuccessiveHalvingPruner(**given),
+    "Optuna Hyperband": hyperband,
+}
+"""Makes a pruner from the longest schedule and its settings."""
+
+GRIDS: dict[str, dict[str, Sequence[Any]]] = {
+    "none": {},
+    "bloodsearch, as shipped": {},
+    "bloodsearch, forecast": {
+        "chance": (0.01, 0.03, 0.05, 0.1),
+        "top": (0.05, 0.1, 0.2),
+        "warmup_epochs": (1, 2),
+    },
+    "bloodsearch, family": {
+        "quantile": (0.25, 0.5, 0.75),
+        "warmup_epochs": (1, 2, 3, {"cnn": 2, "mlp": 5}),
+    },
+    # a percentile of 50 is the median pruner
+    "Optuna percentile": {
+        "percentile": (25.0, 50.0, 75.0),
+        "n_startup_trials": (5, 10),
+        "n_warmup_steps": (1, 2, 3, 4),
+    },
+    "Optuna median, after epoch 2": {},
+    "Optuna halving, 2 and 2": {},
+    "Optuna successive halving": {"min_resource": (1, 2, 3), "reduction_factor": (2, 3, 4)},
+    "Optuna Hyperband": {"min_resource": (1, 2, 3), "reduction_factor": (2, 3, 4)},
 }
 
 
 @dataclass(slots=True)
 class Searched:
-    """One pass over a shuffle: what was spent when, and what became of the best."""
+    """One pass over a shuffle."""
 
     ends: list[tuple[int, float, float]]
     """(epochs spent so far, simulated seconds, value) at each completed trial's end."""
@@ -80,7 +137,7 @@ def search(
         direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0), pruner=pruner
     )
     queue = list(reversed(curves))
-    found = Searched([], set(), 0, 0.0)
+    searched = Searched([], set(), 0, 0.0)
     # (simulated time, order, trial, its curve, epochs done); order keeps the heap off the trials
     heap: list[tuple[float, int, optuna.Trial, Curve, int]] = []
 
@@ -99,129 +156,161 @@ def search(
             start(now, worker)
             continue
         done += 1
-        found.epochs += 1
-        found.seconds = now
+        searched.epochs += 1
+        searched.seconds = now
         trial.report(curve.values[done - 1], done)
         trial.set_user_attr("train_losses", curve.train_losses[:done])
         trial.set_user_attr("val_losses", curve.val_losses[:done])
         if done == len(curve.values) and curve.diverged:
-            found.seconds += curve.epoch_s  # of the epoch in which it did
+            searched.seconds += curve.epoch_s  # of the epoch in which it did
             study.tell(trial, state=TrialState.PRUNED)
             start(now + curve.epoch_s, worker)
         elif done == len(curve.values):
             study.tell(trial, curve.best)
-            found.ends.append((found.epochs, now, curve.best))
+            searched.ends.append((searched.epochs, now, curve.best))
             start(now, worker)
         elif trial.should_prune() and curve.number not in audited:
             study.tell(trial, state=TrialState.PRUNED)
-            found.pruned.add(curve.number)
+            searched.pruned.add(curve.number)
             start(now, worker)
         else:
             heapq.heappush(heap, (now + curve.epoch_s, worker, trial, curve, done))
-    return found
+    return searched
 
 
-def judge(curves: Sequence[Curve], found: Searched, n_workers: int) -> dict[str, float]:
-    """What a search of one shuffle cost and missed."""
+def judge(curves: Sequence[Curve], searched: Searched, n_workers: int) -> dict[str, float]:
+    """Return what a search of one shuffle cost, and what it missed."""
     best = max(curve.best for curve in curves)
-    near = [(epochs, seconds) for epochs, seconds, value in found.ends if value >= best - NEAR]
+    near = [(epochs, seconds) for epochs, seconds, value in searched.ends if value >= best - NEAR]
     budget = BUDGET * sum(curve.epoch_s * len(curve.values) for curve in curves) / n_workers
-    within = [value for _, seconds, value in found.ends if seconds <= budget]
+    within = [value for _, seconds, value in searched.ends if seconds <= budget]
     n_top = max(1, round(TOP * len(curves)))
     top = sorted(curves, key=lambda curve: -curve.best)[:n_top]
     return {
         # a search that never comes near has spent all that it had
-        "epochs": near[0][0] if near else found.epochs,
-        "seconds": near[0][1] if near else found.seconds,
+        "epochs": near[0][0] if near else searched.epochs,
+        "seconds": near[0][1] if near else searched.seconds,
         "found": float(bool(near)),
         "regret": best - max(within, default=0.0),
-        "all epochs": found.epochs,
-        "all seconds": found.seconds,
-        "top pruned": sum(curve.number in found.pruned for curve in top) / n_top,
+        "all epochs": searched.epochs,
+        "all seconds": searched.seconds,
+        "top pruned": sum(curve.number in searched.pruned for curve in top) / n_top,
     }
 
 
-def one(task: tuple[str, int, int, int]) -> dict[str, float]:
-    name, n_workers, since, seed = task
+def one(task: tuple[str, Settings, int, range, int | None, int]) -> dict[str, float]:
+    """Search one shuffle of the curves whose numbers are in a range, or of a subset of them."""
+    name, settings, n_workers, numbers, n_curves, seed = task
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    curves, order = [curve for curve in read() if curve.number >= since], random.Random(seed)
+    curves, order = [curve for curve in read() if curve.number in numbers], random.Random(seed)
     order.shuffle(curves)
+    curves = curves[:n_curves]
     drawn = {curve.number for curve in curves if order.random() < STUDY.pruner.audit}
-    pruner = PRUNERS[name](max(curve.epochs for curve in curves))
+    pruner = BUILD[name](max(curve.epochs for curve in curves), **settings)
     audited = drawn if isinstance(pruner, FamilyPruner) else set[int]()
     return judge(curves, search(curves, pruner, n_workers, audited), n_workers)
 
 
-def measure(name: str, n_workers: int, since: int, pool: ProcessPoolExecutor) -> dict[str, Any]:
-    tasks = [(name, n_workers, since, seed) for seed in range(N_SHUFFLES)]
-    found = list(pool.map(one, tasks, chunksize=5))
-    return {key: [row[key] for row in found] for key in found[0]}
+def expected(spent: list[float], came_near: list[float]) -> float:
+    """Return the expected running time: all that was spent, per shuffle that came near the best."""
+    return sum(spent) / sum(came_near) if any(came_near) else float("inf")
 
 
-def expected(spent: list[float], found: list[float]) -> float:
-    """Expected running time: what all shuffles spent, by one that came near."""
-    return sum(spent) / sum(found) if any(found) else float("inf")
+class Replays:
+    """Replays on a pool of processes."""
 
+    def __init__(self, pool: ProcessPoolExecutor) -> None:
+        self.pool = pool
 
-def compare(
-    names: Sequence[str], n_workers: int, since: int, pool: ProcessPoolExecutor
-) -> tuple[list[list[str]], list[dict[str, Any]]]:
-    """Rows of the table and results, each pruner beside the first."""
-    rows, results, first = [], [], dict[str, float]()
-    for name in names:
-        found = measure(name, n_workers, since, pool)
-        cost = {key: expected(found[key], found["found"]) for key in ("epochs", "seconds")}
-        cost |= {key: statistics.mean(found[key]) for key in ("all epochs", "all seconds")}
-        first = first or cost
-        shown = [
-            f"{value:.0f} ({first[key] / value:.2f} x)" if value < float("inf") else "never"
-            for key, value in cost.items()
-        ]
-        regret, top = statistics.mean(found["regret"]), statistics.mean(found["top pruned"])
-        error = statistics.stdev(found["regret"]) / len(found["regret"]) ** 0.5
-        rows.append(
-            [
-                name,
-                str(n_workers),
-                *shown[:2],
-                f"{statistics.mean(found['found']):.0%}",
-                f"{regret:.4f} ({error:.4f})",
-                *shown[2:],
-                f"{top:.1%}",
+    def measure(
+        self,
+        name: str,
+        settings: Settings,
+        n_workers: int,
+        numbers: range,
+        n_shuffles: int = N_SHUFFLES,
+        n_curves: int | None = None,
+    ) -> dict[str, list[float]]:
+        """Return the figures of `judge`, each with one value per shuffle."""
+        tasks = [(name, settings, n_workers, numbers, n_curves, seed) for seed in range(n_shuffles)]
+        rows = list(self.pool.map(one, tasks, chunksize=5))
+        return {key: [row[key] for row in rows] for key in rows[0]}
+
+    def choose(self, name: str) -> Settings:
+        """Return the settings with the fewest expected seconds on the curves for choosing."""
+
+        def seconds(settings: Settings) -> float:
+            figures = self.measure(name, settings, 1, range(CHOSEN_ON), N_CHOOSING, N_SUBSET)
+            return expected(figures["seconds"], figures["found"])
+
+        grid = GRIDS[name]
+        points = [dict(zip(grid, p, strict=True)) for p in itertools.product(*grid.values())]
+        best = min(points, key=seconds) if len(points) > 1 else points[0]
+        print(name, best, flush=True)
+        return best
+
+    def compare(
+        self, chosen: dict[str, Settings], n_workers: int, numbers: range
+    ) -> tuple[list[list[str]], list[dict[str, Any]]]:
+        """Return the rows of a table and the results, with each pruner beside the first."""
+        rows, results, first = [], [], dict[str, float]()
+        for name, settings in chosen.items():
+            figures = self.measure(name, settings, n_workers, numbers)
+            cost = {key: expected(figures[key], figures["found"]) for key in ("epochs", "seconds")}
+            cost |= {key: statistics.mean(figures[key]) for key in ("all epochs", "all seconds")}
+            first = first or cost
+            shown = [
+                f"{value:.0f} ({first[key] / value:.2f} x)" if value < float("inf") else "never"
+                for key, value in cost.items()
             ]
-        )
-        kept = {key: value if value < float("inf") else None for key, value in cost.items()}
-        spreads = {key: spread(values) for key, values in found.items()}
-        results.append(
-            {"pruner": name, "workers": n_workers, "since": since, "mean": kept, "of": spreads}
-        )
-        print(*rows[-1], flush=True)
-    return rows, results
+            regret, top = statistics.mean(figures["regret"]), statistics.mean(figures["top pruned"])
+            error = statistics.stdev(figures["regret"]) / len(figures["regret"]) ** 0.5
+            cells = [*shown[:2], f"{statistics.mean(figures['found']):.0%}"]
+            cells += [f"{regret:.4f} ({error:.4f})", *shown[2:], f"{top:.1%}"]
+            rows.append([name, str(n_workers), *cells])
+            finite = {key: value if value < float("inf") else None for key, value in cost.items()}
+            spreads = {key: spread(values) for key, values in figures.items()}
+            results.append(
+                {
+                    "pruner": name,
+                    "settings": settings,
+                    "workers": n_workers,
+                    "curves": [numbers.start, numbers.stop],
+                    "mean": finite,
+                    "of": spreads,
+                }
+            )
+            print(*rows[-1], flush=True)
+        return rows, results
 
 
 def run() -> None:
     columns = ["pruner", "workers", f"epochs to within {NEAR} of the best", "seconds to there"]
     columns += ["come there", f"regret at {BUDGET:.0%} of the time (se)", "epochs for all"]
     columns += ["seconds for all", f"of the top {TOP:.0%} pruned"]
-    n_curves, results = len(read()), []
+    last = max(curve.number for curve in read()) + 1
+    halves = {
+        "the comparison: curves on which no settings were chosen": range(CHOSEN_ON, last),
+        "the curves on which the settings were chosen": range(CHOSEN_ON),
+    }
+    results = []
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        rows = []
-        for n_workers in WORKERS:
-            more, found = compare(list(PRUNERS), n_workers, 0, pool)
-            rows += more
-            results += found
-        table(
-            f"{N_SHUFFLES} shuffles of {n_curves} recorded curves (times fewer than without pruning)",
-            columns,
-            rows,
-        )
-        rows, found = compare(list(PRUNERS), 1, CHOSEN_ON, pool)
-        table(
-            f"the same of the {n_curves - CHOSEN_ON} curves that our settings were not chosen on",
-            columns,
-            rows,
-        )
-    save("pruners", results + found)
+        replays = Replays(pool)
+        chosen = {name: replays.choose(name) for name in BUILD}
+        settings = [
+            [name, ", ".join(f"{k} {v}" for k, v in s.items())] for name, s in chosen.items()
+        ]
+        table("settings chosen", ["pruner", "settings"], [row for row in settings if row[1]])
+        for title, numbers in halves.items():
+            rows = []
+            for n_workers in WORKERS if numbers.start else WORKERS[:1]:
+                more, measured = replays.compare(chosen, n_workers, numbers)
+                rows += more
+                results += measured
+            table(
+                f"{title}, {N_SHUFFLES} shuffles (times fewer than without pruning)", columns, rows
+            )
+    save("pruners", results)
 
 
 if __name__ == "__main__":
