@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import optuna
 import pytest
@@ -32,17 +32,22 @@ SMALL = FIXED | {
 Begin = Callable[[], contextlib.AbstractContextManager[sa.Connection]]
 
 
-def study_file(space: dict[str, object], startup_trials: int = 4) -> StudyFile:
+def study_file(space: Mapping[str, object], startup_trials: int = 4) -> StudyFile:
     return tiny_study(space=space, search={"startup_trials": startup_trials})
 
 
-def search(storage: Storage, file: StudyFile, n_trials: int, **options: object) -> list[Params]:
+def search(
+    storage: Storage,
+    file: StudyFile,
+    n_trials: int,
+    accept: Callable[[Params], bool] = lambda params: True,
+) -> list[Params]:
     """Draw trials one after another. A point's value is the index of its learning rate."""
     study = create_or_resume(storage, "tiny", file, FINGERPRINT)
     points = []
     for _ in range(n_trials):
         trial = study.ask()
-        points.append(draw(storage, study, file, trial, **options))
+        points.append(draw(storage, study, file, trial, accept=accept))
         study.tell(trial, float(str(points[-1]["lr"])))
     return points
 
