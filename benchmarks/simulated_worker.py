@@ -57,7 +57,7 @@ class SleepingTrainer:
             raise MemoryError("a bug of the worker's own")
         if os.environ.get("SIM_BUG") in (str(trial.number), "all"):
             told = f"ValueError: a bug with {os.environ['BLOODSEARCH_STORAGE']} in hand"
-            return Outcome(TrialState.FAIL, None, {"stop_reason": told, "traceback": told})
+            return Outcome(TrialState.FAIL, None, {"detail": told, "traceback": told})
         stored = session.persist(trial.storage.get_trial, trial._trial_id)
         reported = set(stored.intermediate_values)
         params = stored.user_attrs.get("point") or session.suggest(

@@ -45,6 +45,11 @@ class Ending(StrEnum):
     RUNNING = "running"
     WAITING = "waiting"
 
+    @property
+    def untrained(self) -> bool:
+        """Whether the model could not be trained, so its reports say nothing about other models."""
+        return self in (Ending.DIVERGED, Ending.OUT_OF_MEMORY, Ending.TOO_COSTLY)
+
 
 _PROSE = {
     Ending.COMPLETED: "all epochs trained",
@@ -191,14 +196,18 @@ class TrialRecord(_Stored):
         return self.params is not None and self.config is not None
 
 
+def ending_of(state: str, attrs: Mapping[str, Any]) -> tuple[Ending, str]:
+    """Return how a trial in `state`, such as "pruned", ended by its user attributes, and the detail."""
+    stored = attrs.get("ending")
+    if stored in list(Ending) and not _contradicts(state, Ending(stored)):
+        return Ending(stored), str(attrs.get("detail") or "")
+    return _from_prose(state, str(attrs.get("stop_reason") or ""))
+
+
 def trial_record(trial: FrozenTrial) -> TrialRecord:
     """Return what `trial` stores."""
     attrs, state = trial.user_attrs, trial.state.name.lower()
-    stored = attrs.get("ending")
-    if stored in list(Ending) and not _contradicts(state, Ending(stored)):
-        ending, detail = Ending(stored), str(attrs.get("detail") or "")
-    else:
-        ending, detail = _from_prose(state, str(attrs.get("stop_reason") or ""))
+    ending, detail = ending_of(state, attrs)
     return TrialRecord.read(
         {
             **attrs,

@@ -71,6 +71,9 @@ def _snapshot(storage: Storage, study: optuna.Study) -> dict[str, Any]:
         }
         for worker in workers
     ]
+    summary["held_by_another_program"] = [
+        numbers[trial_id] for trial_id in leases.registry.foreign_trials() if trial_id in numbers
+    ]
     summary["seconds_left"] = _seconds_left(summary, len(workers))
     summary["test_openings"] = len(openings(storage, study.study_name))
     return summary
@@ -98,6 +101,11 @@ def _show_status(found: dict[str, Any]) -> None:
     )
     if found["reclaimed"]:
         output.line(f"{found['reclaimed']} trials of dead workers were put back")
+    if found["held_by_another_program"]:
+        numbers = ", ".join(map(str, found["held_by_another_program"]))
+        output.line(
+            f"held by another program: trial {numbers}; `bloodsearch stop --reclaim` puts back"
+        )
     if found["best_value"] is not None:
         output.line(
             f"best validation macro-F1 {found['best_value']:.4f} (trial {found['best_trial']}): "

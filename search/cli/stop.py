@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from ...studies import DEFAULT_STUDY
 from . import output
 from .options import (
@@ -17,13 +21,21 @@ def stop(
     study: StudyArgument = DEFAULT_STUDY,
     storage: StorageOption = None,
     name: NameOption = None,
+    reclaim: Annotated[
+        bool,
+        typer.Option("--reclaim", help="Also put back running trials that another program holds."),
+    ] = False,
     debug: DebugOption = False,
 ) -> None:
     """Drain every worker of a study, wherever it runs. Their trials go back, resumable."""
     from ..workers.leases import Leases
 
     opened, found = find_study(study, storage, name)
-    n_asked = Leases(opened, found).registry.request_drain()
+    leases = Leases(opened, found)
+    n_asked = leases.registry.request_drain()
+    if reclaim:
+        n_back = leases.reclaim(foreign=True)
+        output.line(f"put back {n_back} trial{'s' * (n_back != 1)} that no worker holds")
     output.line(
         f"asked {n_asked} worker{'s' * (n_asked != 1)} of {found.study_name} to stop, "
         "and all that are starting; they do within seconds"

@@ -43,6 +43,9 @@ _REPORT = sa.insert(reports_table).from_select(
         sa.exists().where(
             leases_table.c.trial_id == sa.bindparam("trial", type_=sa.Integer),
             leases_table.c.worker_id == sa.bindparam("worker", type_=sa.String),
+            _t.trial_id == leases_table.c.trial_id,
+            # another program may have ended the trial
+            _t.state == TrialState.RUNNING,
         )
     ),
 )
@@ -55,10 +58,11 @@ def insert_trial(db: sa.Connection, study_id: int, number: int) -> int:
     return int(cast("tuple[Any]", result.inserted_primary_key)[0])
 
 
-def start_waiting(db: sa.Connection, trial_id: int) -> None:
-    """A waiting trial runs from now on."""
+def start_waiting(db: sa.Connection, trial_id: int) -> bool:
+    """Start a waiting trial. False if it no longer waits, because another program has started it."""
+    waiting = (_t.trial_id == trial_id) & (_t.state == TrialState.WAITING)
     values = {"state": TrialState.RUNNING, "datetime_start": datetime.now()}
-    db.execute(sa.update(trials_table).where(_t.trial_id == trial_id).values(**values))
+    return bool(db.execute(sa.update(trials_table).where(waiting).values(**values)).rowcount)
 
 
 def back_to_waiting(db: sa.Connection, trial_id: int) -> None:
@@ -68,9 +72,26 @@ def back_to_waiting(db: sa.Connection, trial_id: int) -> None:
 
 
 def insert_report(db: sa.Connection, trial_id: int, worker_id: str, step: int, value: float) -> int:
-    """Write a finite report if the trial is leased to the worker; returns the number of rows."""
+    """Write a finite report if the trial runs and the worker holds it. Return the number of rows."""
     values = {"trial": trial_id, "step": step, "value": value, "worker": worker_id}
-    return db.execute(_REPORT, values).rowcount
+    # without the option psycopg's count of an insert is -1, which is true
+    return db.execute(_REPORT, values, execution_options={"preserve_rowcount": True}).rowcount
+
+
+def keep_reports(db: sa.Connection, trial_id: int, values: dict[int, float]) -> None:
+    """Store `values`, by step, in place of all reports of the trial."""
+    db.execute(sa.delete(reports_table).where(_r.trial_id == trial_id))
+    rows = [
+        {
+            "trial_id": trial_id,
+            "step": step,
+            "intermediate_value": value,
+            "intermediate_value_type": FINITE_REPORT,
+        }
+        for step, value in values.items()
+    ]
+    if rows:
+        db.execute(sa.insert(reports_table), rows)
 
 
 def write_attrs(db: sa.Connection, trial_id: int, attrs: dict[str, Any]) -> None:
@@ -86,13 +107,19 @@ def write_attrs(db: sa.Connection, trial_id: int, attrs: dict[str, Any]) -> None
     db.execute(sa.insert(attributes_table), rows)
 
 
-def end_trial(db: sa.Connection, trial_id: int, state: TrialState, value: float | None) -> None:
-    """A running trial is finished. A pruned one's value is its last reported one, as in Optuna."""
-    if state is TrialState.PRUNED:
+def end_trial(db: sa.Connection, trial_id: int, state: TrialState, value: float | None) -> bool:
+    """End a running trial. False if it does not run, because another program has ended it.
+
+    A pruned trial without a value gets its last reported one, as in Optuna.
+    """
+    running = (_t.trial_id == trial_id) & (_t.state == TrialState.RUNNING)
+    ended = {"state": state, "datetime_complete": datetime.now()}
+    if not db.execute(sa.update(trials_table).where(running).values(**ended)).rowcount:
+        return False
+    if state is TrialState.PRUNED and value is None:
         last = sa.select(_r.intermediate_value).where(_r.trial_id == trial_id)
         value = db.execute(last.order_by(_r.step.desc()).limit(1)).scalar()
     if value is not None:
         row = {"trial_id": trial_id, "objective": 0, "value": value, "value_type": FINITE_VALUE}
         db.execute(sa.insert(values_table).values(**row))
-    ended = {"state": state, "datetime_complete": datetime.now()}
-    db.execute(sa.update(trials_table).where(_t.trial_id == trial_id).values(**ended))
+    return True

@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ..database.storage import Storage
 from ..errors import RefusedError
 from ..limits import within
+from ..records import trial_record
 from ..seeds import derive_seed
 from ..study import create_or_resume, enqueue, info, last_ended
 from .selection import complete_trials
@@ -221,7 +222,7 @@ def _last_reason(arena: optuna.Study) -> str:
     last = last_ended(arena, (TrialState.PRUNED, TrialState.FAIL))
     if last is None:
         return "the same command trains them"
-    return f"trial {last.number} of {arena.study_name}: {last.user_attrs.get('stop_reason', 'no reason')}"
+    return f"trial {last.number} of {arena.study_name}: {trial_record(last).stop_reason or 'no reason'}"
 
 
 def pooled_sd(finalists: list[Finalist]) -> float:

@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..database.storage import Storage
 from ..errors import RefusedError, UsageError
+from ..records import trial_record
 from ..seeds import replicate_seeds
 from ..study import StudyInfo, create_or_resume, enqueue, info
 from ..trial.weights_files import with_weights
@@ -102,7 +103,7 @@ def ended_badly(study: optuna.Study, seeds: list[int]) -> tuple[list[int], list[
         elif trial.state is TrialState.COMPLETE:
             lacking.append(f"the weights of trial {trial.number} are not on this machine")
         else:
-            why = trial.user_attrs.get("stop_reason", trial.state.name.lower())
+            why = trial_record(trial).stop_reason or trial.state.name.lower()
             lacking.append(f"trial {trial.number}: {why}")
     return diverged, lacking
 

@@ -20,10 +20,10 @@ from ..database.optuna_rows import (
     reports_table,
     trials_table,
 )
-from ..records import trial_record
+from ..records import ending_of, trial_record
 
 _STATES = (TrialState.COMPLETE, TrialState.PRUNED)
-_ATTRIBUTES = ("family", "train_losses", "val_losses")
+_ATTRIBUTES = ("family", "train_losses", "val_losses", "ending", "stop_reason")
 
 
 Losses = tuple[float, float]
@@ -71,10 +71,10 @@ class Peer:
 
 
 class Peers(Protocol):
-    """Where a pruner learns of finished trials."""
+    """Where a pruner learns of finished trials. Models that could not be trained are not among them."""
 
     def new(self, study: optuna.Study) -> list[Peer]:
-        """The trials that finished since the last call."""
+        """Return the trials that finished since the last call."""
         ...
 
 
@@ -97,6 +97,7 @@ class StudyPeers:
                 record.val_losses,
             )
             for record in map(trial_record, new)
+            if not record.ending.untrained
         ]
 
 
@@ -157,4 +158,5 @@ class TablePeers:
                 attrs[trial_id].get("val_losses"),
             )
             for trial_id in new
+            if not ending_of(found[trial_id].name.lower(), attrs[trial_id])[0].untrained
         ]

@@ -7,6 +7,7 @@ from ..pruning.audit import is_audited
 from ..study import StudyInfo
 from ..training.config import TrialConfig
 from ..training.endings import Drained
+from ..training.fit import Checkpoint
 from ..training.history import EpochResult
 from .session import Session
 
@@ -30,14 +31,21 @@ class EpochReports:
         self.audited = is_audited(study_info.study_file, trial.number)
         self.objection: str | None = stored.user_attrs.get("audit")
         """The pruner's first reason against an audited trial."""
+        self._resumed: Checkpoint | None = None
         if "family" not in stored.user_attrs:
             # now, because the pruners of other workers read it; the other attributes come at the end
             session.persist(trial.set_user_attr, "family", config.family)
 
+    def begin(self, checkpoint: Checkpoint | None) -> None:
+        """Expect the training that resumes from `checkpoint`, or one from scratch."""
+        self._resumed = checkpoint
+
     def __call__(self, result: EpochResult) -> None:
         """Report an epoch and ask the pruner. Raises Pruned, LostLease or Drained."""
-        self.last = result
+        is_first, self.last = self.last is None, result
         try:
+            if is_first:
+                self.keep(self._earlier(result))
             if result.epoch not in self.values:
                 self.session.report(result.epoch, result.val_macro_f1)
                 self.values[result.epoch] = result.val_macro_f1
@@ -47,9 +55,24 @@ class EpochReports:
         except StorageError as outage:  # longer than the time limit; Drained keeps the epoch
             raise Drained from outage
 
-    def report_worst(self) -> None:
-        """Report 0 for a trial that could not be trained, so that the sampler avoids it."""
-        self.session.report(max(self.values, default=0) + 1, 0.0)
+    def keep(self, values: dict[int, float]) -> None:
+        """Remove the reports that `values` does not hold, which a training before this one left."""
+        if values != self.values:
+            self.session.keep_reports(values)
+            self.values = dict(values)
+
+    def _earlier(self, first: EpochResult) -> dict[int, float]:
+        """Return what this training reported before its first call, by its checkpoint.
+
+        A training that died may have left other values: it ran in another precision, say.
+        """
+        values = {}
+        if self._resumed is not None:
+            history = self._resumed["history"]
+            values = {row["epoch"]: row["val_macro_f1"] for row in history}
+        if self.values.get(first.epoch) != first.val_macro_f1:
+            values.pop(first.epoch, None)
+        return values
 
     def _ask_pruner(self, result: EpochResult) -> None:
         values = {epoch: value for epoch, value in self.values.items() if epoch <= result.epoch}

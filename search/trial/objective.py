@@ -13,6 +13,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import optuna
 import torch
 from optuna.trial import TrialState
 
@@ -20,6 +21,7 @@ from ..data.bloodmnist import joined, load_dataset
 from ..database.outage import is_outage
 from ..errors import BloodsearchError, RefusedError
 from ..limits import TooCostly, check_latency, check_size
+from ..records import Ending, end_attributes
 from ..sampling.space import Params
 from ..seeds import trial_seed
 from ..study import StudyInfo, versions
@@ -46,13 +48,15 @@ MAX_TRACEBACK = 8_000
 KEPT: dict[str, Keep] = {"replicates": "best", "refits": "last"}
 """The weights that trials of the final evaluation keep. A refit trains on all data, so no epoch of it can
 be called the best."""
-ENDINGS: dict[type[Exception], str] = {
-    TooCostly: "too costly",
-    Pruned: "pruned",
-    Diverged: "diverged",
-    OutOfMemory: "out of memory",
+ENDINGS = {
+    TooCostly: Ending.TOO_COSTLY,
+    Pruned: Ending.PRUNED,
+    Diverged: Ending.DIVERGED,
+    OutOfMemory: Ending.OUT_OF_MEMORY,
 }
-"""How a trial is said to have ended, by the exception that ended it."""
+"""How a pruned trial ended, by the exception that ended it."""
+WORST = 0.0
+"""The value of a trial that could not be trained. No report has it, so no comparison of epochs uses it."""
 
 
 class TorchTrainer:
@@ -88,15 +92,15 @@ def run_trial(session: Session, study_info: StudyInfo, data: DeviceData) -> Outc
         return _train(session, study_info, data, params, saved)
     except Drained as drained:
         raise drained.__cause__ or drained from None
+    except optuna.exceptions.UpdateFinishedTrialError:
+        raise LostLease from None  # another program has ended the trial
     except (LostLease, BloodsearchError):
         raise
     except Exception as error:
         if is_outage(error):
             raise
-        attrs = {
-            "stop_reason": f"{type(error).__name__}: {error}"[:300],
-            "traceback": traceback.format_exc()[-MAX_TRACEBACK:],
-        }
+        attrs = end_attributes(Ending.FAILED, f"{type(error).__name__}: {error}"[:300])
+        attrs["traceback"] = traceback.format_exc()[-MAX_TRACEBACK:]
         return Outcome(TrialState.FAIL, None, attrs, saved.path)
 
 
@@ -126,6 +130,7 @@ def _train(
     }
 
     def train(checkpoint: Checkpoint | None) -> FitResult:
+        epochs.begin(checkpoint)
         return fit(
             config,
             data,
@@ -142,11 +147,12 @@ def _train(
         latency = _check_cost(study_info, config) if epochs.prunable else None
         result = saved.resume(train, started=lambda: epochs.last is not None)
     except (TooCostly, Pruned, Diverged, OutOfMemory) as error:
-        if not isinstance(error, Pruned):
-            epochs.report_worst()
-        attrs["stop_reason"] = f"{ENDINGS[type(error)]}: {error}"[:300]
+        if epochs.last is None:
+            epochs.keep({})
+        attrs |= end_attributes(ENDINGS[type(error)], str(error)[:300])
         attrs["epochs"] = epochs.last.epoch if epochs.last else 0
-        return Outcome(TrialState.PRUNED, None, attrs, saved.path)
+        value = None if isinstance(error, Pruned) else WORST
+        return Outcome(TrialState.PRUNED, value, attrs, saved.path)
     attrs |= _end_attrs(result)
     attrs["latency_ms"] = round(latency_ms(config.model) if latency is None else latency, 4)
     if result.state is not None:
@@ -165,8 +171,8 @@ def _check_cost(study_info: StudyInfo, config: TrialConfig) -> float | None:
 def _end_attrs(result: FitResult) -> dict[str, Any]:
     best = scores(result.best_confusion)
     last = result.history[-1]
-    return {
-        "stop_reason": "patience" if result.reason == "patience" else "all epochs trained",
+    ending = Ending.EARLY_STOPPED if result.reason == "patience" else Ending.COMPLETED
+    return end_attributes(ending) | {
         "epochs": last.epoch,
         "best_epoch": result.best_epoch,
         "n_parameters": result.n_parameters,

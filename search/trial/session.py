@@ -47,6 +47,10 @@ class Session(Protocol):
         """Store an epoch's value. Raises LostLease when the worker no longer holds the trial."""
         ...
 
+    def keep_reports(self, values: dict[int, float]) -> None:
+        """Store `values`, by epoch, in place of all reports. Raises LostLease as `report` does."""
+        ...
+
     def persist(self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `operation`, which reads or writes the storage, again while the database is down.
 

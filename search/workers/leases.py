@@ -2,7 +2,7 @@
 
 A trial is one of
     waiting     not held; its lease row, if any, has no worker and counts the deaths so far
-    running     its lease names a registered worker
+    running     its lease names a registered worker, or the stand-in of another program
     finished    without a lease
 Each step between these states is one transaction. A process may die anywhere, and an answer may be
 lost with its connection, but the database never holds half a step. Claims of one study also exclude
@@ -31,6 +31,7 @@ from ..database.optuna_rows import (
     end_trial,
     insert_report,
     insert_trial,
+    keep_reports,
     start_waiting,
     trials_table,
     write_attrs,
@@ -39,8 +40,15 @@ from ..database.storage import Storage
 from ..database.tables import leases_table
 from .lease_times import LeaseTimes
 from .liveness import Identity
-from .reclaim import end_lease, lease_of, put_back_orphans, put_back_trials_of
-from .registry import Registry
+from .reclaim import (
+    end_lease,
+    lease_foreign_trials,
+    lease_of,
+    lease_trial,
+    put_back_orphans,
+    put_back_trials_of,
+)
+from .registry import FOREIGN, Registry
 
 RECLAIM_EVERY_S = 1.0
 """How often a claim looks for dead workers. Looking at 64 processes takes 10 ms."""
@@ -93,28 +101,20 @@ class Leases:
                 return held
             if time.monotonic() - self._reclaimed_at > RECLAIM_EVERY_S:
                 self._reclaim(db)
-            n = self._counts(db)
-            n_finished = n[TrialState.COMPLETE] + n[TrialState.PRUNED]
-            if n_finished >= n_trials:
-                return Verdict.SPENT
-            if n_finished + n[TrialState.RUNNING] >= n_trials:
-                return Verdict.WAIT
-            if n[TrialState.WAITING]:
-                claim = self._first_waiting(db)
-                start_waiting(db, claim.trial_id)
-            elif may_create:
-                number = sum(n.values())
-                claim = Claim(insert_trial(db, self.study_id, number), number)
-            else:
-                return Verdict.WAIT if n[TrialState.RUNNING] else Verdict.SPENT
-            self._lease(db, claim.trial_id, worker)
+            claim = self._next(db, n_trials, may_create)
+            if isinstance(claim, Claim):
+                lease_trial(db, self.study_id, claim.trial_id, worker.worker_id)
             return claim
 
     def holds(self, worker: Identity, trial_id: int) -> bool:
         """Return whether the worker still holds the trial."""
-        key = lease_of(trial_id, worker.worker_id)
+        t, lease = trials_table.c, leases_table.c
+        query = sa.select(t.trial_id).join_from(
+            leases_table, trials_table, t.trial_id == lease.trial_id
+        )
+        query = query.where(lease_of(trial_id, worker.worker_id), t.state == TrialState.RUNNING)
         with self.storage.engine.connect() as db:
-            return db.execute(sa.select(leases_table.c.trial_id).where(key)).first() is not None
+            return db.execute(query).first() is not None
 
     def report(self, worker: Identity, trial_id: int, step: int, value: float) -> bool:
         """Store a finite intermediate value. False if the worker no longer holds the trial.
@@ -127,6 +127,20 @@ class Leases:
         except sa.exc.IntegrityError:
             return self.holds(worker, trial_id)
 
+    def keep_reports(self, worker: Identity, trial_id: int, values: dict[int, float]) -> bool:
+        """Store `values`, by step, in place of all reports. False if the worker lost the trial.
+
+        Safe to repeat.
+        """
+        key = lease_of(trial_id, worker.worker_id)
+        with self.storage.engine.begin() as db:
+            # an update and not a select: it locks the lease until the reports are written
+            held = sa.update(leases_table).where(key).values(worker_id=worker.worker_id)
+            if not db.execute(held).rowcount:
+                return False
+            keep_reports(db, trial_id, values)
+            return True
+
     def finish(
         self,
         worker: Identity,
@@ -135,7 +149,7 @@ class Leases:
         value: float | None,
         attrs: dict[str, Any] | None = None,
     ) -> bool:
-        """End the trial. False if the worker does not hold it, or no longer.
+        """End the trial. False if the worker does not hold it, or another program has ended it.
 
         Safe to repeat after an outage.
 
@@ -143,15 +157,16 @@ class Leases:
             worker: The worker that trained the trial.
             trial_id: Optuna's id of the trial.
             state: COMPLETE, PRUNED or FAIL.
-            value: The value of a complete trial. A pruned trial gets its last reported value.
+            value: The trial's value. A pruned trial without one gets its last reported value.
             attrs: User attributes to store with the end.
         """
         key = lease_of(trial_id, worker.worker_id)
         with self.storage.engine.begin() as db:
             if not db.execute(sa.delete(leases_table).where(key)).rowcount:
                 return False
+            if not end_trial(db, trial_id, state, value):
+                return False
             write_attrs(db, trial_id, attrs or {})
-            end_trial(db, trial_id, state, value)
             return True
 
     def release(self, worker: Identity, trial_id: int) -> None:
@@ -160,13 +175,15 @@ class Leases:
             if end_lease(db, trial_id, worker.worker_id):
                 back_to_waiting(db, trial_id)
 
-    def reclaim(self, killed: Container[int] = ()) -> int:
+    def reclaim(self, killed: Container[int] = (), *, foreign: bool = False) -> int:
         """Put back the trials of dead workers and return their number.
 
-        `killed` are pids of this host whose deaths do not count against their trials.
+        Args:
+            killed: Pids of this host whose deaths do not count against their trials.
+            foreign: Whether to put back the trials of other programs at once, not after a lease.
         """
         with self.storage.exclusive(self.study_id) as db:
-            return self._reclaim(db, killed)
+            return self._reclaim(db, killed, foreign=foreign)
 
     def reclaim_confirmed(self) -> int:
         """Do as `reclaim` does, and watch stale workers until each is confirmed dead or alive.
@@ -195,24 +212,43 @@ class Leases:
         row = db.execute(query.where(lease.worker_id == worker.worker_id)).first()
         return Claim(*row) if row else None
 
-    def _first_waiting(self, db: sa.Connection) -> Claim:
+    def _next(self, db: sa.Connection, n_trials: int, may_create: bool) -> Claim | Verdict:
+        """Start a waiting trial or create one, if the budget has room."""
+        while True:
+            n = self._counts(db)
+            n_finished = n[TrialState.COMPLETE] + n[TrialState.PRUNED]
+            if n_finished >= n_trials:
+                return Verdict.SPENT
+            if n_finished + n[TrialState.RUNNING] >= n_trials:
+                return Verdict.WAIT
+            if n[TrialState.WAITING]:
+                claim = self._first_waiting(db)
+                # another program does not take our lock and may be faster: then count again
+                if claim is not None and start_waiting(db, claim.trial_id):
+                    return claim
+            elif may_create:
+                number = sum(n.values())
+                return Claim(insert_trial(db, self.study_id, number), number)
+            else:
+                return Verdict.WAIT if n[TrialState.RUNNING] else Verdict.SPENT
+
+    def _first_waiting(self, db: sa.Connection) -> Claim | None:
         t = trials_table.c
         query = sa.select(t.trial_id, t.number).where(
             t.study_id == self.study_id, t.state == TrialState.WAITING
         )
-        return Claim(*db.execute(query.order_by(t.trial_id).limit(1)).one())
+        row = db.execute(query.order_by(t.trial_id).limit(1)).first()
+        return Claim(*row) if row else None
 
-    def _lease(self, db: sa.Connection, trial_id: int, worker: Identity) -> None:
-        key = leases_table.c.trial_id == trial_id
-        update = sa.update(leases_table).where(key).values(worker_id=worker.worker_id)
-        if not db.execute(update).rowcount:
-            row = {"trial_id": trial_id, "study_id": self.study_id, "deaths": 0}
-            db.execute(sa.insert(leases_table).values(worker_id=worker.worker_id, **row))
-
-    def _reclaim(self, db: sa.Connection, killed: Container[int] = ()) -> int:
+    def _reclaim(
+        self, db: sa.Connection, killed: Container[int] = (), *, foreign: bool = False
+    ) -> int:
         self._reclaimed_at = time.monotonic()
+        lease_foreign_trials(db, self.registry)
         n_back = 0
-        for worker in self.registry.remove_dead(db):
+        for worker in self.registry.remove_dead(db, foreign=foreign):
             was_killed = worker.pid in killed and worker.host == socket.gethostname()
-            n_back += put_back_trials_of(db, worker.worker_id, count_death=not was_killed)
+            is_foreign = worker.worker_id.startswith(FOREIGN)
+            count_death = not (was_killed or is_foreign)
+            n_back += put_back_trials_of(db, worker.worker_id, count_death=count_death)
         return n_back + put_back_orphans(db, self.study_id)

@@ -16,6 +16,8 @@ from .lease_times import LeaseTimes
 from .liveness import Identity, ProcessState, process_state
 
 N_STOPS = "stops"
+FOREIGN = "another-program-"
+"""How the ids of stand-in workers begin, which hold the trials of other programs (see reclaim.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +89,26 @@ class Registry:
         with self.storage.engine.begin() as db:
             return db.execute(
                 sa.update(workers_table)
-                .where(workers_table.c.study_id == self.study_id)
+                .where(
+                    workers_table.c.study_id == self.study_id,
+                    workers_table.c.worker_id.not_like(f"{FOREIGN}%"),
+                )
                 .values(drain=True)
             ).rowcount
 
     def workers(self) -> list[WorkerStatus]:
         """Return the registered workers and the trials they hold, by host and pid."""
+        return [row for row in self._rows() if not row.worker_id.startswith(FOREIGN)]
+
+    def foreign_trials(self) -> list[int]:
+        """Return the ids of the running trials that other programs hold."""
+        return sorted(
+            row.trial_id
+            for row in self._rows()
+            if row.worker_id.startswith(FOREIGN) and row.trial_id is not None
+        )
+
+    def _rows(self) -> list[WorkerStatus]:
         age = self.storage.age(workers_table.c.beat)
         query = (
             sa.select(workers_table, age.label("age"), leases_table.c.trial_id)
@@ -116,12 +132,19 @@ class Registry:
         """Whether some stale worker has not been watched for long enough to call it dead."""
         return bool(self._suspects)
 
-    def remove_dead(self, db: sa.Connection) -> list[Identity]:
-        """Remove the dead workers of the study and return them. Call with the study locked."""
+    def remove_dead(self, db: sa.Connection, *, foreign: bool = False) -> list[Identity]:
+        """Remove the dead workers of the study and return them. Call with the study locked.
+
+        With `foreign` the stand-ins of other programs count as dead.
+        """
         column = workers_table.c
         query = sa.select(workers_table, self.storage.age(column.beat).label("age"))
         rows = db.execute(query.where(column.study_id == self.study_id)).all()
-        dead = [_identity(row) for row in rows if self._is_dead(row)]
+        dead = [
+            _identity(row)
+            for row in rows
+            if self._is_dead(row) or (foreign and row.worker_id.startswith(FOREIGN))
+        ]
         dead_ids = {worker.worker_id for worker in dead}
         if dead:
             db.execute(sa.delete(workers_table).where(column.worker_id.in_(dead_ids)))

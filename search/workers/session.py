@@ -18,6 +18,7 @@ from ..pruning.pruner import FamilyPruner
 from ..sampling.draw import Accept, suggest_at_once
 from ..sampling.sampler import trial_sampler
 from ..sampling.space import Params
+from ..sampling.study_view import StudyView
 from ..study import StudyInfo
 from ..trial.checkpoint_files import checkpoint_folder, forget
 from ..trial.outcome import LostLease, Outcome
@@ -66,6 +67,11 @@ class LeasedTrial:
         if not self.persist(self.leases.report, self.worker, self.claim.trial_id, epoch, value):
             raise LostLease
 
+    def keep_reports(self, values: dict[int, float]) -> None:
+        """Store `values`, by epoch, in place of all reports. Raises LostLease as `report` does."""
+        if not self.persist(self.leases.keep_reports, self.worker, self.claim.trial_id, values):
+            raise LostLease
+
     def persist(self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `operation`, again while the database is down."""
         return retry_outage(functools.partial(operation, *args, **kwargs), give_up=self.drain)
@@ -84,7 +90,7 @@ class LeasedTrial:
         Return the stored attributes, which never hold the storage's password.
         """
         attrs = dict(outcome.attrs)
-        for key in ("stop_reason", "traceback"):
+        for key in ("detail", "traceback"):
             if key in attrs:
                 attrs[key] = redact(attrs[key], self.leases.storage.url)
         trial_id, state, value = self.claim.trial_id, outcome.state, outcome.value
@@ -108,5 +114,5 @@ class LeasedTrial:
         # that its sampler sees (`Study._get_trials(use_cache=True)`, Optuna 5.0.0)
         sampler = trial_sampler(self.study_info.study_file, self.claim.number, draw)
         storage = self.leases.storage.optuna
-        study = optuna.load_study(study_name=self.study_info.name, storage=storage, sampler=sampler)
+        study = StudyView(self.study_info.name, storage, sampler)
         return optuna.Trial(study, self.claim.trial_id)

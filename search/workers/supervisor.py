@@ -29,6 +29,7 @@ from ..errors import (
     StorageError,
     UsageError,
 )
+from ..records import trial_record
 from ..study import last_ended
 from ..trial.checkpoint_files import checkpoint_folder, forget, leftovers
 from .leases import Leases
@@ -216,7 +217,7 @@ class Supervisor:
         last = last_ended(self.leases.study, (TrialState.FAIL,))
         if last is None:
             return "see the messages above"
-        return f"the last error, in trial {last.number}: {last.user_attrs.get('stop_reason')}"
+        return f"the last error, in trial {last.number}: {trial_record(last).stop_reason}"
 
     def _drain(self) -> None:
         """Ask all children to stop, kill those that do not, put back what they held."""

@@ -197,11 +197,11 @@ class _Worker:
             self.n_failures = 0
             return
         self.n_failures += 1
-        _log.warning("trial %d failed: %s", number, attrs["stop_reason"])
+        _log.warning("trial %d failed: %s", number, attrs["detail"])
         if self.n_failures >= MAX_FAILURES_IN_A_ROW:
             raise Retired(
                 f"this worker stops after {self.n_failures} failures in a row, the last one in "
-                f"trial {number}: {attrs['stop_reason']}; `bloodsearch show {number}` has the traceback"
+                f"trial {number}: {attrs['detail']}; `bloodsearch show {number}` has the traceback"
             )
 
 

@@ -18,6 +18,7 @@ from tests_support import assert_exact, claims, supervisor, tiny
 
 from bloodsearch.search.database.storage import Storage, open_storage
 from bloodsearch.search.errors import BloodsearchError, DataError
+from bloodsearch.search.records import trial_record
 from bloodsearch.search.workers.leases import Leases
 
 
@@ -32,7 +33,7 @@ def test_poisonous_trial_is_failed_and_made_up_for(
     assert_exact(Leases(storage, study), 4)
     poison = study.trials[1]
     assert poison.state is TrialState.FAIL
-    assert poison.user_attrs["stop_reason"] == "poison: 3 workers died on it"
+    assert trial_record(poison).stop_reason == "poison: 3 workers died on it"
     assert Counter(claims(log)) == Counter([0, 1, 1, 1, 2, 3, 4])
 
 

@@ -101,7 +101,7 @@ def test_show_and_replay_bit_for_bit(folder: Path) -> None:
     best = as_json("leaderboard", "demo-synthetic", "--top", "1", cwd=folder)["trials"][0]
     trial = str(best["number"])
     record = as_json("show", trial, "demo-synthetic", cwd=folder)
-    stored = "seed config data_hash versions device epochs per_class_f1 stop_reason train_seconds"
+    stored = "seed config data_hash versions device epochs per_class_f1 ending train_seconds"
     assert set(stored.split()) <= set(record)
     assert record["curve"][record["best_epoch"] - 1] == record["value"] == best["value"]
     assert (

@@ -29,6 +29,8 @@ class PlainSession:
     on_report: Callable[[int, float], None] | None = None
     stop: Callable[[], bool] = lambda: False
     warnings: list[str] = field(default_factory=list)
+    kept: list[dict[int, float]] = field(default_factory=list)
+    """The reports that were kept each time that others were removed."""
 
     def __post_init__(self) -> None:
         self.pruner: FamilyPruner = make_pruner(self.study_info.study_file)
@@ -44,6 +46,9 @@ class PlainSession:
             self.on_report(epoch, value)
         else:
             self.trial.report(value, epoch)
+
+    def keep_reports(self, values: dict[int, float]) -> None:
+        self.kept.append(dict(values))
 
     def persist(self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return operation(*args, **kwargs)

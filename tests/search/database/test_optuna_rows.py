@@ -151,3 +151,29 @@ def test_pruner_learns_the_same_from_tables_as_from_optuna(leases: Leases) -> No
         (((1, 0.625),), None),
     ]
     assert both() == []
+
+
+@pytest.mark.parametrize("kind", ["tables", "Optuna"])
+@pytest.mark.parametrize(
+    "attrs",
+    [
+        {"ending": "too_costly"},
+        {"ending": "diverged"},
+        {"ending": "out_of_memory"},
+        {"stop_reason": "too costly: 9 parameters, at most 5"},
+    ],
+)
+def test_models_that_could_not_be_trained_are_no_peers(
+    leases: Leases, kind: str, attrs: dict[str, str]
+) -> None:
+    """Ten refused models once lowered the pruner's bar by half, and two more switched it off."""
+    source = TablePeers(leases.storage.engine) if kind == "tables" else StudyPeers()
+    ended = leases.study.ask()
+    ended.report(0.0, 1)
+    for key, value in attrs.items():
+        ended.set_user_attr(key, value)
+    leases.study.tell(ended, state=PRUNED)
+    assert source.new(leases.study) == []
+    our_trial(leases, PRUNED, None, {1: 0.125})
+    assert len(source.new(leases.study)) == 1
+    assert source.new(leases.study) == []

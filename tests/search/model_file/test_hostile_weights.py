@@ -212,7 +212,7 @@ def test_a_bug_is_not_taken_for_a_bad_checkpoint(
     monkeypatch.setattr(objective, "scores", bug)  # after the last epoch
     outcome = trials.run(trial)
     assert outcome.state is TrialState.FAIL
-    assert outcome.attrs["stop_reason"] == "ValueError: a bug"
+    assert outcome.attrs["detail"] == "ValueError: a bug"
     assert trials.warnings == []
 
 
@@ -237,7 +237,7 @@ def test_a_loss_that_is_no_number_prunes_the_trial(
     trial = trials.new(POINT)
     outcome = trials.run(trial)
     assert outcome.state is TrialState.PRUNED
-    assert outcome.attrs["stop_reason"].startswith("diverged: loss nan")
+    assert outcome.attrs["detail"].startswith("loss nan")
     assert curve(trial) == [0.0]
     assert not trials.path(trial).exists()
 

@@ -21,7 +21,7 @@ from bloodsearch.search.sampling.draw import suggest_at_once
 from bloodsearch.search.sampling.space import Params
 from bloodsearch.search.study import create_or_resume, info
 from bloodsearch.search.training.device import DeviceData
-from bloodsearch.search.training.endings import Drained
+from bloodsearch.search.training.endings import Diverged, Drained
 from bloodsearch.search.trial.objective import run_trial
 from bloodsearch.search.trial.outcome import LostLease, Outcome
 from bloodsearch.search.trial.resolve import resolve
@@ -45,9 +45,11 @@ def run(
     folder: Path,
     report: Report,
     should_stop: Callable[[], bool] = lambda: False,
+    kept: list[dict[int, float]] | None = None,
 ) -> Outcome:
     study_info = info(trial.study)
     session = PlainSession(trial, study_info, folder, report, should_stop)
+    session.kept = [] if kept is None else kept
     outcome = run_trial(session, study_info, data)
     assert session.warnings == []
     return outcome
@@ -121,7 +123,7 @@ def test_bug_fails_the_trial_with_its_traceback(
 
     outcome = run(trial, small, tmp_path, bug)
     assert (outcome.state, outcome.value) == (TrialState.FAIL, None)
-    assert outcome.attrs["stop_reason"] == "ZeroDivisionError: by hand"
+    assert outcome.attrs["detail"] == "ZeroDivisionError: by hand"
     assert "in bug" in outcome.attrs["traceback"]
     assert outcome.checkpoint == tmp_path / "tiny" / "trial-0.pt"
 
@@ -150,7 +152,7 @@ def test_audited_trial_runs_on_and_keeps_the_reason(
     monkeypatch.setattr("bloodsearch.search.trial.epochs.is_audited", lambda *args: False)
     pruned = run(trial, small, tmp_path, lambda epoch, value: None)
     assert pruned.state is TrialState.PRUNED
-    assert pruned.attrs["stop_reason"] == "pruned: below its peers"
+    assert (pruned.attrs["ending"], pruned.attrs["detail"]) == ("pruned", "below its peers")
     monkeypatch.setattr("bloodsearch.search.trial.epochs.is_audited", lambda *args: True)
     audited = run(trial, small, tmp_path, lambda epoch, value: None)
     assert audited.state is TrialState.COMPLETE
@@ -203,6 +205,70 @@ def test_an_epoch_that_was_reported_but_not_judged_is_judged_by_whoever_goes_on(
     outcome = run(trial, small, tmp_path, report)
     assert outcome.state is TrialState.PRUNED
     assert told == [1]  # reported once
+
+
+def test_a_restarted_trial_drops_the_epochs_of_the_training_that_died(
+    trial: optuna.Trial, small: DeviceData, tmp_path: Path
+) -> None:
+    """It ran in another precision, say, and left reports that this training never had."""
+    for epoch, value in ((1, 0.9), (2, 0.8), (9, 0.7)):
+        trial.report(value, epoch)
+    kept: list[dict[int, float]] = []
+    reports: dict[int, float] = {}
+    outcome = run(trial, small, tmp_path, lambda e, v: reports.update({e: v}), kept=kept)
+    assert kept == [{}]
+    assert list(reports) == [1, 2, 3]
+    assert outcome.value == max(reports.values())
+
+
+def test_a_resumed_trial_has_the_epochs_of_its_checkpoint(
+    trial: optuna.Trial, small: DeviceData, tmp_path: Path
+) -> None:
+    """Another worker restarted it in between and reported other values, and one epoch more."""
+    own: dict[int, float] = {}
+
+    def stop_after_two(epoch: int, value: float) -> None:
+        own[epoch] = value
+
+    with pytest.raises(Drained):
+        run(trial, small, tmp_path, stop_after_two, lambda: len(own) == 2)
+    for epoch, value in ((1, own[1]), (2, 0.8), (3, 0.7)):
+        trial.report(value, epoch)
+    kept: list[dict[int, float]] = []
+    reports: dict[int, float] = {}
+    run(trial, small, tmp_path, lambda e, v: reports.update({e: v}), kept=kept)
+    assert kept == [{1: own[1]}]
+    assert list(reports) == [2, 3]
+    assert reports[2] == own[2]
+
+
+def test_a_diverged_restart_leaves_no_epoch_of_the_training_that_died(
+    trial: optuna.Trial, small: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial.report(0.9, 1)
+
+    def diverge(*args: object, **kwargs: object) -> None:
+        raise Diverged("loss nan")
+
+    monkeypatch.setattr("bloodsearch.search.trial.objective.fit", diverge)
+    kept: list[dict[int, float]] = []
+    outcome = run(trial, small, tmp_path, lambda epoch, value: None, kept=kept)
+    assert kept == [{}]
+    assert (outcome.attrs["ending"], outcome.attrs["epochs"]) == ("diverged", 0)
+    assert outcome.value == 0.0  # the worst
+
+
+def test_trial_that_another_program_ended_is_a_lost_lease(
+    trial: optuna.Trial, small: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bloodsearch.search.trial.epochs.is_audited", lambda *args: True)
+    monkeypatch.setattr(FamilyPruner, "reason_for", lambda *args: "below its peers")
+
+    def report(epoch: int, value: float) -> None:
+        trial.study.tell(trial.number, 0.9)
+
+    with pytest.raises(LostLease):
+        run(trial, small, tmp_path, report)
 
 
 def test_min_epochs_are_the_searchs_not_the_final_trainings(leases: Leases) -> None:
@@ -282,5 +348,7 @@ def test_costly_model_is_not_trained(
     reports: dict[int, float] = {}
     outcome = run(trial, small, tmp_path, lambda epoch, value: reports.update({epoch: value}))
     assert outcome.state is TrialState.PRUNED
-    assert outcome.attrs["stop_reason"] == "too costly: 2.5 ms an image, at most 1"
-    assert reports == {1: 0.0}  # ranked last
+    assert outcome.attrs["ending"] == "too_costly"
+    assert outcome.attrs["detail"] == "2.5 ms an image, at most 1"
+    assert outcome.value == 0.0
+    assert reports == {}  # it is compared with nothing

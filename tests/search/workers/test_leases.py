@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 
 from bloodsearch.search.database.storage import open_storage
 from bloodsearch.search.database.tables import workers_table
+from bloodsearch.search.records import trial_record
 from bloodsearch.search.workers.lease_times import LeaseTimes
 from bloodsearch.search.workers.leases import Claim, Leases, Verdict
 from bloodsearch.search.workers.liveness import Identity, own_identity, started
@@ -84,6 +85,38 @@ def test_budget_counts_complete_and_pruned_but_not_failed(leases: Leases, worker
     second = another(leases, "second")
     assert claim(leases, second, 3) is Verdict.WAIT  # 2 finished and 1 running fill the budget
     assert claim(leases, second, 2) is Verdict.SPENT
+
+
+def test_report_after_the_lease_is_refused(leases: Leases, worker: Identity) -> None:
+    trial_id = claim(leases, worker)
+    assert isinstance(trial_id, int)
+    assert leases.report(worker, trial_id, 1, 0.25)
+    assert leases.report(worker, trial_id, 1, 0.25)  # repeated after an outage
+    leases.release(worker, trial_id)
+    assert not leases.report(worker, trial_id, 2, 0.5)
+    assert leases.study.trials[0].intermediate_values == {1: 0.25}
+
+
+def test_kept_reports_replace_all_others(leases: Leases, worker: Identity) -> None:
+    trial_id = claim(leases, worker)
+    assert isinstance(trial_id, int)
+    for step in (1, 2, 3):
+        assert leases.report(worker, trial_id, step, 0.25)
+    for _ in range(2):  # safe to repeat
+        assert leases.keep_reports(worker, trial_id, {1: 0.25, 2: 0.5})
+        assert leases.study.trials[0].intermediate_values == {1: 0.25, 2: 0.5}
+    leases.release(worker, trial_id)
+    assert not leases.keep_reports(worker, trial_id, {})
+
+
+def test_pruned_trial_may_have_a_value_that_it_did_not_report(
+    leases: Leases, worker: Identity
+) -> None:
+    """A diverged trial counts as the worst, whatever its last good epoch was."""
+    trial_id = claim(leases, worker)
+    report(leases, trial_id, 0.25)
+    leases.finish(worker, trial_id, TrialState.PRUNED, 0.0)
+    assert leases.study.trials[0].value == 0.0
 
 
 def test_pruned_trial_keeps_its_last_reported_value(leases: Leases, worker: Identity) -> None:
@@ -280,13 +313,6 @@ def test_spared_death_is_not_held_against_the_trial(leases: Leases, dead_worker:
         assert states(leases) == ["WAITING"]
 
 
-def test_running_trial_without_a_lease_is_put_back(leases: Leases) -> None:
-    """Another program made it and died."""
-    leases.storage.optuna.create_new_trial(leases.study_id)
-    assert leases.reclaim() == 1
-    assert states(leases) == ["WAITING"]
-
-
 def test_trial_that_kills_its_workers_is_failed(leases: Leases, dead_worker: Identity) -> None:
     for n_deaths in range(1, MAX_DEATHS + 1):
         claim(leases, dead_worker)  # which registers it again
@@ -294,7 +320,7 @@ def test_trial_that_kills_its_workers_is_failed(leases: Leases, dead_worker: Ide
         assert leases.reclaim() == 1
         assert states(leases) == (["FAIL"] if n_deaths == MAX_DEATHS else ["WAITING"])
     trial = leases.study.trials[0]
-    assert trial.user_attrs["stop_reason"] == "poison: 3 workers died on it"
+    assert trial_record(trial).stop_reason == "poison: 3 workers died on it"
 
 
 def test_claim_whose_answer_got_lost_is_answered_again(leases: Leases, worker: Identity) -> None:
