@@ -65,7 +65,7 @@ def put_back_orphans(db: sa.Connection, study_id: int) -> int:
     lease = leases_table.c
     orphans = db.execute(_without_worker(study_id).where(lease.worker_id.is_not(None))).all()
     for trial_id, worker_id in orphans:
-        end_lease(db, trial_id, worker_id)
+        end_lease(db, trial_id, str(worker_id))
         back_to_waiting(db, trial_id)
     return len(orphans)
 

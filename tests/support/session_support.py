@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import optuna
+from optuna.storages import InMemoryStorage
 
 from bloodsearch.search.pruning.pruner import FamilyPruner, make_pruner
 from bloodsearch.search.sampling.draw import Accept, suggest_at_once
@@ -49,6 +50,10 @@ class PlainSession:
 
     def keep_reports(self, values: dict[int, float]) -> None:
         self.kept.append(dict(values))
+        trial = self.trial
+        if isinstance(trial.storage, InMemoryStorage):
+            trial.storage._get_trial(trial._trial_id).intermediate_values = dict(values)
+            trial._cached_frozen_trial.intermediate_values = dict(values)
 
     def persist(self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return operation(*args, **kwargs)
