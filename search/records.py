@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import statistics
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -239,12 +240,33 @@ class Spread(_Stored):
     n: int
     values: list[float | None]
     interval_95: tuple[float, float] | None = None
-    """Over resampled test images only."""
+    """Covers other test images only."""
+    interval_95_images_and_seeds: tuple[float, float] | None = None
+    """Covers other test images and other seeds."""
+
+    @property
+    def shown_values(self) -> str:
+        """Return the values with four digits, "-" for an unknown one."""
+        return " ".join("-" if value is None else f"{value:.4f}" for value in self.values)
 
     @property
     def known_std(self) -> float | None:
         """The standard deviation; None for one replicate, for which earlier versions stored 0."""
         return self.std if self.n > 1 else None
+
+
+def spread_text(spread: Spread) -> str:
+    """Return the spread of a test score and the widest interval known, with what the interval covers."""
+    if spread.known_std is None:
+        text = "one seed, whose spread is unknown"
+    else:
+        text = f"standard deviation {spread.known_std:.4f} over {spread.n} seeds"
+    interval, covered = spread.interval_95_images_and_seeds, "other test images and other seeds"
+    if interval is None:
+        interval, covered = spread.interval_95, "other test images only"
+    if interval is None:
+        return text
+    return f"{text}; 95 % interval {interval[0]:.4f} .. {interval[1]:.4f} (covers {covered})"
 
 
 class ClassScore(_Stored):
@@ -276,8 +298,19 @@ class Race(_Stored):
     winner: int
     prefer: str = "best"
     sd_over_seeds: float | None = None
+    """What decisions assumed. Earlier versions stored their least value as if it had been measured."""
     optimism: float | None = None
+    undecided: list[int] = Field(default_factory=list)
+    """Trials that are not clearly worse than the winner."""
     finalists: list[RaceFinalist] = Field(default_factory=list)
+
+    @property
+    def measured_sd(self) -> float | None:
+        """Standard deviation over seeds, pooled over finalists; None if each has a single value."""
+        groups = [f.values for f in self.finalists if len(f.values) > 1]
+        freedom = sum(len(values) - 1 for values in groups)
+        squares = sum(statistics.variance(values) * (len(values) - 1) for values in groups)
+        return math.sqrt(squares / freedom) if freedom else None
 
 
 class DeclaredOption(_Stored):

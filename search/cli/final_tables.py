@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..records import Race, Spread, spread_text
 from . import output
 
 
 def show_race(raced: dict[str, Any]) -> None:
     """The second stage as a table on standard error: the result follows on standard output."""
-    from ..evaluation.finalists import finalist_rows
+    from ..evaluation.finalists import finalist_rows, race_text
 
     columns = ["finalist#", "search value#", "mean of fresh seeds#", "n#", "parameters#"]
     output.table([*columns, "ms an image#", ""], finalist_rows(raced), to=output.stderr)
-    output.message(
-        f"standard deviation over seeds {raced['sd_over_seeds']:.4f}; the search values were too "
-        f"high by {raced['optimism']:+.4f} on average"
-    )
+    output.message(race_text(Race.read(raced)))
 
 
 def show_result(result: dict[str, Any]) -> None:
@@ -32,8 +30,7 @@ def show_result(result: dict[str, Any]) -> None:
             f"{len(result['diverged_seeds'])} of {result['replicates_asked']} replicates diverged and are in "
             "none of these figures"
         )
-    low, high = result["test_macro_f1"]["interval_95"]
-    output.line(f"test macro-F1, 95 % bootstrap interval over test images: {low:.4f} .. {high:.4f}")
+    output.line(f"test macro-F1: {spread_text(Spread.read(result['test_macro_f1']))}")
     output.line(
         f"search value {result['search_value']:.4f}, minus the replicates' mean on validation: "
         f"{result['search_value_minus_replicates']:+.4f}"
@@ -81,9 +78,9 @@ def show_baselines(result: dict[str, Any]) -> None:
     columns = ["configuration", "n#", "test macro-F1#", "sd#", "published#"]
     rows = [
         (
-            c["name"], len(c["seeds"]), c["test_macro_f1"]["mean"], c["test_macro_f1"]["std"],
+            c["name"], len(c["seeds"]), c["test_macro_f1"]["mean"], _std(c["test_macro_f1"]),
             c["published"].get("macro_f1"), c["test_weighted_f1"]["mean"],
-            c["test_weighted_f1"]["std"], c["published"].get("weighted_f1"),
+            _std(c["test_weighted_f1"]), c["published"].get("weighted_f1"),
         )
         for c in result["configurations"]
     ]  # fmt: skip
@@ -92,6 +89,10 @@ def show_baselines(result: dict[str, Any]) -> None:
         f"openings of the test split for {result['study']}: {result['test_openings']}; "
         f"all of it is in {result['out']}"
     )
+
+
+def _std(spread: dict[str, Any]) -> float | str:
+    return _or_dash(Spread.read(spread).known_std)
 
 
 _METRICS = (
@@ -104,5 +105,9 @@ _METRICS = (
 
 
 def _row(label: str, found: dict[str, Any]) -> tuple[object, ...]:
-    values = " ".join(f"{value:.4f}" for value in found["values"])
-    return label, found["mean"], found["std"], found["n"], values
+    spread = Spread.read(found)
+    return label, _or_dash(spread.mean), _or_dash(spread.known_std), spread.n, spread.shown_values
+
+
+def _or_dash(value: float | None) -> float | str:
+    return "-" if value is None else value

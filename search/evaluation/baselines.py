@@ -15,17 +15,19 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from ...studies import Baseline, StudyFile, Value, parse_study
-from ..data.bloodmnist import CLASS_NAMES, Fingerprint
+from ..data.bloodmnist import Fingerprint
 from ..database.storage import Storage
 from ..errors import BloodsearchError, RefusedError, UsageError
 from ..files import write_json
+from ..records import trial_record
 from ..sampling.space import baseline_params
 from ..seeds import replicate_seeds
 from ..study import create_or_resume, enqueue, info
+from ..study_names import baselines_name
 from ..trial.weights_files import with_weights
 from . import ledger
 from .final import check_writable, open_on_the_record
-from .scoring import confusion_of, predictor, spread
+from .scoring import class_scores, confusion_of, predictor, spread
 from .selection import weights_missing
 
 
@@ -55,7 +57,7 @@ def baselines_part(file: StudyFile) -> StudyFile:
             for family, part in by_family.items()
         }
     training["min_epochs"] = 0
-    data |= {"name": f"{file.name}-baselines", "space": {}}
+    data |= {"name": baselines_name(file.name), "space": {}}
     data["search"] |= {"sampler": "baselines", "trials": None}
     return parse_study(data, file.name)
 
@@ -82,9 +84,11 @@ def queue_baselines(
     seeds = replicate_seeds(part, n_replicates)
     with storage.lock():
         usable = {
-            (trial.user_attrs.get("baseline"), trial.user_attrs.get("seed"))
+            (record.baseline, record.seed)
             for trial in with_weights(study, study.get_trials(deepcopy=False))
-            if trial.state is not TrialState.FAIL and not weights_missing(trial)
+            if trial.state is not TrialState.FAIL
+            and not weights_missing(trial)
+            and (record := trial_record(trial))
         }
         for i, seed in enumerate(seeds):
             for baseline in part.baselines:
@@ -104,13 +108,14 @@ def by_baseline(study: optuna.Study) -> dict[str, list[FrozenTrial]]:
     found: dict[str, dict[int, FrozenTrial]] = {
         b.name: {} for b in info(study).study_file.baselines
     }
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    for trial in with_weights(study, complete):
-        name = trial.user_attrs.get("baseline")
-        if name in found:
-            found[name][trial.user_attrs["seed"]] = trial  # a later one had the weights again
+    for trial in with_weights(
+        study, study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    ):
+        record = trial_record(trial)
+        if record.baseline in found and record.seed is not None:
+            found[record.baseline][record.seed] = trial  # a later one had the weights again
     return {
-        name: sorted(trials.values(), key=lambda t: t.user_attrs["replicate"])
+        name: sorted(trials.values(), key=lambda t: trial_record(t).replicate or 0)
         for name, trials in found.items()
     }
 
@@ -170,13 +175,9 @@ def latest_result(storage: Storage, study_name: str) -> dict[str, Any] | None:
 
 def _lacking(study: optuna.Study, trained: dict[str, list[FrozenTrial]]) -> list[str]:
     """The baselines that did not end, completed or diverged, with each seed that was queued for any."""
-    trials = study.get_trials(deepcopy=False)
-    asked = {trial.user_attrs["seed"] for trial in trials}
-    ended = {
-        (trial.user_attrs.get("baseline"), trial.user_attrs["seed"])
-        for trial in trials
-        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-    }
+    records = [trial_record(trial) for trial in study.get_trials(deepcopy=False)]
+    asked = {record.seed for record in records if record.baseline is not None}
+    ended = {(r.baseline, r.seed) for r in records if r.state in ("complete", "pruned")}
     return [
         f"{name} has {len(found)}"
         for name, found in trained.items()
@@ -198,14 +199,14 @@ def _scored(name: str, trials: list[FrozenTrial], matrices: list[Any]) -> dict[s
     from ..training.metrics import scores
 
     found = [scores(matrix) for matrix in matrices]
-    pooled = scores(np.sum(matrices, axis=0))
+    pooled = np.sum(matrices, axis=0)
     true = np.sum(matrices[0], axis=1)
-    attrs = [trial.user_attrs for trial in trials]
+    records = [trial_record(trial) for trial in trials]
     return {
         "name": name,
-        "n_parameters": attrs[0].get("n_parameters"),
-        "params": attrs[0].get("params"),
-        "seeds": [a["seed"] for a in attrs],
+        "n_parameters": records[0].n_parameters,
+        "params": records[0].params,
+        "seeds": [record.seed for record in records],
         "test_macro_f1": spread([s.macro_f1 for s in found]),
         "test_weighted_f1": spread([s.weighted_f1 for s in found]),
         "test_accuracy": spread([s.accuracy for s in found]),
@@ -213,17 +214,8 @@ def _scored(name: str, trials: list[FrozenTrial], matrices: list[Any]) -> dict[s
             [float((s.precision * true).sum() / true.sum()) for s in found]
         ),
         "val_macro_f1": spread([float(trial.value or 0.0) for trial in trials]),
-        "epochs": [a.get("epochs") for a in attrs],
-        "train_seconds": [a.get("train_seconds") for a in attrs],
-        "per_class": [
-            {
-                "name": label,
-                "precision": float(pooled.precision[i]),
-                "recall": float(pooled.recall[i]),
-                "f1": float(pooled.f1[i]),
-                "n": int(true[i]),
-            }
-            for i, label in enumerate(CLASS_NAMES)
-        ],
-        "confusion_matrix": np.sum(matrices, axis=0).tolist(),
+        "epochs": [record.epochs for record in records],
+        "train_seconds": [record.train_seconds for record in records],
+        "per_class": class_scores(pooled, len(trials)),
+        "confusion_matrix": pooled.tolist(),
     }

@@ -20,14 +20,15 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from ..data.bloodmnist import CLASS_NAMES, open_test_split
+from ..data.bloodmnist import open_test_split
 from ..database.storage import Storage
 from ..errors import BloodsearchError, RefusedError, StorageError, UsageError
 from ..files import write_json
+from ..records import trial_record
 from ..study import StudyInfo, info
 from . import ledger
 from .averaging import PLAIN, Averaging, averaged, scored_refits
-from .scoring import bootstrap_interval, confusion_of, predictor, spread
+from .scoring import class_scores, confusion_of, macro_auc, predictor, spread, with_interval
 from .selection import choose_winner, ended_badly, replicate_study, replicates
 
 PUBLISHED = {
@@ -51,7 +52,7 @@ class Prepared:
 def check_opening(storage: Storage, study: optuna.Study, *, force: bool) -> None:
     """Raises RefusedError when the test split was opened for this study before and `force` is not set,
     and when the study is no search: of replicates nobody may choose the luckiest."""
-    if study.user_attrs["kind"] != "search":
+    if info(study).kind != "search":
         raise RefusedError(
             f"{study.study_name!r} holds trainings with several seeds, not a search; name the search they "
             "belong to, with --baselines for its named configurations"
@@ -169,57 +170,40 @@ def _result(
     probabilities: list[NDArray[np.float64]],
     labels: NDArray[np.uint8],
 ) -> dict[str, Any]:
-    from sklearn.metrics import roc_auc_score
-
     from ..training.metrics import scores
 
-    n_classes = len(CLASS_NAMES)
     predictions = np.stack([p.argmax(axis=1) for p in probabilities])
     confusions = np.stack([confusion_of(labels, row) for row in predictions])
     found = [scores(confusion) for confusion in confusions]
-    pooled = scores(confusions.sum(axis=0))
-    aucs = [
-        roc_auc_score(labels, p, multi_class="ovr", average="macro", labels=range(n_classes))
-        for p in probabilities
-    ]
+    records = [trial_record(trial) for trial in trained]
     winner, validation = prepared.winner, [float(t.value or 0.0) for t in trained]
-    macro = spread([s.macro_f1 for s in found])
-    macro["interval_95"] = bootstrap_interval(labels, predictions)
+    macro = with_interval(spread([s.macro_f1 for s in found]), labels, predictions)
     return {
         "study": study_info.name,
         "dataset": study_info.fingerprint.describe(),
         "data_hash": study_info.fingerprint.content_hash,
         "trial": winner.number,
-        "params": winner.user_attrs["params"],
-        "config": trained[0].user_attrs["config"],
-        "n_parameters": trained[0].user_attrs.get("n_parameters"),
+        "params": trial_record(winner).params,
+        "config": records[0].config,
+        "n_parameters": records[0].n_parameters,
         "replicates": len(trained),
         "replicates_asked": len(prepared.seeds),
-        "seeds": [t.user_attrs["seed"] for t in trained],
+        "seeds": [record.seed for record in records],
         "test_macro_f1": macro,
         "test_accuracy": spread([s.accuracy for s in found]),
         "test_weighted_f1": spread([s.weighted_f1 for s in found]),
-        "test_auc": spread([float(auc) for auc in aucs]),
-        "per_class": [
-            {
-                "name": name,
-                "precision": float(pooled.precision[i]),
-                "recall": float(pooled.recall[i]),
-                "f1": float(pooled.f1[i]),
-                "n": int(confusions[0, i].sum()),
-            }
-            for i, name in enumerate(CLASS_NAMES)
-        ],
+        "test_auc": spread([macro_auc(labels, p) for p in probabilities]),
+        "per_class": class_scores(confusions.sum(axis=0), len(trained)),
         "confusion_matrix": confusions.sum(axis=0).tolist(),
         "confusion_matrices": confusions.tolist(),
         "val_macro_f1": spread(validation),
         "search_value": winner.value,
         "search_value_minus_replicates": float(winner.value or 0.0) - float(np.mean(validation)),
         "published_28x28": PUBLISHED,
-        "train_seconds": [t.user_attrs.get("train_seconds") for t in trained],
-        "versions": trained[0].user_attrs["versions"],
-        "device": trained[0].user_attrs["device"],
-        "training_precision": trained[0].user_attrs["precision"],
+        "train_seconds": [record.train_seconds for record in records],
+        "versions": records[0].versions,
+        "device": records[0].device,
+        "training_precision": records[0].precision,
     }
 
 
@@ -251,7 +235,7 @@ def _trained(
     Raises RefusedError when any other is missing.
     """
     trained = replicates(study, prepared.seeds)
-    known = {trial.user_attrs["seed"] for trial in trained}
+    known = {trial_record(trial).seed for trial in trained}
     diverged, lacking = ended_badly(study, [seed for seed in prepared.seeds if seed not in known])
     if lacking:
         raise RefusedError(
@@ -269,7 +253,7 @@ def _keep_weights(out: Path, trained: list[FrozenTrial]) -> None:
     parts = [out / f".replicate-{i}.pt.part" for i in range(len(trained))]
     try:
         for part, trial in zip(parts, trained, strict=True):
-            shutil.copyfile(trial.user_attrs["weights"], part)
+            shutil.copyfile(trial_record(trial).weights or "", part)
         for old in out.glob("replicate-*.pt"):
             old.unlink()
         for i, part in enumerate(parts):

@@ -12,7 +12,7 @@ import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import optuna
@@ -21,9 +21,10 @@ from optuna.trial import FrozenTrial, TrialState
 from ..database.storage import Storage
 from ..errors import RefusedError
 from ..limits import within
-from ..records import trial_record
+from ..records import Race, trial_record
 from ..seeds import derive_seed
 from ..study import create_or_resume, enqueue, info, last_ended
+from ..study_names import finalists_name
 from .selection import complete_trials
 
 Prefer = Literal["best", "small", "fast"]
@@ -43,7 +44,7 @@ class Finalist:
     trial: int
     search_value: float
     values: list[float]
-    n_parameters: int
+    n_parameters: int | None
     latency_ms: float | None
     n_diverged: int = 0
     """Fresh seeds with which it diverged: each is worth nothing."""
@@ -62,22 +63,29 @@ class Raced:
     finalists: list[Finalist]
     """Best mean first."""
     sd: float
-    """Standard deviation over seeds, pooled over finalists."""
+    """Standard deviation over seeds that decisions assume: pooled over finalists, at least SD_FLOOR."""
     winner: int
     """A trial's number."""
     prefer: Prefer
 
+    undecided: list[int] = field(default_factory=list)
+    """Trials that are not clearly worse than the winner."""
+
     @property
     def optimism(self) -> float:
-        """Mean over finalists of search value minus fresh mean."""
-        return statistics.fmean(f.search_value - f.mean for f in self.finalists)
+        """Mean over finalists of search value minus the mean of the seeds that came to a value."""
+        return statistics.fmean(
+            f.search_value - statistics.fmean(f.values) for f in self.finalists if f.values
+        )
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the race as the study and result.json store it (records.Race)."""
         return {
             "winner": self.winner,
             "prefer": self.prefer,
             "sd_over_seeds": self.sd,
             "optimism": self.optimism,
+            "undecided": self.undecided,
             "finalists": [
                 {
                     "trial": f.trial,
@@ -91,6 +99,29 @@ class Raced:
                 for f in self.finalists
             ],
         }
+
+
+def race_text(race: Race) -> str:
+    """Return what a second stage measured, and whether it decided, as one sentence each."""
+    sd = race.measured_sd
+    lines = []
+    if sd is None:
+        lines.append("The standard deviation over seeds was not measured: one seed each.")
+    else:
+        lines.append(f"The standard deviation over seeds {sd:.4f} is pooled over the finalists.")
+    if race.optimism is not None:
+        direction = "high" if race.optimism >= 0 else "low"
+        lines.append(
+            f"The search values were too {direction} by {abs(race.optimism):.4f} on average."
+        )
+    if race.undecided:
+        trials = ", ".join(map(str, race.undecided))
+        noun = f"trial {trials} is" if len(race.undecided) == 1 else f"trials {trials} are"
+        lines.append(
+            f"The choice is undecided: {noun} not clearly worse than trial {race.winner}; "
+            "--rounds trains more seeds."
+        )
+    return " ".join(lines)
 
 
 def finalist_rows(raced: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -113,7 +144,7 @@ def finalist_rows(raced: dict[str, Any]) -> list[tuple[Any, ...]]:
 def candidates(
     study: optuna.Study, k: int, *, max_params: int | None, max_latency_ms: float | None
 ) -> list[FrozenTrial]:
-    """The `k` best complete trials within the limits, best first.
+    """Return the `k` best configurations within the limits, each as its best complete trial, best first.
 
     Raises RefusedError when there are none.
     """
@@ -126,7 +157,14 @@ def candidates(
             f"none of the {len(complete)} complete trials of {study.study_name!r} is within the "
             "limits; raise them, or search with the same --max-params and --max-latency"
         )
-    return sorted(small_enough, key=lambda trial: (-(trial.value or 0.0), trial.number))[:k]
+    best_first = sorted(small_enough, key=lambda trial: (-(trial.value or 0.0), trial.number))
+    distinct: dict[
+        str, FrozenTrial
+    ] = {}  # several trainings of one configuration are one candidate
+    for trial in best_first:
+        params = trial_record(trial).params or {}
+        distinct.setdefault(repr(sorted(params.items())), trial)
+    return list(distinct.values())[:k]
 
 
 def race(
@@ -148,7 +186,7 @@ def race(
     study_info = info(study)
     arena = create_or_resume(
         storage,
-        f"{study_info.name}-finalists",
+        finalists_name(study_info.name),
         study_info.study_file,
         study_info.fingerprint,
         kind="finalists",
@@ -178,13 +216,13 @@ def _queue(storage: Storage, arena: optuna.Study, trials: list[FrozenTrial], see
     study_file = info(arena).study_file
     with storage.lock():
         known = {
-            (trial.user_attrs["replicate_of"], trial.user_attrs["seed"]): trial.state
+            (record.replicate_of, record.seed): trial.state
             for trial in arena.get_trials(deepcopy=False)
-            if trial.state is not TrialState.FAIL
+            if trial.state is not TrialState.FAIL and (record := trial_record(trial))
         }
         for trial in trials:
             if (trial.number, seed) not in known:
-                point = trial.user_attrs["params"]
+                point = trial_record(trial).params or {}
                 enqueue(arena, study_file, point, seed=seed, replicate_of=trial.number)
     states = [known.get((trial.number, seed), TrialState.WAITING) for trial in trials]
     return not all(state.is_finished() for state in states)
@@ -195,8 +233,9 @@ def _finalists(arena: optuna.Study, found: list[FrozenTrial], seeds: list[int]) 
     values: defaultdict[int, list[float]] = defaultdict(list)
     diverged: Counter[int] = Counter()
     for trial in arena.get_trials(deepcopy=False):
-        of = trial.user_attrs["replicate_of"]
-        if trial.user_attrs["seed"] not in seeds:
+        record = trial_record(trial)
+        of = record.replicate_of
+        if of is None or record.seed not in seeds:
             continue
         if trial.state is TrialState.COMPLETE:
             values[of].append(float(trial.value or 0.0))
@@ -207,12 +246,12 @@ def _finalists(arena: optuna.Study, found: list[FrozenTrial], seeds: list[int]) 
             trial=trial.number,
             search_value=float(trial.value or 0.0),
             values=values[trial.number],
-            n_parameters=trial.user_attrs["n_parameters"],
-            latency_ms=trial.user_attrs.get("latency_ms"),
+            n_parameters=record.n_parameters,
+            latency_ms=record.latency_ms,
             n_diverged=diverged[trial.number],
         )
         for trial in found
-        if trial.number in values
+        if trial.number in values and (record := trial_record(trial))
     ]
     return sorted(finalists, key=lambda f: (-f.mean, f.trial))
 
@@ -254,7 +293,8 @@ def _chosen(finalists: list[Finalist], survivors: set[int], prefer: Prefer) -> R
     best = alive[0]
     near = [f for f in alive if f.mean >= best.mean - sd / math.sqrt(best.n)]
     if prefer == "small":
-        best = min(near, key=lambda f: (f.n_parameters, f.trial))
+        best = min(near, key=lambda f: (f.n_parameters or math.inf, f.trial))
     elif prefer == "fast":
         best = min(near, key=lambda f: (f.latency_ms or math.inf, f.trial))
-    return Raced(finalists, sd, best.trial, prefer)
+    undecided = [f.trial for f in alive if f.trial != best.trial]
+    return Raced(finalists, sd, best.trial, prefer, undecided)

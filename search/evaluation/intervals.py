@@ -1,4 +1,4 @@
-"""Is one configuration better than another? Differences of means over replicates, with intervals."""
+"""Differences of means over replicates with intervals: is one configuration better than another?"""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Difference:
 
     @property
     def known(self) -> bool:
-        """Whether there are replicates enough for an interval."""
+        """Whether there are enough replicates for an interval."""
         return math.isfinite(self.low)
 
     def needed(self) -> int | None:
-        """Replicates for each side to tell a difference this large with 80 % probability.
+        """Return how many replicates of each side tell a difference this large with 80 % probability.
 
-        None when no interval is known, or more than 1000 are needed.
+        None without an interval, and if more than 1000 are needed.
         """
         return replicates_needed(self.mean, self.sd) if self.known else None
 
@@ -57,67 +57,67 @@ def difference(a: Mapping[int, float], b: Mapping[int, float]) -> Difference:
 
 
 def paired_difference(differences: list[float]) -> Difference:
-    """The interval of the mean of paired differences."""
+    """Return the interval of the mean of paired differences (Student)."""
     values = np.asarray(differences)
     n, mean = len(values), float(np.mean(values))
     if n < 2:
         return Difference(mean, -math.inf, math.inf, n, n, True, math.nan)
     sd = float(values.std(ddof=1))
-    half = _t_quantile(n - 1) * sd / math.sqrt(n)
-    return Difference(mean, mean - half, mean + half, n, n, True, sd)
+    if sd == 0:  # scipy warns about equal values and gives no interval
+        return Difference(mean, mean, mean, n, n, True, sd)
+    from scipy.stats import ttest_1samp
+
+    interval = ttest_1samp(values, 0.0).confidence_interval(CONFIDENCE)
+    return Difference(mean, float(interval.low), float(interval.high), n, n, True, sd)
 
 
 def _welch(a: NDArray[np.float64], b: NDArray[np.float64]) -> Difference:
     mean = float(a.mean() - b.mean())
     if len(a) < 2 or len(b) < 2:
         return Difference(mean, -math.inf, math.inf, len(a), len(b), False, math.nan)
-    parts = np.array([a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)])
-    error = math.sqrt(parts.sum())
-    if error:
-        freedom = parts.sum() ** 2 / (parts**2 / [len(a) - 1, len(b) - 1]).sum()
-        half = _t_quantile(freedom) * error
-    else:
-        half = 0.0
     sd = math.sqrt(a.var(ddof=1) + b.var(ddof=1))
-    return Difference(mean, mean - half, mean + half, len(a), len(b), False, sd)
+    if sd == 0:
+        return Difference(mean, mean, mean, len(a), len(b), False, sd)
+    from scipy.stats import ttest_ind
+
+    interval = ttest_ind(a, b, equal_var=False).confidence_interval(CONFIDENCE)
+    return Difference(mean, float(interval.low), float(interval.high), len(a), len(b), False, sd)
 
 
 def replicates_needed(mean: float, sd: float) -> int | None:
-    """The smallest n whose t-test at 5 % finds a true difference `mean` with 80 % probability.
+    """Return the smallest n whose t-test at 5 % finds a true difference `mean` with 80 % probability.
 
     None when that is more than 1000.
     """
-    from scipy.stats import nct
+    from scipy.stats import nct, t
 
     if sd == 0:
         return 2 if mean else None
     for n in range(2, MAX_REPLICATES + 1):
-        critical = _t_quantile(n - 1)
+        critical = float(t.ppf(0.5 + CONFIDENCE / 2, n - 1))
         shift = abs(mean) / sd * math.sqrt(n)
         if float(nct.sf(critical, n - 1, shift)) >= POWER:
             return n
     return None
 
 
-def larger(found: Difference) -> Verdict:
-    """Of the claim that A is better than B."""
-    if not found.known:
+def larger(a_minus_b: Difference) -> Verdict:
+    """Return the verdict on the claim that A is better than B."""
+    if not a_minus_b.known:
         return "cannot be told"
-    if found.low > 0:
+    if a_minus_b.low > 0:
         return "holds"
-    return "does not hold" if found.high <= 0 else "cannot be told"
+    return "does not hold" if a_minus_b.high <= 0 else "cannot be told"
 
 
-def equal(found: Difference, margin: float) -> Verdict:
-    """Of the claim that A and B differ by less than `margin` either way."""
-    if not found.known:
+def equal(a_minus_b: Difference, margin: float) -> Verdict:
+    """Return the verdict on the claim that A and B differ by less than `margin` either way."""
+    if not a_minus_b.known:
         return "cannot be told"
-    if -margin < found.low and found.high < margin:
+    if -margin < a_minus_b.low and a_minus_b.high < margin:
         return "holds"
-    return "does not hold" if found.low >= margin or found.high <= -margin else "cannot be told"
-
-
-def _t_quantile(freedom: float) -> float:
-    from scipy.stats import t
-
-    return float(t.ppf(0.5 + CONFIDENCE / 2, freedom))
+    return (
+        "does not hold"
+        if a_minus_b.low >= margin or a_minus_b.high <= -margin
+        else "cannot be told"
+    )

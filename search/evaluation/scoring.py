@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from optuna.trial import FrozenTrial
 
 from ..data.bloodmnist import CLASS_NAMES
 from ..errors import DataError
+from ..records import trial_record
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +22,7 @@ N_BOOTSTRAP = 1000
 
 
 def load_model(trial: FrozenTrial) -> torch.nn.Module:
-    """A replicate's network with its trained weights, on the CPU.
+    """Return a replicate's network with its trained weights, on the CPU.
 
     Raises DataError when the weights are not its own.
     """
@@ -28,20 +30,21 @@ def load_model(trial: FrozenTrial) -> torch.nn.Module:
     from ..training.checkpoint import load
     from ..training.config import TrialConfig
 
-    path = Path(trial.user_attrs["weights"])
-    model = build_model(TrialConfig.model_validate(trial.user_attrs["config"]).model)
+    record = trial_record(trial)
+    path = Path(record.weights or "")
+    model = build_model(TrialConfig.model_validate(record.config).model)
     try:
         model.load_state_dict(load(path)["state_dict"])
     except (DataError, LookupError, TypeError, AttributeError, RuntimeError):
         raise DataError(
             f"{path} does not hold the weights of replicate {trial.number}; move it away and run "
-            "`bloodsearch final-eval` again, which trains it anew"
+            "`bloodsearch final-eval` again, which trains it again"
         ) from None
     return model
 
 
 def predictor(trial: FrozenTrial) -> Callable[[NDArray[np.uint8]], NDArray[np.float64]]:
-    """A function from uint8 images (n, 28, 28, 3) to class probabilities (n, 8).
+    """Return a function from uint8 images (n, 28, 28, 3) to class probabilities (n, 8).
 
     Raises DataError when the trial's weights are not its own.
     """
@@ -59,20 +62,92 @@ def predictor(trial: FrozenTrial) -> Callable[[NDArray[np.uint8]], NDArray[np.fl
     return predict
 
 
-def spread(values: list[float]) -> dict[str, Any]:
-    """Mean, standard deviation over replicates (n - 1; 0 for one) and the values themselves."""
-    std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    return {"mean": float(np.mean(values)), "std": std, "n": len(values), "values": values}
+def spread(values: Sequence[float | None]) -> dict[str, Any]:
+    """Return mean, standard deviation over replicates (n - 1; None for one) and the values themselves."""
+    known = [value for value in values if value is not None]
+    return {
+        "mean": float(np.mean(known)) if known else None,
+        "std": float(np.std(known, ddof=1)) if len(known) > 1 else None,
+        "n": len(values),
+        "values": list(values),
+    }
 
 
-def bootstrap_interval(
-    labels: NDArray[np.uint8], predictions: NDArray[np.int64]
-) -> tuple[float, float]:
-    """95 % percentile interval of the replicates' mean macro-F1 over resampled test images.
+def class_scores(counts: NDArray[np.int64], n_replicates: int = 1) -> list[dict[str, Any]]:
+    """Return name, precision, recall, F1 and images of each class.
 
-    labels (n,), predictions (r, n). It holds the finite test split's share of the uncertainty;
-    the standard deviation over replicates holds the seeds'.
+    Args:
+        counts: Confusion matrix (8, 8) summed over replicates; rows are true classes.
+        n_replicates: How often each image was counted.
     """
+    from ..training.metrics import scores
+
+    pooled = scores(counts)
+    return [
+        {
+            "name": name,
+            "precision": float(pooled.precision[i]),
+            "recall": float(pooled.recall[i]),
+            "f1": float(pooled.f1[i]),
+            "n": int(counts[i].sum()) // n_replicates,
+        }
+        for i, name in enumerate(CLASS_NAMES)
+    ]
+
+
+def macro_auc(labels: NDArray[np.uint8], probabilities: NDArray[np.float64]) -> float | None:
+    """Return the mean over the classes present of the area under each one-against-rest ROC curve.
+
+    labels (n,), probabilities (n, 8). None where fewer than two classes are present.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    present = np.unique(labels)
+    if len(present) < 2:
+        return None
+    return float(np.mean([roc_auc_score(labels == c, probabilities[:, c]) for c in present]))
+
+
+def with_interval(
+    macro: dict[str, Any], labels: NDArray[np.uint8], predictions: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Return the spread of macro-F1 over replicates with its 95 % intervals.
+
+    "interval_95" covers other test images only (bootstrap). "interval_95_images_and_seeds" covers other
+    images and other seeds; it is None for one replicate, whose spread over seeds is unknown.
+
+    Args:
+        macro: The spread of the replicates' macro-F1.
+        labels: True classes (n,).
+        predictions: Predicted classes (r, n) of r replicates.
+    """
+    low, high, error = _bootstrap(labels, predictions)
+    both = None
+    if macro["std"] is not None:
+        both = _images_and_seeds(macro["mean"], macro["std"], macro["n"], error)
+    return {**macro, "interval_95": (low, high), "interval_95_images_and_seeds": both}
+
+
+def _images_and_seeds(mean: float, std: float, n: int, image_error: float) -> tuple[float, float]:
+    """Return Student's interval of a mean with two sources of error, degrees of freedom by Satterthwaite.
+
+    The images' error comes from thousands of images: its degrees of freedom count as infinite.
+    """
+    from scipy.stats import t
+
+    seed_variance = std**2 / n
+    variance = seed_variance + image_error**2
+    if variance == 0:
+        return mean, mean
+    freedom = math.inf if seed_variance == 0 else variance**2 / (seed_variance**2 / (n - 1))
+    half = float(t.ppf(0.975, freedom)) * math.sqrt(variance)
+    return mean - half, mean + half
+
+
+def _bootstrap(
+    labels: NDArray[np.uint8], predictions: NDArray[np.int64]
+) -> tuple[float, float, float]:
+    """Resample images: 95 % percentile interval and standard error of the replicates' mean macro-F1."""
     from scipy.stats import bootstrap
 
     from ..training.metrics import scores
@@ -81,19 +156,20 @@ def bootstrap_interval(
         rows = [confusion_of(labels[index], row[index]) for row in predictions]
         return float(np.mean([scores(confusion).macro_f1 for confusion in rows]))
 
-    found = bootstrap(
+    resampled = bootstrap(
         (np.arange(len(labels)),),
         mean_macro_f1,
         n_resamples=N_BOOTSTRAP,
         vectorized=False,
         method="percentile",
         rng=np.random.default_rng(0),
-    ).confidence_interval
-    return float(found.low), float(found.high)
+    )
+    interval = resampled.confidence_interval
+    return float(interval.low), float(interval.high), float(resampled.standard_error)
 
 
 def confusion_of(labels: NDArray[np.uint8], predictions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Counts (8, 8) of labels (n,) and predictions (n,): rows are true classes."""
+    """Return counts (8, 8) of labels (n,) and predictions (n,): rows are true classes."""
     n = len(CLASS_NAMES)
     cells = labels.astype(np.int64) * n + predictions
     return np.bincount(cells, minlength=n * n).reshape(n, n)

@@ -12,17 +12,27 @@ from ..errors import RefusedError, UsageError
 from ..records import trial_record
 from ..seeds import replicate_seeds
 from ..study import StudyInfo, create_or_resume, enqueue, info
+from ..study_names import replicates_name
 from ..trial.weights_files import with_weights
 
 
 def complete_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """The study's complete trials. Raises RefusedError when there are none."""
+    """Return the study's complete trials that can be trained again.
+
+    A trial of another program holds no configuration. Raises RefusedError when no trial is left.
+    """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not complete:
         raise RefusedError(
             f"the study {study.study_name!r} has no complete trial yet; run `bloodsearch optimize`"
         )
-    return complete
+    usable = [trial for trial in complete if trial_record(trial).params is not None]
+    if not usable:
+        raise RefusedError(
+            f"all {len(complete)} complete trials of {study.study_name!r} were made by another program "
+            "and hold no configuration to train; run `bloodsearch optimize`"
+        )
+    return usable
 
 
 def choose_winner(study: optuna.Study, number: int | None) -> FrozenTrial:
@@ -36,6 +46,11 @@ def choose_winner(study: optuna.Study, number: int | None) -> FrozenTrial:
     for trial in complete:
         if trial.number == number:
             return trial
+    if any(t.number == number and t.state is TrialState.COMPLETE for t in study.trials):
+        raise UsageError(
+            f"trial {number} of {study.study_name!r} was made by another program and holds no "
+            "configuration to train; choose another trial"
+        )
     raise UsageError(
         f"trial {number} of {study.study_name!r} is not complete; `bloodsearch leaderboard` lists those"
     )
@@ -49,7 +64,7 @@ def replicate_study(
     Replicates are trials of a study of their own (`NAME-final-TRIAL`), so that workers, leases and
     checkpoints serve them as they serve a search. Those that exist are kept.
     """
-    name = f"{study_info.name}-final-{winner.number}"
+    name = replicates_name(study_info.name, winner.number)
     study = create_or_resume(
         storage, name, study_info.study_file, study_info.fingerprint, kind="replicates"
     )
@@ -62,10 +77,10 @@ def queue_replicates(
     storage: Storage, study: optuna.Study, winner: FrozenTrial, seeds: list[int]
 ) -> None:
     """Queue the winner's point with each of `seeds` in `study`, unless it is there with its weights."""
-    study_file, point = info(study).study_file, winner.user_attrs["params"]
+    study_file, point = info(study).study_file, trial_record(winner).params or {}
     with storage.lock():
         usable = {
-            trial.user_attrs.get("seed")
+            trial_record(trial).seed
             for trial in with_weights(study, study.get_trials(deepcopy=False))
             if trial.state is not TrialState.FAIL and not weights_missing(trial)
         }
@@ -80,8 +95,8 @@ def replicates(study: optuna.Study, seeds: list[int]) -> list[FrozenTrial]:
     """The complete trials of a replicate study with these seeds, in their order."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     by_seed = {
-        trial.user_attrs.get("seed"): trial
-        for trial in with_weights(study, complete)
+        trial_record(trial).seed: trial
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if not weights_missing(trial)
     }
     return [by_seed[seed] for seed in seeds if seed in by_seed]
@@ -93,7 +108,7 @@ def ended_badly(study: optuna.Study, seeds: list[int]) -> tuple[list[int], list[
     A diverged training is a result: it would diverge again. The others can be trained yet.
     """
     diverged, lacking = [], []
-    trials = {t.user_attrs.get("seed"): t for t in study.get_trials(deepcopy=False)}  # the latest
+    trials = {trial_record(t).seed: t for t in study.get_trials(deepcopy=False)}  # the latest
     for seed in seeds:
         trial = trials.get(seed)
         if trial is None:
@@ -112,4 +127,4 @@ def weights_missing(trial: FrozenTrial) -> bool:
     """Complete, but its weights lie on another machine or were deleted."""
     if trial.state is not TrialState.COMPLETE:
         return False
-    return not Path(str(trial.user_attrs.get("weights", ""))).is_file()
+    return not Path(trial_record(trial).weights or "").is_file()

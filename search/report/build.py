@@ -7,6 +7,7 @@ from pathlib import Path
 import optuna
 
 from ..database.storage import Storage
+from ..records import Spread, spread_text
 from . import classes, health, importance, sections
 from .card import model_card
 from .gather import Gathered, gather
@@ -49,9 +50,7 @@ def _facts(study: Gathered) -> list[tuple[str, str]]:
         facts.append(("validation macro-F1", f"{winner.value:.4f} in the search"))
     if final is not None:
         macro = final["test_macro_f1"]
-        facts.append(
-            ("test macro-F1", f"{macro['mean']:.4f}, sd {macro['std']:.4f} over {macro['n']} seeds")
-        )
+        facts.append(("test macro-F1", f"{macro['mean']:.4f}, {spread_text(Spread.read(macro))}"))
     facts.append(
         ("test split opened", classes.times(len(study.openings)) if study.openings else "never")
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from ..records import Spread, spread_text
 from ..text import markdown
 from .classes import times
 from .gather import Gathered
@@ -102,13 +103,15 @@ def _results(study: Gathered) -> list[str]:
         ]
     lines = ["| | mean | sd over seeds | n |", "|---|---|---|---|"]
     for key in ("test_macro_f1", "test_weighted_f1", "test_accuracy", "val_macro_f1"):
-        found = result[key]
+        found = Spread.read(result[key])
         label = key.replace("_", " ").replace("f1", "F1").replace("val ", "validation ")
-        lines.append(f"| {label} | {found['mean']:.4f} | {found['std']:.4f} | {found['n']} |")
-    low, high = result["test_macro_f1"]["interval_95"]
+        std = "-" if found.known_std is None else f"{found.known_std:.4f}"
+        mean = "-" if found.mean is None else f"{found.mean:.4f}"
+        lines.append(f"| {label} | {mean} | {std} | {found.n} |")
+    macro = Spread.read(result["test_macro_f1"])
     lines += [
         "",
-        f"95 % bootstrap interval of the test macro-F1 over test images: {low:.4f} .. {high:.4f}.",
+        f"Test macro-F1 {macro.mean:.4f}, {spread_text(macro)}.",
         "",
     ]
     lines += ["| class | precision | recall | F1 | test images |", "|---|---|---|---|---|"]

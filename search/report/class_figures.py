@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -37,7 +38,7 @@ def confusion(counts: Counts, title: str, normalised: bool) -> Figure:
     return figure
 
 
-def per_class(rows: Sequence[dict[str, float]], title: str) -> Figure:
+def per_class(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     """Precision, recall and F1 of each class as three marks on one line."""
     figure, axes = style.one(title, height=3.7)
     looks = (("precision", style.BLUE, "o"), ("recall", style.ORANGE, "s"), ("f1", "black", "D"))
@@ -54,16 +55,11 @@ def per_class(rows: Sequence[dict[str, float]], title: str) -> Figure:
     return figure
 
 
-def scores_of(counts: Counts) -> list[dict[str, float]]:
-    """Precision, recall, F1 and n of each class of a matrix (8, 8)."""
-    from ..training.metrics import scores  # imports torch
+def scores_of(counts: Counts) -> list[dict[str, Any]]:
+    """Return name, precision, recall, F1 and n of each class of a matrix (8, 8)."""
+    from ..evaluation.scoring import class_scores
 
-    found = scores(counts)
-    columns = {"precision": found.precision, "recall": found.recall, "f1": found.f1}
-    return [
-        {**{name: float(column[i]) for name, column in columns.items()}, "n": int(n)}
-        for i, n in enumerate(counts.sum(axis=1))
-    ]
+    return class_scores(counts)
 
 
 def averaged(counts: Counts, key: str) -> float:

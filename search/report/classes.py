@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.bloodmnist import CLASS_NAMES
+from ..records import Spread, spread_text
 from . import class_figures, data_figures
 from .gather import Gathered
 from .parts import Cell, Picture, Section, Table
@@ -35,7 +36,6 @@ def final(study: Gathered) -> Section:
         )
     n, counts = result["replicates"], np.asarray(result["confusion_matrix"])
     macro = result["test_macro_f1"]
-    low, high = macro["interval_95"]
     per_class = result["per_class"]
     worst = min(per_class, key=lambda c: c["f1"])
     title = f"Weakest class on test: {worst['name']}, F1 {worst['f1']:.3f}"
@@ -47,8 +47,7 @@ def final(study: Gathered) -> Section:
         [
             f"Trial {result['trial']} was retrained with {n} fresh seeds. The test split was opened "
             f"{times(len(study.openings))} for this study. Test macro-F1 {macro['mean']:.4f}, "
-            f"standard deviation over seeds {macro['std']:.4f}, n = {n}; 95 % bootstrap interval over "
-            f"test images {low:.4f} .. {high:.4f}. The search value was {result['search_value']:.4f}, "
+            f"{spread_text(Spread.read(macro))}. The search value was {result['search_value']:.4f}, "
             f"{result['search_value_minus_replicates']:+.4f} against the replicates' mean on validation."
         ],
         [*confusion_pictures("confusion", counts, note), Picture("per-class", title, bars)],
@@ -149,8 +148,8 @@ def _scores(result: dict[str, Any]) -> Table:
         "val_macro_f1": "validation macro-F1",
     }
     rows = [
-        (label, result[key]["mean"], result[key]["std"], result[key]["n"],
-         " ".join(f"{v:.4f}" for v in result[key]["values"]))
+        (label, spread.mean, spread.known_std, spread.n, spread.shown_values)
         for key, label in labels.items()
-    ]  # fmt: skip
+        if (spread := Spread.read(result[key]))
+    ]
     return Table("final_scores", "Scores", ["", "mean", "sd over seeds", "n", "values"], rows)

@@ -11,7 +11,8 @@ import numpy as np
 from optuna.distributions import CategoricalDistribution
 
 from ..data.bloodmnist import CLASS_NAMES, N_IMAGES
-from ..evaluation.finalists import finalist_rows
+from ..evaluation.finalists import finalist_rows, race_text
+from ..records import Race
 from . import data_figures, progress_figures, space_figures, style
 from .gather import Gathered, TrialRecord
 from .health import Check
@@ -115,9 +116,8 @@ def choice(study: Gathered) -> Section:
     columns = ["trial", "search value", "mean of fresh seeds", "n", "weights", "ms an image", ""]
     text = (
         f"The best {len(rows)} trials were trained again with fresh seeds, the same for all; those "
-        f"clearly worse left early. The standard deviation over seeds is {raced['sd_over_seeds']:.4f}, "
-        f"and the search values were {raced['optimism']:+.4f} from the fresh means on average: that "
-        "is the optimism of having picked the best of many noisy values."
+        f"clearly worse left early. {race_text(Race.read(raced))} Search values are optimistic because "
+        "they were picked as the best of many noisy ones."
     )
     table = Table("finalists", f"Finalists, chosen by: {raced['prefer']}", columns, rows)
     return Section(title, [text], tables=[table])

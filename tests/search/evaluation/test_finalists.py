@@ -11,7 +11,7 @@ from optuna.trial import TrialState, create_trial
 from tests_support import FINGERPRINT, tiny_study
 
 from bloodsearch.search.database.storage import Storage
-from bloodsearch.search.errors import RefusedError
+from bloodsearch.search.errors import RefusedError, UsageError
 from bloodsearch.search.evaluation.finalists import (
     Finalist,
     Prefer,
@@ -20,7 +20,10 @@ from bloodsearch.search.evaluation.finalists import (
     finalist_rows,
     pooled_sd,
     race,
+    race_text,
 )
+from bloodsearch.search.evaluation.selection import choose_winner
+from bloodsearch.search.records import Race
 from bloodsearch.search.study import create_or_resume
 from bloodsearch.search.workers.leases import Claim, Leases
 from bloodsearch.search.workers.liveness import own_identity
@@ -220,3 +223,70 @@ def test_finalist_that_never_ended_is_left_out(storage: Storage, study: optuna.S
     ends: Ends = {0: [0.9], 1: [TrialState.FAIL] * 2, 3: [0.9], 4: [0.9]}
     result = run_race(storage, study, ends, rounds=1)
     assert {f.trial for f in result.finalists} == {0, 3, 4}
+
+
+def test_a_diverged_seed_is_no_part_of_the_optimism(storage: Storage, study: optuna.Study) -> None:
+    """Counted as a value of 0, one such seed printed +0.06 where the others said +0.003."""
+    values: Ends = {1: [0.967, TrialState.PRUNED], 3: [0.966, 0.966]}
+    assert run_race(storage, study, values, rounds=2).optimism == pytest.approx(0.003)
+
+
+def test_duplicates_take_no_finalists_places(study: optuna.Study) -> None:
+    """Several trainings of one configuration are one candidate, with its best value."""
+    twice = study.trials[1]
+    for value in (0.968, 0.9705):
+        study.add_trial(
+            create_trial(state=TrialState.COMPLETE, value=value, user_attrs=twice.user_attrs)
+        )
+    found = candidates(study, 3, max_params=None, max_latency_ms=None)
+    assert [trial.number for trial in found] == [6, 3, 4]
+
+
+def test_a_trial_of_another_program_is_no_candidate(study: optuna.Study) -> None:
+    """It holds no configuration that could be trained again."""
+    study.add_trial(create_trial(state=TrialState.COMPLETE, value=0.999))
+    found = candidates(study, 2, max_params=None, max_latency_ms=None)
+    assert [trial.number for trial in found] == [1, 3]
+    assert choose_winner(study, None).number == 1
+    with pytest.raises(UsageError, match="trial 5 of 'tiny' was made by another program"):
+        choose_winner(study, 5)
+
+
+def test_a_study_with_trials_of_another_program_alone_is_refused(storage: Storage) -> None:
+    made = create_or_resume(storage, "empty", tiny_study(), FINGERPRINT)
+    made.add_trial(create_trial(state=TrialState.COMPLETE, value=0.999))
+    with pytest.raises(RefusedError, match="were made by another program"):
+        candidates(made, 2, max_params=None, max_latency_ms=None)
+
+
+def test_one_seed_each_measures_no_spread_and_decides_little(
+    storage: Storage, study: optuna.Study
+) -> None:
+    result = Race.read(run_race(storage, study, {1: [0.9390], 3: [0.9376]}, rounds=1).as_dict())
+    text = race_text(result)
+    assert "0.0030" not in text
+    assert "not measured" in text
+    assert "undecided" in text
+    assert "trial 3" in text
+    assert "too high by 0.0312" in text
+
+
+def test_a_measured_spread_is_printed_as_measured(storage: Storage, study: optuna.Study) -> None:
+    """The floor is what decisions assume at least, and no measurement."""
+    ends: Ends = {1: [0.9901, 0.9899], 3: [0.9832, 0.9828]}
+    text = race_text(Race.read(run_race(storage, study, ends, rounds=2).as_dict()))
+    assert "over seeds 0.0002" in text
+    assert "undecided" not in text
+    assert "too low by 0.0170" in text  # (-0.020 - 0.014) / 2
+
+
+def test_a_race_of_an_earlier_version_is_read_as_what_it_was() -> None:
+    """It stored the floor as if it had been measured."""
+    finalists = [
+        {"trial": 0, "search_value": 0.9, "mean": 0.9027, "values": [0.9027]},
+        {"trial": 2, "search_value": 0.8, "mean": 0.8027, "values": [0.8027]},
+    ]
+    old = {"winner": 0, "prefer": "best", "sd_over_seeds": 0.003, "optimism": -0.0027}
+    text = race_text(Race.read({**old, "finalists": finalists}))
+    assert "0.0030" not in text
+    assert "too low by 0.0027" in text
