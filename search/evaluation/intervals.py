@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -67,7 +69,8 @@ def paired_difference(differences: list[float]) -> Difference:
         return Difference(mean, mean, mean, n, n, True, sd)
     from scipy.stats import ttest_1samp
 
-    interval = ttest_1samp(values, 0.0).confidence_interval(CONFIDENCE)
+    with _nearly_equal_values():
+        interval = ttest_1samp(values, 0.0).confidence_interval(CONFIDENCE)
     return Difference(mean, float(interval.low), float(interval.high), n, n, True, sd)
 
 
@@ -80,8 +83,17 @@ def _welch(a: NDArray[np.float64], b: NDArray[np.float64]) -> Difference:
         return Difference(mean, mean, mean, len(a), len(b), False, sd)
     from scipy.stats import ttest_ind
 
-    interval = ttest_ind(a, b, equal_var=False).confidence_interval(CONFIDENCE)
+    with _nearly_equal_values():
+        interval = ttest_ind(a, b, equal_var=False).confidence_interval(CONFIDENCE)
     return Difference(mean, float(interval.low), float(interval.high), len(a), len(b), False, sd)
+
+
+@contextlib.contextmanager
+def _nearly_equal_values() -> Iterator[None]:
+    """Silence scipy's warning about values that differ in their last digits: the interval is then tiny."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield
 
 
 def replicates_needed(mean: float, sd: float) -> int | None:

@@ -96,7 +96,7 @@ def replicates(study: optuna.Study, seeds: list[int]) -> list[FrozenTrial]:
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     by_seed = {
         trial_record(trial).seed: trial
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        for trial in with_weights(study, complete)
         if not weights_missing(trial)
     }
     return [by_seed[seed] for seed in seeds if seed in by_seed]

@@ -82,3 +82,10 @@ def test_the_needed_replicates_have_the_promised_power() -> None:
     assert (replicates_needed(0.02, 0.01) or 0) < n
     assert replicates_needed(0.0001, 0.01) is None
     assert replicates_needed(0.0, 0.0) is None
+
+
+def test_differences_that_differ_in_their_last_digits_warn_nobody() -> None:
+    """scipy warns of lost precision, and pytest makes an error of it."""
+    found = paired_difference([0.1, 0.1 + 1e-16, 0.1])
+    assert found.low <= found.mean <= found.high
+    assert found.high - found.low < 1e-12

@@ -129,7 +129,7 @@ def test_the_second_stage_is_shown_and_its_winner_is_the_winner(
     study.set_user_attr("selection", raced.as_dict())
     report = build(storage, study, None)
     (section,) = [s for s in report.sections if s.title == "The choice of the winner"]
-    assert "+0.0180 from the fresh means" in section.text[0]  # (.006 + .030) / 2
+    assert "too high by 0.0180" in section.text[0]  # (.006 + .030) / 2
     assert [row[0] for row in section.tables[0].rows] == [2, 1]
     assert ("winner", "trial 2, mlp") in report.facts
 
