@@ -8,6 +8,7 @@ from .files import (
     shipped_names,
     shipped_text,
     study_from_dict,
+    study_text,
 )
 from .overrides import Overrides
 from .parameters import PARAMETERS, Parameter, Value
@@ -32,4 +33,5 @@ __all__ = [
     "shipped_names",
     "shipped_text",
     "study_from_dict",
+    "study_text",
 ]

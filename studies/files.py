@@ -39,6 +39,19 @@ def shipped_text(name: str) -> str:
     )
 
 
+def study_text(name_or_path: str) -> str:
+    """Return the text of a shipped study file by its name, or of any study file by its path.
+
+    Raises StudyFileError if there is no such file or it is not text.
+    """
+    return _read(Path(name_or_path)) if is_path(name_or_path) else shipped_text(name_or_path)
+
+
+def is_path(name_or_path: str) -> bool:
+    """Return whether a study is named by a path and not by a shipped file's name."""
+    return name_or_path.endswith(".toml") or "/" in name_or_path
+
+
 def load_study_file(name_or_path: str, overrides: Overrides | None = None) -> StudyFile:
     """Load a shipped study by its name, or a file by its path, with overrides applied.
 
@@ -46,9 +59,8 @@ def load_study_file(name_or_path: str, overrides: Overrides | None = None) -> St
     "{low = 1, high = 2}") and a bare word is a string; in a dictionary it is the value itself.
     Raises StudyFileError, which names the file, the key and the values allowed.
     """
-    is_path = name_or_path.endswith(".toml") or "/" in name_or_path
-    text = _read(Path(name_or_path)) if is_path else shipped_text(name_or_path)
-    source = name_or_path if is_path else f"study {name_or_path}"
+    text = study_text(name_or_path)
+    source = name_or_path if is_path(name_or_path) else f"study {name_or_path}"
     try:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: an integer of 5000 digits

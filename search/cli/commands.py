@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -27,6 +28,26 @@ from . import (
     studies,
     worker,
 )
+from .debug import with_debug
+
+COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
+    ("optimize", optimize.optimize, "Run or resume a search."),
+    ("worker", worker.worker, "Join a study from any machine."),
+    ("stop", stop.stop, "Drain every worker of a study."),
+    ("status", status.status, "Show counts, the best trial, workers and the time left."),
+    ("leaderboard", leaderboard.leaderboard, "List finished trials, best first."),
+    ("show", show.show, "Show one trial: configuration, curve, classes."),
+    ("replay", replay.replay, "Train a trial again and compare the curve."),
+    ("final-eval", final.final_eval, "Retrain the winner and open the test split once."),
+    ("compare", compare.compare, "Compare two configurations over replicates."),
+    ("report", report.report, "Write a report: figures, tables, a model card."),
+    ("export", export.export, "Write the final model as one file."),
+    ("predict", predict.predict, "Predict the classes of images."),
+    ("dashboard", dashboard.dashboard, "Browse the studies in optuna-dashboard."),
+    ("doctor", doctor.doctor, "Check packages, devices, data and storage."),
+    ("demo", demo.demo, "Search and evaluate in about two minutes."),
+)
+"""Name, function and one-line summary of each command."""
 
 
 def _version(show: bool) -> None:
@@ -52,22 +73,9 @@ def build_app() -> typer.Typer:
     ) -> None:
         pass
 
-    app.command("optimize")(optimize.optimize)
-    app.command("worker")(worker.worker)
+    for name, function, summary in COMMANDS:
+        app.command(name, short_help=summary)(with_debug(function))
     app.command("worker-process", hidden=True)(worker.worker_process)
-    app.command("stop")(stop.stop)
-    app.command("status")(status.status)
-    app.command("leaderboard")(leaderboard.leaderboard)
-    app.command("show")(show.show)
-    app.command("replay")(replay.replay)
-    app.command("final-eval")(final.final_eval)
-    app.command("compare")(compare.compare)
-    app.command("report")(report.report)
-    app.command("export")(export.export)
-    app.command("predict")(predict.predict)
-    app.command("dashboard")(dashboard.dashboard)
     app.add_typer(studies.app, name="studies")
     app.add_typer(data.app, name="data")
-    app.command("doctor")(doctor.doctor)
-    app.command("demo")(demo.demo)
     return app

@@ -1,9 +1,9 @@
-"""`bloodsearch compare`: is one configuration better than another, and can it be told?"""
+"""`bloodsearch compare`: show whether one configuration is better than another."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +13,6 @@ from ..errors import UsageError
 from . import output
 from .options import (
     DataRootOption,
-    DebugOption,
     DevicesOption,
     JsonOption,
     NameOption,
@@ -24,8 +23,13 @@ from .options import (
 )
 from .progress import Screen
 
+if TYPE_CHECKING:
+    from ..evaluation.compare import Comparison
+
 
 class SplitChoice(StrEnum):
+    """The split whose scores are compared."""
+
     val = "val"
     test = "test"
 
@@ -41,11 +45,13 @@ def compare(
     b: SideArgument,
     split: Annotated[
         SplitChoice,
-        typer.Option("--split", help="test: only what final-eval found; opens nothing."),
+        typer.Option("--split", help="test: compare the scores of final-eval; opens nothing."),
     ] = SplitChoice.val,
     replicates: Annotated[
         int,
-        typer.Option("--replicates", min=0, max=100, help="Train up to this many where missing."),
+        typer.Option(
+            "--replicates", min=0, max=100, help="Train up to this many where they are missing."
+        ),
     ] = 0,
     storage: StorageOption = None,
     name: NameOption = None,
@@ -54,11 +60,12 @@ def compare(
     devices: DevicesOption = "auto",
     workers_per_device: PerDeviceOption = 1,
     json: JsonOption = False,
-    debug: DebugOption = False,
 ) -> None:
-    """The difference of two configurations' mean macro-F1 over replicates, with an interval.
+    """Show the difference of two configurations' mean macro-F1 over replicates, with an interval.
 
-    Replicates of equal seeds are paired. A trial number alone is one of --name, or the default study.
+    Replicates with equal seeds are paired. A trial number alone belongs to the study --name, or to the
+    default study.
+
     Example: bloodsearch compare A-cnn A-mlp
     """
     from ..api.training import train_queued
@@ -67,7 +74,7 @@ def compare(
     from ..evaluation.compare import compare as compare_sides
 
     if replicates and split is SplitChoice.test:
-        raise UsageError("--replicates trains and validates; the test split is final-eval's alone")
+        raise UsageError("--replicates trains and validates; only final-eval opens the test split")
     opened = open_storage(storage_url(storage), create=False)
     default = name or DEFAULT_STUDY
     sides = [find_side(opened, spec, default, split.value) for spec in (a, b)]
@@ -84,30 +91,33 @@ def compare(
                     owns_process=True,
                 )
         sides = [find_side(opened, spec, default, split.value) for spec in (a, b)]
-    found = compare_sides(*sides)
+    comparison = compare_sides(*sides)
+    shown = as_dict(comparison, split.value)
     if json:
-        output.as_json(as_dict(found, split.value))
+        output.as_json(shown)
         return
-    shown = as_dict(found, split.value)
-    where = "validation" if split is SplitChoice.val else "test"
+    _show(comparison, shown, "validation" if split is SplitChoice.val else "test")
+
+
+def _show(comparison: Comparison, shown: dict[str, Any], split: str) -> None:
     output.table(
-        [f"{where} macro-F1", "mean#", "n#", "values"],
+        [f"{split} macro-F1", "mean#", "n#", "values"],
         [
             (s["label"], s["mean"], len(s["values"]), " ".join(f"{v:.4f}" for v in s["values"]))
             for s in (shown["a"], shown["b"])
         ],
     )
-    for side in sides:
+    for side in (comparison.a, comparison.b):
         if side.n_diverged:
             output.line(
                 f"{side.n_diverged} more replicates of {side.label} diverged and have no value"
             )
-    d = found.difference
+    d = comparison.difference
     how = "not paired: fewer than two common seeds"
     if d.paired:
         how = f"paired on {d.n_a} common seed{'s' * (d.n_a > 1)}"
     interval = f"95 % interval {d.low:+.4f} .. {d.high:+.4f}" if d.known else "no interval from one"
-    output.line(f"difference {d.mean:+.4f}, {interval} ({how}): {found.verdict}")
+    output.line(f"difference {d.mean:+.4f}, {interval} ({how}): {comparison.verdict}")
     if not d.known:
         output.line("at least two replicates of each are needed: --replicates 3")
         return
@@ -117,5 +127,5 @@ def compare(
     many = "more than 1000" if needed is None else f"about {needed}"
     output.line(
         f"to tell a difference of this size with 80 % probability: {many} replicates of each. "
-        "The interval is over seeds; it does not hold the finite split's own uncertainty."
+        "The interval covers seeds only, not the uncertainty of the finite split."
     )

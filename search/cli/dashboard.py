@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from . import output
-from .options import DebugOption, StorageOption, storage_url
+from .options import StorageOption, storage_url
 
 
 def dashboard(
@@ -25,7 +25,6 @@ def dashboard(
         ),
     ] = None,
     storage: StorageOption = None,
-    debug: DebugOption = False,
 ) -> None:
     """Browse the studies in optuna-dashboard, on this machine only unless --host says otherwise.
 

@@ -1,4 +1,4 @@
-"""`bloodsearch data`: fetch BloodMNIST, or describe the data that are there."""
+"""`bloodsearch data`: download BloodMNIST, or describe the data."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ import rich.progress
 import typer
 
 from . import output
-from .options import DataRootOption, DatasetChoice, DatasetOption, DebugOption, JsonOption
+from .debug import with_debug
+from .options import DataRootOption, DatasetChoice, DatasetOption, JsonOption
 
-app = typer.Typer(help="Fetch or describe the data.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Download or describe the data.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.command("fetch")
-def fetch_data(data_root: DataRootOption = None, debug: DebugOption = False) -> None:
-    """Download BloodMNIST (35 MB), checked before it takes its place."""
+@with_debug
+def fetch_data(data_root: DataRootOption = None) -> None:
+    """Download BloodMNIST (35 MB) and check it before it is kept."""
     from ..data.bloodmnist import default_root, load_dataset
     from ..data.download import fetch
 
     root = data_root or default_root()
     if os.path.exists(root / "bloodmnist.npz"):
-        found = load_dataset("bloodmnist", root).fingerprint
-        output.line(f"{root / 'bloodmnist.npz'} is there already: {found.describe()}")
+        fingerprint = load_dataset("bloodmnist", root).fingerprint
+        output.line(f"{root / 'bloodmnist.npz'} exists already: {fingerprint.describe()}")
         return
     with rich.progress.Progress(
         rich.progress.TextColumn("bloodmnist.npz"),
@@ -40,35 +44,35 @@ def fetch_data(data_root: DataRootOption = None, debug: DebugOption = False) -> 
 
 
 @app.command("describe")
+@with_debug
 def describe(
     dataset: DatasetOption = DatasetChoice.bloodmnist,
     data_root: DataRootOption = None,
     json: JsonOption = False,
-    debug: DebugOption = False,
 ) -> None:
-    """Provenance, content hash and class counts of the train and validation splits."""
+    """Show the origin, the content hash and the class counts of the train and validation splits."""
     import numpy as np
 
     from ..data.bloodmnist import CLASS_NAMES, N_IMAGES, load_dataset
 
-    found = load_dataset(dataset.value, data_root)
+    data = load_dataset(dataset.value, data_root)
     counts = {
         split: np.bincount(labels, minlength=len(CLASS_NAMES)).tolist()
-        for split, labels in (("train", found.train_labels), ("val", found.val_labels))
+        for split, labels in (("train", data.train_labels), ("val", data.val_labels))
     }
     if json:
         output.as_json(
             {
-                "dataset": found.fingerprint.dataset,
-                "provenance": found.fingerprint.provenance,
-                "content_hash": found.fingerprint.content_hash,
+                "dataset": data.fingerprint.dataset,
+                "provenance": data.fingerprint.provenance,
+                "content_hash": data.fingerprint.content_hash,
                 "n_images": N_IMAGES,
                 "classes": list(CLASS_NAMES),
                 "class_counts": counts,
             }
         )
         return
-    output.line(f"{found.fingerprint.describe()}, content hash {found.fingerprint.content_hash}")
+    output.line(f"{data.fingerprint.describe()}, content hash {data.fingerprint.content_hash}")
     output.line(
         ", ".join(f"{split} {n}" for split, n in N_IMAGES.items()) + " images of 28 x 28 x 3"
     )

@@ -12,7 +12,7 @@ from ..api.events import SearchEnded
 from ..errors import DataError
 from . import output
 from .final_tables import show_result
-from .options import DataRootOption, DebugOption
+from .options import DataRootOption
 from .progress import Screen
 from .search_summary import Summaries
 from .suggest import command, where
@@ -26,7 +26,7 @@ N_REPLICATES = 2
 DOWNLOAD_TIMEOUT_S = 5.0
 
 
-def demo(data_root: DataRootOption = None, debug: DebugOption = False) -> None:
+def demo(data_root: DataRootOption = None) -> None:
     """Run a search and a final evaluation in about two minutes, in a temporary folder."""
     from ..api.final import FinalRequest, evaluate_winner
     from ..api.request import SearchRequest

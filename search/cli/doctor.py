@@ -5,14 +5,13 @@ from __future__ import annotations
 import typer
 
 from . import output
-from .options import DataRootOption, DebugOption, JsonOption, StorageOption, storage_url
+from .options import DataRootOption, JsonOption, StorageOption, storage_url
 
 
 def doctor(
     storage: StorageOption = None,
     data_root: DataRootOption = None,
     json: JsonOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Check packages, devices, data and storage; exit code 1 if something is wrong."""
     from ..doctor import run_checks

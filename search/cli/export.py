@@ -13,7 +13,6 @@ from ..errors import BloodsearchError
 from . import output
 from .options import (
     DataRootOption,
-    DebugOption,
     JsonOption,
     NameOption,
     StorageOption,
@@ -51,7 +50,6 @@ def export(
     name: NameOption = None,
     data_root: DataRootOption = None,
     json: JsonOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Write the final evaluation's model as one file: uint8 images in, probabilities out.
 

@@ -14,7 +14,6 @@ from . import output
 from .final_tables import show_baselines, show_result
 from .options import (
     DataRootOption,
-    DebugOption,
     DevicesOption,
     JsonOption,
     NameOption,
@@ -125,7 +124,6 @@ def final_eval(
     devices: DevicesOption = "auto",
     workers_per_device: PerDeviceOption = 1,
     json: JsonOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Choose the winner on validation, retrain it with several seeds, open the test split once.
 

@@ -1,4 +1,4 @@
-"""The second stage, the final evaluation and that of all baselines as tables."""
+"""Show the second stage, the final evaluation and the baselines' evaluation as tables."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from . import output
 
 
 def show_race(raced: dict[str, Any]) -> None:
-    """The second stage as a table on standard error: the result follows on standard output."""
+    """Show the second stage on standard error: the result follows on standard output."""
     from ..evaluation.finalists import finalist_rows, race_text
 
     columns = ["finalist#", "search value#", "mean of fresh seeds#", "n#", "parameters#"]
-    output.table([*columns, "ms an image#", ""], finalist_rows(raced), to=output.stderr)
+    output.table([*columns, "ms per image#", ""], finalist_rows(raced), to=output.stderr)
     output.message(race_text(Race.read(raced)))
 
 
 def show_result(result: dict[str, Any]) -> None:
-    """The final evaluation as tables."""
+    """Show the final evaluation."""
     n = result["replicates"]
     output.line(
         f"final evaluation of trial {result['trial']}, {n} replicates, on {result['dataset']}"
@@ -27,8 +27,8 @@ def show_result(result: dict[str, Any]) -> None:
     output.table(["", "mean#", "sd over seeds#", "n#", "values"], rows)
     if result["diverged_seeds"]:
         output.line(
-            f"{len(result['diverged_seeds'])} of {result['replicates_asked']} replicates diverged and are in "
-            "none of these figures"
+            f"{len(result['diverged_seeds'])} of {result['replicates_asked']} replicates diverged and are "
+            "not part of these figures"
         )
     output.line(f"test macro-F1: {spread_text(Spread.read(result['test_macro_f1']))}")
     output.line(
@@ -62,19 +62,19 @@ def show_result(result: dict[str, Any]) -> None:
             [
                 ("this evaluation", result["test_accuracy"]["mean"], result["test_auc"]["mean"]),
                 *(
-                    (f"{name} (MedMNIST v2)", found["accuracy"], found["auc"])
-                    for name, found in result["published_28x28"].items()
+                    (f"{name} (MedMNIST v2)", row["accuracy"], row["auc"])
+                    for name, row in result["published_28x28"].items()
                 ),
             ],
         )
     times = "once" if result["test_openings"] == 1 else f"{result['test_openings']} times"
     output.line(
-        f"the test split was opened {times} for this study; all of it is in {result['out']}"
+        f"the test split was opened {times} for this study; the results are in {result['out']}"
     )
 
 
 def show_baselines(result: dict[str, Any]) -> None:
-    """The evaluation of all named configurations as one table."""
+    """Show the evaluation of all baselines."""
     columns = ["configuration", "n#", "test macro-F1#", "sd#", "published#"]
     rows = [
         (
@@ -87,7 +87,7 @@ def show_baselines(result: dict[str, Any]) -> None:
     output.table([*columns, "test weighted F1#", "sd#", "published#"], rows)
     output.line(
         f"openings of the test split for {result['study']}: {result['test_openings']}; "
-        f"all of it is in {result['out']}"
+        f"the results are in {result['out']}"
     )
 
 
@@ -104,8 +104,8 @@ _METRICS = (
 )
 
 
-def _row(label: str, found: dict[str, Any]) -> tuple[object, ...]:
-    spread = Spread.read(found)
+def _row(label: str, stored: dict[str, Any]) -> tuple[object, ...]:
+    spread = Spread.read(stored)
     return label, _or_dash(spread.mean), _or_dash(spread.known_std), spread.n, spread.shown_values
 
 

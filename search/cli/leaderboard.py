@@ -1,4 +1,4 @@
-"""`bloodsearch leaderboard`: finished trials, best first."""
+"""`bloodsearch leaderboard`: list finished trials, best first."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ import typer
 
 from ...studies import DEFAULT_STUDY
 from . import output
-from .options import DebugOption, JsonOption, NameOption, StorageOption, StudyArgument, find_study
+from .options import JsonOption, NameOption, StorageOption, StudyArgument, find_study
 
 
 def leaderboard(
     study: StudyArgument = DEFAULT_STUDY,
-    top: Annotated[int, typer.Option("--top", min=1, help="How many.")] = 10,
+    top: Annotated[int, typer.Option("--top", min=1, help="The number of trials to list.")] = 10,
     csv_: Annotated[bool, typer.Option("--csv", help="Comma-separated values.")] = False,
     storage: StorageOption = None,
     name: NameOption = None,
     json: JsonOption = False,
-    debug: DebugOption = False,
 ) -> None:
-    """Finished trials, best first."""
+    """List finished trials, best first."""
     from ..evaluation.leaderboard import leaderboard as standings
 
-    _, found = find_study(study, storage, name)
-    rows = standings(found, top)
+    _, stored = find_study(study, storage, name)
+    rows = standings(stored, top)
     if json:
-        output.as_json({"study": found.study_name, "trials": [asdict(row) for row in rows]})
+        output.as_json({"study": stored.study_name, "trials": [asdict(row) for row in rows]})
     elif csv_:
         _write_csv([asdict(row) for row in rows])
     else:

@@ -11,7 +11,6 @@ from ..api.parts import Part
 from ..api.placement import Placement
 from .options import (
     DataRootOption,
-    DebugOption,
     DevicesOption,
     JsonOption,
     NameOption,
@@ -106,7 +105,6 @@ def optimize(
         typer.Option("--create-only", help="Create the study and its budget, train nothing."),
     ] = False,
     json: JsonOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Run or resume a search until the study holds N finished trials.
 

@@ -10,7 +10,7 @@ import typer
 
 from ..errors import UsageError
 from . import output
-from .options import DebugOption, JsonOption
+from .options import JsonOption
 
 if TYPE_CHECKING:
     from ..model_file.predict import Classifier, Item
@@ -35,7 +35,6 @@ def predict(
     ] = None,
     json: JsonOption = False,
     csv_: Annotated[bool, typer.Option("--csv", help="Comma-separated values.")] = False,
-    debug: DebugOption = False,
 ) -> None:
     """The class of each image, and how sure the model is.
 

@@ -7,11 +7,9 @@ from typing import Annotated
 import typer
 
 from ...studies import DEFAULT_STUDY
-from ..errors import UsageError
 from . import output
 from .options import (
     DataRootOption,
-    DebugOption,
     JsonOption,
     NameOption,
     StorageOption,
@@ -28,18 +26,14 @@ def replay(
     data_root: DataRootOption = None,
     device: Annotated[str, typer.Option("--device", help="cpu, mps or cuda:N.")] = "cpu",
     json: JsonOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Train a trial again from its stored seed and compare the curve. Changes nothing."""
+    from ..api.study import StoredStudy
     from ..study import info
     from ..trial.replay import replay_trial
 
-    _, found = find_study(study, storage, name)
-    trials = {t.number: t for t in found.get_trials(deepcopy=False)}
-    if trial not in trials:
-        raise UsageError(
-            f"the study {found.study_name!r} has no trial {trial}; it has {len(trials)}"
-        )
+    opened, stored = find_study(study, storage, name)
+    frozen = StoredStudy(opened, stored).trial(trial)
 
     def show(epoch: int, now: float, then: float | None) -> None:
         if not json:
@@ -47,13 +41,11 @@ def replay(
             mark = "" if now == then else "  differs"
             output.progress(f"epoch {epoch:>3}  stored {before}  again {now:.4f}{mark}")
 
-    result = replay_trial(
-        trials[trial], info(found), data_root=data_root, device=device, on_epoch=show
-    )
+    result = replay_trial(frozen, info(stored), data_root=data_root, device=device, on_epoch=show)
     if json:
         output.as_json(
             {
-                "study": found.study_name,
+                "study": stored.study_name,
                 "trial": trial,
                 "identical": result.identical,
                 "largest_difference": result.largest_difference,
@@ -64,7 +56,7 @@ def replay(
         )
         return
     if result.identical:
-        output.line(f"trial {trial}: the same curve, {len(result.again)} epochs, bit for bit")
+        output.line(f"trial {trial}: the same curve, {len(result.again)} epochs, bitwise identical")
         return
     output.line(f"trial {trial}: the curves differ by up to {result.largest_difference:.4f}")
     for difference in result.differs:

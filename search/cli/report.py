@@ -11,7 +11,6 @@ from ...studies import DEFAULT_STUDY
 from . import output
 from .options import (
     DataRootOption,
-    DebugOption,
     JsonOption,
     NameOption,
     StorageOption,
@@ -32,7 +31,6 @@ def report(
     name: NameOption = None,
     data_root: DataRootOption = None,
     json: JsonOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Write a study's report: one HTML file, Markdown, figures, tables, a model card.
 

@@ -1,4 +1,4 @@
-"""`bloodsearch show`: one trial, its configuration, curve, classes and ending."""
+"""`bloodsearch show`: show one trial, its configuration, curve, classes and ending."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from ...studies import DEFAULT_STUDY
-from ..errors import UsageError
 from . import output
-from .options import DebugOption, JsonOption, NameOption, StorageOption, StudyArgument, find_study
+from .options import JsonOption, NameOption, StorageOption, StudyArgument, find_study
 
 
 def show(
@@ -18,21 +17,16 @@ def show(
     storage: StorageOption = None,
     name: NameOption = None,
     json: JsonOption = False,
-    debug: DebugOption = False,
 ) -> None:
-    """One trial: configuration, curve, per-class F1, why it ended."""
-    _, found = find_study(study, storage, name)
-    trials = {t.number: t for t in found.get_trials(deepcopy=False)}
-    if trial not in trials:
-        raise UsageError(
-            f"the study {found.study_name!r} has no trial {trial}; it has {len(trials)}"
-        )
+    """Show one trial: configuration, curve, per-class F1, why it ended."""
+    from ..api.study import StoredStudy
     from ..records import trial_record
 
-    frozen = trials[trial]
+    opened, optuna_study = find_study(study, storage, name)
+    frozen = StoredStudy(opened, optuna_study).trial(trial)
     stored = trial_record(frozen)
     record = {
-        "study": found.study_name,
+        "study": optuna_study.study_name,
         "number": frozen.number,
         "state": frozen.state.name.lower(),
         "value": frozen.value,
@@ -68,8 +62,8 @@ def _show_trial(record: dict[str, Any]) -> None:
         rows = list(zip(CLASS_NAMES, record["per_class_f1"], strict=True))
         output.table(["class", "F1, best epoch#"], rows)
     keys = ("seed", "n_parameters", "train_seconds", "device", "precision", "threads", "data_hash")
-    known = [f"{key} {record[key]}" for key in keys if record.get(key) is not None]
-    output.line(", ".join(known))
+    facts = [f"{key} {record[key]}" for key in keys if record.get(key) is not None]
+    output.line(", ".join(facts))
     if "versions" in record:
         output.line(", ".join(f"{k} {v}" for k, v in record["versions"].items()))
     if "traceback" in record:

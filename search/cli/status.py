@@ -1,4 +1,4 @@
-"""`bloodsearch status`, `leaderboard` and `show`: looking at a study, from anywhere, at any time."""
+"""`bloodsearch status`: show counts, the best trial, workers and the time left."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from ...studies import DEFAULT_STUDY
 from ..errors import UsageError
 from . import output
 from .options import (
-    DebugOption,
     JsonOption,
     NameOption,
     StorageOption,
@@ -29,16 +28,15 @@ def status(
     study: StudyArgument = DEFAULT_STUDY,
     storage: StorageOption = None,
     name: NameOption = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Look again every 2 seconds.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Repeat every 2 seconds.")] = False,
     json: JsonOption = False,
-    debug: DebugOption = False,
 ) -> None:
-    """Counts by state, the best so far, workers and their leases, time left."""
+    """Show counts by state, the best trial so far, workers and their leases, the time left."""
     if watch and json:
-        raise UsageError("--watch does not go with --json, which is one object; ask again instead")
-    opened, found = find_study(study, storage, name)
+        raise UsageError("--watch does not go with --json, which prints one object; repeat the command instead")
+    opened, stored = find_study(study, storage, name)
     while True:
-        snapshot = _snapshot(opened, found)
+        snapshot = _snapshot(opened, stored)
         if json:
             output.as_json(snapshot)
         else:
@@ -80,7 +78,7 @@ def _snapshot(storage: Storage, study: optuna.Study) -> dict[str, Any]:
 
 
 def _seconds_left(summary: dict[str, Any], n_workers: int) -> float | None:
-    """From the mean time of the finished trials and the workers there are now."""
+    """Estimate from the mean time of the finished trials and the number of workers now."""
     finished = summary["complete"] + summary["pruned"]
     if not summary["n_trials"] or not finished or not n_workers:
         return None
@@ -89,37 +87,37 @@ def _seconds_left(summary: dict[str, Any], n_workers: int) -> float | None:
     return round(seconds, 1)
 
 
-def _show_status(found: dict[str, Any]) -> None:
+def _show_status(summary: dict[str, Any]) -> None:
     output.line(
-        f"study {found['study']} in {found['storage']} ({found['dataset']}, {found['provenance']})"
+        f"study {summary['study']} in {summary['storage']} ({summary['dataset']}, {summary['provenance']})"
     )
-    done = found["complete"] + found["pruned"]
-    asked = "" if found["n_trials"] is None else f" of {found['n_trials']}"
+    done = summary["complete"] + summary["pruned"]
+    asked = "" if summary["n_trials"] is None else f" of {summary['n_trials']}"
     output.line(
-        f"{done}{asked} trials finished: {found['complete']} complete, {found['pruned']} pruned; "
-        f"{found['running']} running, {found['waiting']} waiting, {found['failed']} failed"
+        f"{done}{asked} trials finished: {summary['complete']} complete, {summary['pruned']} pruned; "
+        f"{summary['running']} running, {summary['waiting']} waiting, {summary['failed']} failed"
     )
-    if found["reclaimed"]:
-        output.line(f"{found['reclaimed']} trials of dead workers were put back")
-    if found["held_by_another_program"]:
-        numbers = ", ".join(map(str, found["held_by_another_program"]))
+    if summary["reclaimed"]:
+        output.line(f"{summary['reclaimed']} trials of dead workers were put back")
+    if summary["held_by_another_program"]:
+        numbers = ", ".join(map(str, summary["held_by_another_program"]))
         output.line(
             f"held by another program: trial {numbers}; `bloodsearch stop --reclaim` puts back"
         )
-    if found["best_value"] is not None:
+    if summary["best_value"] is not None:
         output.line(
-            f"best validation macro-F1 {found['best_value']:.4f} (trial {found['best_trial']}): "
-            f"{output.short_params(found['best_params'])}"
+            f"best validation macro-F1 {summary['best_value']:.4f} (trial {summary['best_trial']}): "
+            f"{output.short_params(summary['best_params'])}"
         )
-    if found["seconds_left"]:
-        output.line(f"about {output.duration(found['seconds_left'])} left")
-    if found["test_openings"]:
-        output.line(f"test split opened: {found['test_openings']}")
-    if found["workers"]:
+    if summary["seconds_left"]:
+        output.line(f"about {output.duration(summary['seconds_left'])} left")
+    if summary["test_openings"]:
+        output.line(f"test split opened: {summary['test_openings']}")
+    if summary["workers"]:
         output.table(
-            ["host", "pid#", "device", "trial#", "last beat#"],
+            ["host", "pid#", "device", "trial#", "last heartbeat#"],
             [
                 (w["host"], w["pid"], w["device"], w["trial"], f"{w['beat_age_seconds']:.0f} s ago")
-                for w in found["workers"]
+                for w in summary["workers"]
             ],
         )

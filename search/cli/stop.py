@@ -9,7 +9,6 @@ import typer
 from ...studies import DEFAULT_STUDY
 from . import output
 from .options import (
-    DebugOption,
     NameOption,
     StorageOption,
     StudyArgument,
@@ -25,18 +24,17 @@ def stop(
         bool,
         typer.Option("--reclaim", help="Also put back running trials that another program holds."),
     ] = False,
-    debug: DebugOption = False,
 ) -> None:
-    """Drain every worker of a study, wherever it runs. Their trials go back, resumable."""
+    """Drain every worker of a study, wherever it runs. Their trials go back and can be resumed."""
     from ..workers.leases import Leases
 
-    opened, found = find_study(study, storage, name)
-    leases = Leases(opened, found)
+    opened, stored = find_study(study, storage, name)
+    leases = Leases(opened, stored)
     n_asked = leases.registry.request_drain()
     if reclaim:
         n_back = leases.reclaim(foreign=True)
         output.line(f"put back {n_back} trial{'s' * (n_back != 1)} that no worker holds")
     output.line(
-        f"asked {n_asked} worker{'s' * (n_asked != 1)} of {found.study_name} to stop, "
-        "and all that are starting; they do within seconds"
+        f"asked {n_asked} worker{'s' * (n_asked != 1)} of {stored.study_name} to stop, "
+        "and all that are starting; they stop within seconds"
     )

@@ -1,4 +1,4 @@
-"""`bloodsearch studies`: the study files that ship, one of them, a new one to edit."""
+"""`bloodsearch studies`: list the shipped study files, print one, write a new one to edit."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ from ...studies import (
     load_study_file,
     shipped_names,
     shipped_text,
+    study_text,
 )
 from ..errors import UsageError
 from . import output
-from .options import DebugOption, JsonOption
+from .debug import with_debug
+from .options import JsonOption
+from .suggest import command
 
 app = typer.Typer(
-    help="The study files that ship, and what each is for.",
+    help="List the shipped study files, print one, write a new one.",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
 
 
 @app.callback()
-def list_studies(
-    context: typer.Context, json: JsonOption = False, debug: DebugOption = False
-) -> None:
-    """The study files that ship, and what each is for."""
+@with_debug
+def list_studies(context: typer.Context, json: JsonOption = False) -> None:
+    """List the shipped study files with their purpose."""
     if context.invoked_subcommand is not None:
         return
     files = [(name, load_study_file(name)) for name in shipped_names()]
@@ -42,7 +44,7 @@ def list_studies(
         output.as_json({"studies": rows})
         return
     output.table(
-        ["study", "what it is for", "sampler", "epochs#", "baselines#"],
+        ["study", "purpose", "sampler", "epochs#", "baselines#"],
         [(n, f.description, f.search.sampler, _epochs(f), len(f.baselines)) for n, f in files],
     )
 
@@ -55,41 +57,43 @@ def _epochs(file: StudyFile) -> str:
 
 
 @app.command()
+@with_debug
 def show(
-    name: str,
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", help="A shipped study file, or the path of one.")
+    ],
     parameters: Annotated[
         bool, typer.Option("--parameters", help="Explain every parameter a space can have.")
     ] = False,
-    debug: DebugOption = False,
 ) -> None:
-    """Print a study file that ships."""
-    output.block(shipped_text(name))
+    """Print a study file."""
+    output.block(study_text(study))
     if parameters:
         output.line()
         output.table(
-            ["parameter", "takes", "default", "exists when", "what it is"],
+            ["parameter", "takes", "default", "exists when", "meaning"],
             [
                 (
                     key,
-                    found.allowed(),
-                    found.default,
+                    parameter.allowed(),
+                    parameter.default,
                     " and ".join(
-                        f"{k} = {' or '.join(map(str, v))}" for k, v in found.when.items()
+                        f"{k} = {' or '.join(map(str, v))}" for k, v in parameter.when.items()
                     ),
-                    found.help,
+                    parameter.help,
                 )
-                for key, found in PARAMETERS.items()
+                for key, parameter in PARAMETERS.items()
             ],
         )
 
 
 @app.command()
+@with_debug
 def new(
     file: Annotated[Path, typer.Argument(help="The file to write, ending in .toml.")],
     start: Annotated[
         str, typer.Option("--from", help="The study file to start from.")
     ] = DEFAULT_STUDY,
-    debug: DebugOption = False,
 ) -> None:
     """Write a commented study file to edit. Never overwrites one."""
     if file.suffix != ".toml":
@@ -98,20 +102,20 @@ def new(
     named = text.replace(f'name = "{start}"', f'name = "{_safe(file.stem)}"', 1)
     try:
         with file.open("x", encoding="utf-8") as handle:
-            handle.write(_HEADER.format(file=file) + named)
+            handle.write(_HEADER.format(run=command("optimize", file, "--trials", 20)) + named)
     except FileExistsError:
         raise UsageError(f"{file} exists; choose another name or edit that one") from None
     except OSError as error:
         raise UsageError(f"{file} cannot be written ({error.strerror})") from None
-    output.line(f"wrote {file}; run it with: bloodsearch optimize {file} --trials 20")
+    output.line(f"wrote {file}; run it with: {command('optimize', file, '--trials', 20)}")
 
 
 _HEADER = """\
 # A study file. Run it with
-#   bloodsearch optimize {file} --trials 20
+#   {run}
 # Every entry of [space] is a list of choices, a range {{low, high, log, step}} or one fixed value;
-# `bloodsearch studies show bloodmnist --parameters` explains every name. Changing the space makes another
-# study: give it another name.
+# `bloodsearch studies show bloodmnist --parameters` explains every name. A changed space
+# is a different study: give it another name.
 
 """
 

@@ -1,4 +1,4 @@
-"""`bloodsearch worker` joins a study, `stop` drains it; `worker-process` is what the supervisor starts."""
+"""`bloodsearch worker` joins a study; `worker-process` is the process that a supervisor starts."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from ...studies import DEFAULT_STUDY
+from ..api.placement import Placement
 from ..errors import Interrupted, UsageError
 from . import output
 from .options import (
     DataRootOption,
-    DebugOption,
     DevicesOption,
     NameOption,
     PerDeviceOption,
@@ -21,6 +21,7 @@ from .options import (
     WorkersOption,
     find_study,
 )
+from .suggest import command
 
 
 def worker(
@@ -31,34 +32,34 @@ def worker(
     workers: WorkersOption = "auto",
     devices: DevicesOption = "auto",
     workers_per_device: PerDeviceOption = 1,
-    debug: DebugOption = False,
 ) -> None:
     """Join a study from any machine until its budget is spent.
 
-    The budget is what the last `bloodsearch optimize` of the study asked for, also while this runs.
+    The budget is the one of the study's last `bloodsearch optimize`, even if that comes later.
 
     Example: bloodsearch worker bloodmnist --storage postgresql+psycopg://me@host/db
     """
     from ..study import info
     from ..workers.leases import Leases
-    from ..workers.slots import plan_slots
     from ..workers.supervisor import Supervisor
 
-    plan_slots(devices, workers, workers_per_device, threads=1)  # a wrong device is told first
-    opened, found = find_study(study, storage, name)
-    threads = info(found).study_file.training.threads
-    slots = plan_slots(devices, workers, workers_per_device, threads=threads)
-    budget = found.user_attrs.get("n_trials")
+    placement = Placement(devices, workers, workers_per_device)
+    placement.slots(threads=1)  # an error in the devices comes before one in the storage
+    opened, stored = find_study(study, storage, name)
+    slots = placement.slots(info(stored).study_file.training.threads)
+    budget = stored.user_attrs.get("n_trials")
     if budget is None:
+        where = ["--name", stored.study_name, "--storage", opened.shown]
         raise UsageError(
-            f"the study {found.study_name!r} has no budget yet; run `bloodsearch optimize --trials N`"
+            f"study {stored.study_name!r} has no budget yet; "
+            f"run {command('optimize', *where, '--trials', 'N')}"
         )
     n = len(slots)
     output.message(
-        f"{n} worker{'s' * (n > 1)} join{'s' * (n == 1)} {found.study_name} until it has {budget} trials"
+        f"{n} worker{'s' * (n > 1)} join{'s' * (n == 1)} {stored.study_name} until it has {budget} trials"
     )
-    Supervisor(Leases(opened, found), slots, data_root=data_root).run()
-    output.message(f"{found.study_name} has its {found.user_attrs['n_trials']} trials")
+    Supervisor(Leases(opened, stored), slots, data_root=data_root).run()
+    output.message(f"{stored.study_name} has its {stored.user_attrs['n_trials']} trials")
 
 
 def worker_process(
@@ -70,7 +71,7 @@ def worker_process(
     trials: Annotated[int | None, typer.Option(min=1)] = None,
     data_root: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
-    """One worker; started by the supervisor, which holds the other end of its standard input."""
+    """Run one worker. Its supervisor holds the other end of its standard input."""
     from ..workers.shutdown import Drain
     from ..workers.worker import (
         EXIT_RECYCLE,
@@ -95,7 +96,7 @@ def worker_process(
     )
     try:
         run_worker(settings, drain)
-    except Interrupted as drained:  # the supervisor tells the person at the terminal, once
+    except Interrupted as drained:  # the supervisor tells the user, once
         raise typer.Exit(drained.exit_code) from None
     except Recycle:
         raise typer.Exit(EXIT_RECYCLE) from None

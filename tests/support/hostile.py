@@ -209,7 +209,7 @@ TRIALS = [
         "--port",
         process=True,
     ),
-    _good("no such trial", "show 999 tiny", 2, "no trial 999", "it has 2"),
+    _good("no such trial", "show 999 tiny", 2, "no trial 999", "numbered 0 to 1"),
     _good("trial -1", "show -1 tiny", 2, "-1", "--help"),
     _good("trial is a word", "show best tiny", 2, "trial", "integer"),
     _good("leaderboard of nothing", "leaderboard nothing", 4, "'nothing'", "there: fresh, tiny"),
@@ -218,7 +218,7 @@ TRIALS = [
     _good("stop nothing", "stop nothing", 4, "'nothing'", "there: fresh, tiny"),
     _good("worker without budget", "worker fresh --workers 1", 2, "no budget", "optimize --trials"),
     _good("replay of a waiting trial", "replay 1 tiny", 5, "waiting", "only finished"),
-    _good("replay of nothing", "replay 999 tiny", 2, "no trial 999", "it has 2"),
+    _good("replay of nothing", "replay 999 tiny", 2, "no trial 999", "numbered 0 to 1"),
     _good(
         "final-eval without trials", "final-eval fresh --workers 1", 5, "no complete trial", "run"
     ),
