@@ -33,7 +33,9 @@ def status(
 ) -> None:
     """Show counts by state, the best trial so far, workers and their leases, the time left."""
     if watch and json:
-        raise UsageError("--watch does not go with --json, which prints one object; repeat the command instead")
+        raise UsageError(
+            "--watch does not go with --json, which prints one object; repeat the command instead"
+        )
     opened, stored = find_study(study, storage, name)
     while True:
         snapshot = _snapshot(opened, stored)
@@ -102,7 +104,7 @@ def _show_status(summary: dict[str, Any]) -> None:
     if summary["held_by_another_program"]:
         numbers = ", ".join(map(str, summary["held_by_another_program"]))
         output.line(
-            f"held by another program: trial {numbers}; `bloodsearch stop --reclaim` puts back"
+            f"held by another program: trial {numbers}; `bloodsearch stop --reclaim` puts them back"
         )
     if summary["best_value"] is not None:
         output.line(
