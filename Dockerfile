@@ -1,20 +1,20 @@
-# One image for all services of docker-compose.yml, on CPU and GPU: the default torch wheel serves both.
+# One image for all services of docker-compose.yml. The default torch wheel runs on CPU and GPU.
 #   docker build -t bloodsearch .
-# PIP_EXTRA_ARGS goes to the installation of the dependencies, for instance the address of an index with
-# CPU-only torch wheels, which saves gigabytes where there is no GPU.
+# PIP_EXTRA_ARGS is passed to pip when it installs the dependencies. An index with CPU-only torch wheels saves
+# gigabytes on a machine without a GPU.
 FROM python:3.12-slim
 
 ENV PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PYTHONUNBUFFERED=1
 
-# A fixed number, so that hosts can grant it access to files. Its home is there for the caches of CUDA and torch.
+# The user id is fixed: hosts can grant it access to files. CUDA and torch keep caches in its home.
 RUN useradd --uid 10001 --create-home bloodsearch \
     && install -d -o bloodsearch -g bloodsearch /var/lib/bloodsearch /data
 
 WORKDIR /src
 
-# The dependencies come first, from these two files alone: an edit of the code does not install torch again.
+# The dependencies come first and need only these two files. An edit of the code does not install torch again.
 COPY pyproject.toml constraints.txt ./
 ARG PIP_EXTRA_ARGS=""
 RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
@@ -29,7 +29,7 @@ COPY search search
 RUN pip install --no-deps .
 
 USER 10001
-# Checkpoints of interrupted trials, and what commands write into the current folder.
+# Holds the checkpoints of interrupted trials and the files that commands write into the current folder.
 WORKDIR /var/lib/bloodsearch
 VOLUME /var/lib/bloodsearch
 ENV BLOODSEARCH_CHECKPOINTS=/var/lib/bloodsearch/checkpoints \

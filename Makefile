@@ -1,15 +1,17 @@
-# make demo   set-up, then a search and a final evaluation in about two minutes
-# make test   set-up, then all tests
-# make check  lint, formatting and types
-# make chaos  the tests that kill real processes, N=10 times in a row; stops at the first red one
-# make bench  the tables of the README (longer; see benchmarks/)
+# make demo   run a small search and a final evaluation, in about two minutes
+# make quick  run the fast tests, in under a minute
+# make test   run lint, formatting, types and all tests, as CI does
+# make check  run lint, formatting and types
+# make chaos  run the tests that kill real processes N=10 times; stop at the first failure
+# make bench  run all benchmarks (hours) and keep their results in benchmarks/results/
+# make docs   write the tables and the reference pages that are generated
 #
-# The environment lives in .venv; PYTHON names the interpreter that makes it (3.11 or newer).
+# Each target first creates the environment .venv. PYTHON names the interpreter for it (3.11 or newer).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test check chaos bench clean
+.PHONY: setup demo quick test check chaos bench docs clean
 
 setup: $(VENV)/.ready
 
@@ -20,7 +22,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@
 
-# The layout of an installation, as links: mypy finds bloodsearch.search and the others by path.
+# Links in the layout of an installation. With them mypy finds bloodsearch.search and the other packages.
 .types/bloodsearch:
 	@mkdir -p $@
 	@for name in search models studies bloodsearch/__init__.py bloodsearch/__main__.py bloodsearch/py.typed; do \
@@ -35,6 +37,9 @@ check: setup .types/bloodsearch
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+quick: setup
+	$(BIN)/pytest -q -n 2 --dist loadgroup -m "not slow"
+
 test: check
 	$(BIN)/pytest -n 2 --dist loadgroup
 
@@ -48,6 +53,10 @@ chaos: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks
+
+docs: setup
+	$(BIN)/python -m benchmarks readme
+	$(BIN)/python -m benchmarks.reference
 
 clean:
 	rm -rf $(VENV) .types build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,9 +1,10 @@
-"""The tables of README.md and docs/, written from the committed results: no figure is typed by hand.
+"""Write the tables of README.md and docs/ from the committed results. No figure is typed by hand.
 
     python -m benchmarks readme
 
-A page names a result between `<!-- bench NAME -->` and `<!-- /bench -->`, a course report's page in docs/
-between `<!-- course NAME -->` and `<!-- /course -->`; what stands between is replaced.
+A page names a result between `<!-- bench NAME -->` and `<!-- /bench -->`, and a course report's page in docs/
+between `<!-- course NAME -->` and `<!-- /course -->`. `<!-- beside bloodmnist -->` is the README's table
+of what others get. The text between the two comments is replaced.
 """
 
 from __future__ import annotations
@@ -11,36 +12,78 @@ from __future__ import annotations
 import csv
 import json
 import re
+import statistics
 from pathlib import Path
 from typing import Any
 
 from benchmarks.common import RESULTS
+from bloodsearch.search.evaluation.final import PUBLISHED
 
 ROOT = Path(__file__).parents[1]
-_BLOCK = re.compile(r"(<!-- (bench|course) (\w+) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- (bench|course|beside) (\w+) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
 
 def pages() -> list[Path]:
-    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    """Return the pages that a reader reads."""
+    return [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def filled(text: str) -> str:
-    """`text` with each block's tables as its result has them."""
-    writers = {"bench": rendered, "course": course}
-    return _BLOCK.sub(lambda found: found[1] + writers[found[2]](found[3]) + found[4], text)
+    """Return `text` with the tables of each block's committed result."""
+    writers = {"bench": rendered, "course": course, "beside": beside}
+    return _BLOCK.sub(lambda match: match[1] + writers[match[2]](match[3]) + match[4], text)
+
+
+def beside(dataset: str) -> str:
+    """Return the table of bloodsearch's result on `dataset` beside those of others."""
+    assert dataset == "bloodmnist"
+    final = _result("end_to_end")["final"]
+    plain = _result("plain_optuna")
+    scores = [
+        _mean(final[name]["values"]) for name in ("test_macro_f1", "test_accuracy", "test_auc")
+    ]
+    n = str(len(final["seeds"]))
+    rows = [
+        ["bloodsearch: 100 trials of the default study", n, *scores],
+        [
+            f"hand-written Optuna, usual loop: {len(plain['states'])} trials",
+            str(len(plain["test"])),
+            _mean(plain["test"]),
+            "",
+            "",
+        ],
+    ]
+    rows += [
+        [f"{name} (MedMNIST v2)", "3 or more", "", f"{scores['accuracy']}", f"{scores['auc']}"]
+        for name, scores in PUBLISHED.items()
+    ]
+    for row in _rows(ROOT / "docs" / "report_a" / "tables" / "configurations.csv"):
+        if row["configuration"] == "A-cnn":
+            rows.append(["report A's CNN, as published", "1", row["published"], "", ""])
+            mean = f"{float(row['test macro-F1, mean']):.4f}"
+            rows.append(["report A's CNN, trained by bloodsearch", row["n"], mean, "", ""])
+    return _pipes(["what", "trainings", "test macro-F1", "accuracy", "AUC"], rows) + "\n"
+
+
+def _mean(values: list[float]) -> str:
+    return f"{statistics.fmean(values):.4f} (sd {statistics.stdev(values):.4f})"
+
+
+def _result(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text())["result"]
 
 
 def rendered(name: str) -> str:
-    """The tables of one result in Markdown, with the command and the machine."""
-    kept = json.loads((RESULTS / f"{name}.json").read_text())
-    machine = kept["machine"]
+    """Return the tables of one result in Markdown, with the command and the machine."""
+    record = json.loads((RESULTS / f"{name}.json").read_text())
+    machine = record["machine"]
     where = f"{machine['cores']} cores of {machine['processor']}, {machine['date']}"
     source = f"`python -m benchmarks {name}`, {where}"
-    return "\n".join(_table(found) for found in kept["tables"]) + f"\n{source}\n\n"
+    return "\n".join(_table(table) for table in record["tables"]) + f"\n{source}\n\n"
 
 
 def course(name: str, docs: Path = ROOT / "docs") -> str:
-    """A course report in short: ours beside the published figures, the claims with their verdicts."""
+    """Return a course report in short: means beside published figures, and the claims' verdicts."""
     own = [row for row in _rows(docs / name / "tables" / "configurations.csv") if row["published"]]
     columns = list(own[0])[: list(own[0]).index("difference") + 1]
     scores = [[_rounded(row[column]) for column in columns] for row in own]
@@ -64,8 +107,8 @@ def _pipes(columns: list[str], rows: list[list[str]]) -> str:
     return "\n" + "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
 
 
-def _table(found: dict[str, Any]) -> str:
-    return f"\n{found['title']}:\n{_pipes(found['columns'], found['rows'])}"
+def _table(table: dict[str, Any]) -> str:
+    return f"\n{table['title']}:\n{_pipes(table['columns'], table['rows'])}"
 
 
 def run() -> None:

@@ -69,6 +69,7 @@ class Search(Section):
     startup_trials: Count = 16
     """TPE begins after this many trials. Baselines and running trials count too."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Seed of the sampler and of every trial. The same seed draws and trains the same trials."""
     trials: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """Finished trials to reach if --trials is not given; not part of the study's identity."""
     max_params: Annotated[int, Field(ge=1)] | None = None
@@ -125,14 +126,20 @@ class Pruner(SectionWithFamilies):
 
 class Range(Section):
     low: float | int
+    """The lowest value."""
     high: float | int
+    """The highest value."""
     log: bool = False
+    """Draw on a logarithmic scale."""
     step: float | int | None = None
+    """Draw only low, low + step, low + 2 step, and so on. Excludes `log`."""
 
 
 class Baseline(Section):
     name: Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][\w.-]*$")]
+    """The configuration's name in tables, reports and `compare`."""
     params: dict[str, Value]
+    """Values of parameters. A parameter that is not named has its default."""
     published: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
     """Published figures by metric name, e.g. {macro_f1 = 0.938}."""
 
@@ -143,7 +150,9 @@ Entry = Range | tuple[Value, ...] | Value
 
 class StudyFile(Section):
     name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][\w.-]*$")]
+    """The study's name in the storage, unless --name gives another."""
     description: str = ""
+    """One line for `bloodsearch studies`."""
     search: Search = Field(default_factory=Search)
     training: Training
     pruner: Pruner = Field(default_factory=Pruner)

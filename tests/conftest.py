@@ -23,6 +23,20 @@ if TYPE_CHECKING:
     from bloodsearch.search.training.device import DeviceData
 
 
+SLOW_FIXTURES = {"postgres_url", "own_server"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that `make quick` leaves out: chaos, PostgreSQL and whole commands."""
+    tests = Path(__file__).parent
+    for item in items:
+        path = item.path.relative_to(tests).as_posix()
+        if path.startswith("chaos/"):
+            item.add_marker(pytest.mark.chaos)
+        if path.startswith("chaos/") or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
 def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test sees the caller's storage, or leaves files in the current folder."""
@@ -81,7 +95,7 @@ def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'test.db'}"
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
 def storage_url(request: pytest.FixtureRequest) -> str:
     """The URL of an empty database; the test runs once for each kind."""
     url: str = request.getfixturevalue(f"{request.param}_url")

@@ -2,7 +2,7 @@
 
 glibc gives every large block back to the system when it is freed. A training step frees and asks
 again for the same blocks, and each time the system hands out zeroed pages, one fault for every
-4 KiB: up to half of the time of a step (docs/engine.md). Other C libraries are left as they are.
+4 KiB: up to half of the time of a step (docs/concepts/engine.md). Other C libraries are left as they are.
 """
 
 from __future__ import annotations

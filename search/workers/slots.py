@@ -15,7 +15,7 @@ MAX_WORKERS = 512
 # oneDNN, OpenMP and BLAS each have a pool of their own; all are told the same number
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 # oneDNN and torch's layer above it each keep the kernels of their last 1,024 shapes, and every trial brings
-# new ones (docs/engine.md). The largest CNN of the default study needs 104 of the first kind.
+# new ones (docs/concepts/engine.md). The largest CNN of the default study needs 104 of the first kind.
 KERNEL_CACHE = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "200", "LRU_CACHE_CAPACITY": "64"}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("course-reports")
+pytestmark = [pytest.mark.xdist_group("course-reports"), pytest.mark.slow]
 
 MINE = """
 name = "report_b"

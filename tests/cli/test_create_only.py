@@ -10,6 +10,8 @@ from bloodsearch.search.cli import main
 from bloodsearch.search.database.storage import open_storage
 from bloodsearch.search.study import info, load
 
+pytestmark = pytest.mark.slow
+
 
 def run(*args: str) -> int:
     with pytest.raises(SystemExit) as ended:

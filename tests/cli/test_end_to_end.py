@@ -16,7 +16,7 @@ import optuna
 import pytest
 
 # one search for all tests of this file, which look at it in their order
-pytestmark = pytest.mark.xdist_group("end-to-end")
+pytestmark = [pytest.mark.xdist_group("end-to-end"), pytest.mark.slow]
 
 SMALL = ["--dataset", "synthetic", "--set", "training.epochs=2", "--set", "training.final_epochs=2"]
 SMALL += ["--set", "space.mlp_width=[16, 32]", "--set", "space.cnn_width=[4, 8]"]

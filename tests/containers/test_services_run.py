@@ -27,6 +27,8 @@ from postgres_roles import conninfo, role_with_password
 
 from tests.containers.compose import command_line, load
 
+pytestmark = pytest.mark.slow
+
 # what a URL or a password file would have to escape
 PASSWORD = "p@ss:w/rd %41 'q' $HOME"
 STUDY = """\
@@ -189,7 +191,7 @@ def test_a_missing_secret_is_one_line(deployment: Deployment) -> None:
     assert code == 4
     (line,) = output.strip().splitlines()
     assert "cannot read" in line
-    assert "docs/containers.md" in line
+    assert "docs/guides/containers.md" in line
 
 
 def test_a_gpu_worker_without_its_gpu_fails(deployment: Deployment) -> None:

@@ -7,10 +7,13 @@ import json
 import math
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bloodsearch.studies import PARAMETERS, Parameter, StudyFileError, load_study_file, parse_study
+
+pytestmark = pytest.mark.slow
 
 SETTINGS = settings(max_examples=300, deadline=None, derandomize=True, database=None)
 

@@ -28,6 +28,8 @@ from bloodsearch.search.model_file import predict
 from bloodsearch.search.model_file.predict import METADATA_KEY
 from bloodsearch.search.study import create_or_resume
 
+pytestmark = pytest.mark.slow
+
 CNN = {"arch": "cnn", "widths": [4, 8], "norm": True, "convs": 2, "residual": True, "head": "max"}
 MLP = {"arch": "mlp", "widths": [8], "norm": True, "dropout": 0.2}
 FACTS = {"classes": list(CLASS_NAMES), "study": "tiny"}
