@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-EVALUATION_BATCH = 256  # larger ones cost page faults: up to 1.6 times as long (docs/concepts/engine.md)
+EVALUATION_BATCH = 256  # larger ones cost page faults: up to 1.6 times as long (see docs/concepts)
 
 
 def scale(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
