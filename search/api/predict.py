@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..model_file.predict import BATCH, Classifier, Item, list_sources, load_classifier, read_items
+from ..model_file.images import Item
+from ..model_file.predict import BATCH, Classifier, load_classifier, read_items
+from ..model_file.sources import list_sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Predictions:
     predictions: tuple[Prediction, ...]
     skipped: dict[str, str]
     """The reason why an image was skipped, by its name."""
+    left_out: tuple[Path, ...]
+    """What a folder holds beside images: files of other kinds, and folders unless they are read, too."""
     provenance: dict[str, Any] = field(repr=False)
     """Where the model comes from."""
 
@@ -42,26 +46,34 @@ def predict(
     *,
     model: str | Path,
     key: str | None = None,
+    recursive: bool = False,
     on_file: Callable[[Path], object] = lambda path: None,
 ) -> Predictions:
     """Predict the class of each image in a file or folder.
 
     Args:
-        source: A PNG, JPEG or TIFF image, a folder of images, or an .npz file.
+        source: A PNG, JPEG, TIFF, BMP, WebP or GIF image, a folder of images, or an .npz file.
         model: A file that `export` has written in the format "onnx".
         key: The array of an .npz file; default "images".
+        recursive: Whether to read the folders in a folder, too.
         on_file: Receives each file before it is read.
 
     Images that cannot be read are skipped. Raises UsageError if no image or no model is there.
     """
     classifier = load_classifier(Path(model))
     predictions: list[Prediction] = []
-    skipped: dict[str, str] = {}
-    for items in _batches(list_sources(Path(source)), key, on_file):
+    sources = list_sources(Path(source), recursive=recursive)
+    skipped = {f"{path}/": f"cannot be read ({why})" for path, why in sources.unreadable.items()}
+    for items in _batches(sources.files, key, on_file):
         skipped |= {item.name: str(item.problem) for item in items if item.image is None}
         predictions += _predict(classifier, [item for item in items if item.image is not None])
     return Predictions(
-        Path(model), classifier.classes, tuple(predictions), skipped, classifier.provenance
+        Path(model),
+        classifier.classes,
+        tuple(predictions),
+        skipped,
+        tuple(sources.left_out),
+        classifier.provenance,
     )
 
 

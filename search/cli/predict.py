@@ -1,11 +1,11 @@
-"""`bloodsearch predict`: the classes of images, with an exported file and onnxruntime, without PyTorch."""
+"""`bloodsearch predict`: classify images with an exported file and onnxruntime, without PyTorch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
+import rich.progress
 import typer
 
 from ..errors import UsageError
@@ -13,9 +13,10 @@ from . import output
 from .options import JsonOption
 
 if TYPE_CHECKING:
-    from ..model_file.predict import Classifier, Item
+    from ..api.predict import Prediction, Predictions
 
-Row = dict[str, Any]
+MAX_NAMES = 5
+"""Names of left-out files that one message lists."""
 
 
 def predict(
@@ -24,122 +25,105 @@ def predict(
         typer.Argument(
             metavar="FILE_OR_FOLDER",
             readable=False,
-            help="A PNG, JPEG or TIFF image, a folder of them, or an .npz file.",
+            help="A PNG, JPEG, TIFF, BMP, WebP or GIF image, a folder of images, or an .npz file.",
         ),
     ],
     model: Annotated[
         Path, typer.Option("--model", metavar="FILE", help="Made by `bloodsearch export`.")
     ],
     key: Annotated[
-        str | None, typer.Option("--key", help="The array of an .npz file; default: images.")
+        str | None,
+        typer.Option("--key", metavar="NAME", help="The array of an .npz file; default: images."),
     ] = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", help="Read the folders in a folder, too.")
+    ] = False,
     json: JsonOption = False,
     csv_: Annotated[bool, typer.Option("--csv", help="Comma-separated values.")] = False,
 ) -> None:
-    """The class of each image, and how sure the model is.
+    """Predict the class of each image, and show how sure the model is.
 
     Images larger than 28 x 28 are cropped to their centre 200 x 200 and resized, as BloodMNIST's
-    own were. Bad ones are named and skipped, and the exit code is then 1.
+    own were. Images that cannot be used are named and skipped, and the exit code is then 1.
     Example: bloodsearch predict cells/ --model model.onnx
     """
-    from ..model_file.predict import list_sources, load_classifier
+    from ..api.predict import predict as classify
 
     if json and csv_:
         raise UsageError("--json and --csv exclude each other; choose one")
-    classifier = load_classifier(model)
-    sources = list_sources(source)
-    rows: list[Row] = []
-    skipped: list[Row] = []
-    for items in _batches(_items(sources, key, quiet=json or csv_)):
-        good = [item for item in items if item.image is not None]
-        skipped += [{"file": i.name, "reason": i.problem} for i in items if i.image is None]
-        rows += _rows(classifier, good)
-    if json:
-        output.as_json(
-            {
-                "model": str(model),
-                "provenance": classifier.provenance,
-                "predictions": rows,
-                "skipped": skipped,
-            }
+    columns = ("{task.completed} files", rich.progress.TimeElapsedColumn())
+    hidden = json or csv_ or not output.stderr.is_terminal
+    with rich.progress.Progress(
+        *columns, console=output.stderr, disable=hidden, transient=True
+    ) as bar:
+        task = bar.add_task("", total=None)
+        result = classify(
+            source, model=model, key=key, recursive=recursive, on_file=lambda _: bar.advance(task)
         )
+    if json:
+        _write_json(result)
     elif csv_:
-        _write_csv(classifier.classes, rows)
-    elif rows:
-        _show(rows)
-    for bad in skipped:
-        output.message(f"skipped {bad['file']}: {bad['reason']}")
-    if skipped:
-        output.message(f"{len(rows)} images predicted, {len(skipped)} skipped")
+        _write_csv(result)
+    elif result.predictions:
+        _show(result.predictions)
+    _say_what_is_missing(result, source, recursive=recursive)
+    if result.skipped:
         raise typer.Exit(1)
 
 
-def _items(sources: list[Path], key: str | None, *, quiet: bool) -> Iterator[Item]:
-    """All items of all files, with a progress bar on a terminal."""
-    import rich.progress
-
-    from ..model_file.predict import read_items
-
-    shown = not quiet and output.stderr.is_terminal
-    tracked = rich.progress.track(
-        sources, "reading", console=output.stderr, disable=not shown, transient=True
-    )
-    for path in tracked:
-        yield from read_items(path, key)
-
-
-def _batches(items: Iterator[Item]) -> Iterator[list[Item]]:
-    """At most 256 images at a time: a folder may hold a million."""
-    from ..model_file.predict import BATCH
-
-    batch: list[Item] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _rows(classifier: Classifier, items: list[Item]) -> list[Row]:
-    import numpy as np
-
-    if not items:
-        return []
-    images = np.stack([item.image for item in items if item.image is not None])
-    rows = []
-    for item, found in zip(items, classifier.probabilities(images), strict=True):
-        label = int(found.argmax())
-        rows.append(
-            {
-                "file": item.name,
-                "class": classifier.classes[label],
-                "label": label,
-                "probability": float(found[label]),
-                "probabilities": dict(
-                    zip(classifier.classes, (float(p) for p in found), strict=True)
-                ),
-            }
-        )
-    return rows
-
-
-def _show(rows: list[Row]) -> None:
-    def cells(row: Row) -> tuple[object, ...]:
-        order = sorted(row["probabilities"].items(), key=lambda item: -item[1])
-        return row["file"], row["class"], row["probability"], *order[1]
-
-    output.table(
-        ["image", "class", "probability#", "next likely", "probability#"], map(cells, rows)
+def _write_json(result: Predictions) -> None:
+    output.as_json(
+        {
+            "model": str(result.model),
+            "provenance": result.provenance,
+            "predictions": [
+                {
+                    "file": p.file,
+                    "class": p.class_name,
+                    "label": p.label,
+                    "probability": p.probability,
+                    "probabilities": p.probabilities,
+                }
+                for p in result.predictions
+            ],
+            "skipped": [{"file": name, "reason": why} for name, why in result.skipped.items()],
+            "left_out": [str(path) for path in result.left_out],
+        }
     )
 
 
-def _write_csv(classes: tuple[str, ...], rows: list[Row]) -> None:
+def _write_csv(result: Predictions) -> None:
     output.as_csv(
-        ["file", "class", "label", "probability", *classes],
+        ["file", "class", "label", "probability", *result.classes],
         [
-            (r["file"], r["class"], r["label"], r["probability"], *r["probabilities"].values())
-            for r in rows
+            (p.file, p.class_name, p.label, p.probability, *p.probabilities.values())
+            for p in result.predictions
         ],
     )
+
+
+def _show(predictions: tuple[Prediction, ...]) -> None:
+    def cells(p: Prediction) -> tuple[object, ...]:
+        order = sorted(p.probabilities.items(), key=lambda item: -item[1])
+        return p.file, p.class_name, p.probability, *(order[1] if len(order) > 1 else (None, None))
+
+    output.table(
+        ["image", "class", "probability#", "next likely", "probability#"], map(cells, predictions)
+    )
+
+
+def _say_what_is_missing(result: Predictions, source: Path, *, recursive: bool) -> None:
+    for name, why in result.skipped.items():
+        output.message(f"skipped {name}: {why}")
+    if result.skipped:
+        output.message(f"{len(result.predictions)} images predicted, {len(result.skipped)} skipped")
+    if not result.left_out:
+        return
+    from ..model_file.images import SUFFIXES
+
+    names = [f"{path.name}/" if path.is_dir() else path.name for path in result.left_out]
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    hints = f"images end in {', '.join(SUFFIXES)}"
+    if not recursive and any(name.endswith("/") for name in names):
+        hints += "; --recursive reads the folders, too"
+    output.message(f"not read in {source}: {', '.join(names[:MAX_NAMES])}{more}; {hints}")

@@ -200,7 +200,7 @@ def test_what_the_lower_packages_know(
         ("jinja2", ("search.report",)),
         ("onnx", ("search.model_file.export",)),
         ("onnxruntime", ("search.model_file.predict",)),
-        ("PIL", ("search.model_file.predict",)),
+        ("PIL", ("search.model_file.images",)),
     ],
 )
 def test_libraries_with_one_place(library: str, users: tuple[str, ...]) -> None:
@@ -212,11 +212,13 @@ def test_libraries_with_one_place(library: str, users: tuple[str, ...]) -> None:
 
 def test_predicting_knows_nothing_of_the_program_that_trained() -> None:
     """An exported file, onnxruntime and Pillow: no torch, no database, no training code."""
-    for module in ("search.model_file.predict", "search.cli.predict", "search.api.predict"):
-        known = {name for name in imports(module) if own(name)}
-        allowed = ("search.errors", "search.model_file.predict", "search.cli")
-        assert all(below(name, *allowed) for name in known), known
-    assert third_party("search.model_file.predict") == {"numpy", "onnxruntime", "PIL"}
+    reading = tuple(f"search.model_file.{name}" for name in ("predict", "images", "sources"))
+    for module in (*reading, "search.cli.predict", "search.api.predict"):
+        allowed = ("search.errors", "search.cli", "search.api.predict", *reading)
+        names = {name for name in imports(module) if own(name)}
+        assert all(below(name, *allowed) for name in names), names
+    used = set().union(*(third_party(module) for module in reading))
+    assert used == {"numpy", "onnxruntime", "PIL"}
 
 
 def test_studies_and_configurations_can_be_read_without_torch() -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from bloodsearch.search.errors import BloodsearchError, DataError, RefusedError,
 from bloodsearch.search.evaluation import ledger
 from bloodsearch.search.evaluation.scoring import confusion_of, load_model, predictor
 from bloodsearch.search.model_file import export as library
-from bloodsearch.search.model_file import predict
+from bloodsearch.search.model_file import images, predict
 from bloodsearch.search.model_file.predict import METADATA_KEY
 from bloodsearch.search.study import create_or_resume
 
@@ -207,6 +208,108 @@ def test_a_folder_with_bad_images(cells: Path, model_file: Path, data: Dataset) 
     assert "4 images predicted, 3 skipped" in done.stderr
 
 
+def names(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return [Path(row["file"]).name for row in json.loads(done.stdout)["predictions"]]
+
+
+def test_a_folder_says_what_was_not_read(tmp_path: Path, model_file: Path, data: Dataset) -> None:
+    folder = tmp_path / "cells"
+    (folder / "sub").mkdir(parents=True)
+    image = Image.fromarray(data.val_images[0])
+    for name in ("a.png", "b.bmp", "c.webp", "d.gif", "sub/e.png"):
+        image.save(folder / name)
+    (folder / "notes.txt").touch()
+    done = run(folder, "--model", model_file, "--json")
+    assert names(done) == ["a.png", "b.bmp", "c.webp", "d.gif"]
+    assert [Path(p).name for p in json.loads(done.stdout)["left_out"]] == ["notes.txt", "sub"]
+    assert f"not read in {folder}: notes.txt, sub/; images end in .png," in done.stderr
+    assert done.stderr.endswith("; --recursive reads the folders, too\n")
+    done = run(folder, "--model", model_file, "--json", "--recursive")
+    assert names(done) == ["a.png", "b.bmp", "c.webp", "d.gif", "e.png"]
+    assert "--recursive" not in done.stderr
+
+
+HOSTILE = [
+    "=1+1.png",
+    "a\nb.png",
+    "\x1b[2J\x1b]0;x\x07.png",
+    "\u202egnp.png",
+    "\udcff.png",
+    "é細.png",
+]
+
+
+@pytest.fixture
+def hostile_names(tmp_path: Path, data: Dataset) -> Path:
+    folder = tmp_path / "names"
+    folder.mkdir()
+    for name in HOSTILE:
+        Image.fromarray(data.val_images[0]).save(folder / name, "PNG")
+    (folder / "\x1b[2Jbad.png").touch()
+    return folder
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("form", [(), ("--csv",), ("--json",)])
+def test_names_that_others_chose(
+    hostile_names: Path,
+    model_file: Path,
+    form: tuple[str, ...],
+    encoding: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(hostile_names)
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    done = run(".", "--model", model_file, *form, code=1)
+    for text in (done.stdout, done.stderr):
+        assert {c for c in text if not c.isprintable()} <= {"\n"}
+    if form == ("--json",):
+        assert sorted(names(done)) == sorted(HOSTILE)
+        return
+    assert len(done.stdout.splitlines()) == len(HOSTILE) + (1 if form else 4)
+    if form:
+        files = [row["file"] for row in csv.DictReader(io.StringIO(done.stdout))]
+        assert "'=1+1.png" in files
+        assert r"a\nb.png" in files
+
+
+@pytest.mark.parametrize("form", [(), ("--csv",), ("--json",)])
+def test_a_reader_that_leaves(
+    tmp_path: Path, model_file: Path, data: Dataset, form: tuple[str, ...]
+) -> None:
+    np.savez(tmp_path / "x.npz", images=data.val_images[:300])
+    command = ["predict", str(tmp_path / "x.npz"), "--model", str(model_file), *form]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "bloodsearch", *command],
+        stdout=write, stderr=subprocess.PIPE, timeout=60,
+    )  # fmt: skip
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_arrays_are_judged_before_memory_is_taken(tmp_path: Path) -> None:
+    header = io.BytesIO()
+    shape = (1 << 40, 28, 28, 3)
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": shape}
+    )
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("images.npy", header.getvalue())
+    with pytest.raises(DataError, match=r"holds 1,099,511,627,776 images; at most 1,000,000"):
+        list(predict.read_items(tmp_path / "x.npz"))
+
+
+def test_a_model_with_other_classes_than_answers(tmp_path: Path, data: Dataset) -> None:
+    for classes in (list(CLASS_NAMES)[:7], ["a"] * 8, "abcdefgh", [1, 2, 3, 4, 5, 6, 7, 8]):
+        with pytest.raises(DataError, match="not a model that bloodsearch exported"):
+            library.export(
+                trained(tmp_path, MLP), {"classes": classes}, data, "onnx", tmp_path / "x.onnx"
+            )
+        assert not (tmp_path / "x.onnx").exists()
+
+
 def test_csv_and_table_of_an_archive(tmp_path: Path, model_file: Path, data: Dataset) -> None:
     path = tmp_path / "mine.npz"
     np.savez(path, images=data.val_images[:300], labels=data.val_labels[:300])
@@ -219,7 +322,7 @@ def test_csv_and_table_of_an_archive(tmp_path: Path, model_file: Path, data: Dat
 @pytest.mark.parametrize(
     ("source", "code", "message"),
     [
-        ("nowhere", 2, "does not exist"),
+        ("nowhere", 2, "cannot be read (No such file or directory)"),
         ("notes.txt", 2, "images end in"),
         ("empty", 2, "no image in"),
         ("damaged.npz", 3, "cannot be read"),
@@ -251,14 +354,14 @@ def test_unusable_models(tmp_path: Path, cells: Path, model_file: Path) -> None:
 def test_large_images_are_cropped_to_their_centre() -> None:
     pixels = np.zeros((363, 360, 3), np.uint8)
     pixels[81:281, 80:280] = 200  # the centre 200 x 200
-    found = predict.fit_image(Image.fromarray(pixels))
+    found = images.fit_image(Image.fromarray(pixels))
     assert found.shape == (28, 28, 3)
     assert (found == 200).all()
     small = np.random.default_rng(0).integers(0, 256, (28, 28, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(predict.fit_image(Image.fromarray(small)), small)
+    np.testing.assert_array_equal(images.fit_image(Image.fromarray(small)), small)
     wide = np.zeros((100, 180, 3), np.uint8)
     wide[:, 40:140] = 200  # smaller than 200: the largest square in the middle
-    assert (predict.fit_image(Image.fromarray(wide)) == 200).all()
+    assert (images.fit_image(Image.fromarray(wide)) == 200).all()
 
 
 def test_predicting_loads_no_torch_and_no_database(cells: Path, model_file: Path) -> None:
@@ -270,7 +373,7 @@ try:
 except SystemExit as ended:
     assert ended.code == 1
 heavy = ("torch", "optuna", "sqlalchemy", "sklearn", "scipy", "medmnist", "onnx")
-heavy += ("bloodsearch.search.training", "bloodsearch.models")
+heavy += ("bloodsearch.search.training", "bloodsearch.models.cnn")
 print([name for name in heavy if name in sys.modules])
 """
     done = subprocess.run(
