@@ -122,20 +122,17 @@ def losses(configurations: Sequence[Configuration], title: str) -> Figure:
     figure, panels = style.several(title, rows, columns, 0.9 + 2.5 * rows)
     for axes in panels[len(configurations) :]:
         axes.set_visible(False)
-    for axes, found in zip(panels, configurations, strict=False):
-        for trial in found.trials:
-            epochs = range(1, len(trial.val_losses) + 1)
-            axes.plot(epochs, trial.val_losses, color=style.BLUE, linewidth=1.3)
-            axes.plot(epochs, trial.train_losses, "--", color=style.ORANGE, linewidth=1.3)
-            if trial.best_epoch:
-                axes.plot(
-                    trial.best_epoch,
-                    trial.val_losses[trial.best_epoch - 1],
-                    "o",
-                    color="black",
-                    markersize=4,
-                )
-        axes.set_title(found.name, fontsize=10)
+    for axes, configuration in zip(panels, configurations, strict=False):
+        for trial in configuration.trials:
+            validation, training = trial.record.val_losses or [], trial.record.train_losses or []
+            best = trial.record.best_epoch
+            axes.plot(range(1, len(validation) + 1), validation, color=style.BLUE, linewidth=1.3)
+            axes.plot(
+                range(1, len(training) + 1), training, "--", color=style.ORANGE, linewidth=1.3
+            )
+            if best and best <= len(validation):
+                axes.plot(best, validation[best - 1], "o", color="black", markersize=4)
+        axes.set_title(configuration.name, fontsize=10)
         axes.set(xlabel="epoch", ylabel="loss (nats per image)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(bottom=0)
@@ -155,7 +152,7 @@ def capacity(found: Sequence[Configuration], title: str) -> Figure:
     figure, axes = style.one(title)
     line: list[tuple[int, float]] = []
     for one in found:
-        size, values = one.trials[0].n_parameters or 0, one.validation
+        size, values = one.trials[0].record.n_parameters or 0, one.validation
         label = "replicates" if one is found[0] else None
         axes.scatter([size] * len(values), values, s=28, color=style.ORANGE, zorder=3, label=label)
         mean, deep = float(np.mean(values)), one.params.get("mlp_depth", 1) > 1
@@ -237,7 +234,7 @@ def grid(effects: Sequence[Effect], title: str) -> Figure:
         for choice in dict.fromkeys(e.choice for e in mine):
             first = min(r for r, e in zip(rows, mine, strict=True) if e.choice == choice)
             axes.text(low, first - 0.62, choice, fontsize=9, fontweight="bold", va="center")
-        axes.set_title(style.FAMILY_NAME.get(family, family), fontsize=10)
+        axes.set_title(style.family_name(family), fontsize=10)
         axes.set_xlabel("validation macro-F1")
     return figure
 

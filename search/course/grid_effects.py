@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...studies import PARAMETERS
-from ..report.gather import Gathered, TrialRecord
+from ..report.gather import Gathered, ReportTrial
 from .stop_rules import RULES, Rule, Stop, stop
 
 EARLY = RULES[-1]
@@ -34,7 +34,7 @@ TOLD = {"arch", "optimizer", "lr", "sgd_lr", "loss", "batch_size", "mlp_depth", 
 class Point:
     """A trained point: its level of each choice, and what each stop rule makes of it."""
 
-    trial: TrialRecord
+    trial: ReportTrial
     levels: dict[str, str]
     stops: dict[Rule, Stop]
 
@@ -84,7 +84,7 @@ def points(grid: Gathered) -> list[Point]:
     for trial in sorted(grid.complete, key=lambda t: t.number):
         stops = {rule: kept for rule in RULES if (kept := stop(trial.curve, rule)) is not None}
         if EARLY in stops:
-            found.append(Point(trial, levels(trial.params, trial.raw.params), stops))
+            found.append(Point(trial, levels(trial.params, trial.record.sampled), stops))
     return found
 
 

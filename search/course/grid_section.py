@@ -71,7 +71,7 @@ def _best(found: Sequence[Point]) -> Table:
                 best = max(mine, key=lambda p: p.stops[rule].value)
                 kept = best.stops[rule]
                 rows.append(
-                    [style.FAMILY_NAME.get(family, family), str(rule), kept.value, kept.kept,
+                    [style.family_name(family), str(rule), kept.value, kept.kept,
                      *best.levels.values()]
                 )  # fmt: skip
     choices = list(found[0].levels)
@@ -91,7 +91,7 @@ def _hyperparameters(found: Sequence[Point], report: Mapping[str, Mapping[str, s
             ((kept.value, rule, p) for p in found if p.family == family
              for rule, kept in p.stops.items()), key=lambda row: row[0],
         )  # fmt: skip
-        name = style.FAMILY_NAME.get(family, family)
+        name = style.family_name(family)
         columns += [f"best {name}, report", f"best {name}, our grid"]
         printed = {**report.get(family, {}), STOP: "early stopping", "validation macro-F1": "-"}
         ours = {**best.levels, STOP: str(rule), "validation macro-F1": f"{value:.4f}"}
@@ -105,7 +105,7 @@ def _hyperparameters(found: Sequence[Point], report: Mapping[str, Mapping[str, s
 def _worth(found: Sequence[Effect]) -> Table:
     rows: list[list[Cell]] = [
         [
-            style.FAMILY_NAME.get(e.family, e.family),
+            style.family_name(e.family),
             e.choice,
             e.level,
             len(e.values),
@@ -140,6 +140,6 @@ def _headline(found: Sequence[Effect]) -> str:
             if means:
                 ranges.append((float(max(means) - min(means)), choice))
         width, choice = max(ranges)
-        name = style.FAMILY_NAME.get(family, family)
+        name = style.family_name(family)
         parts.append(f"for the {name} the {choice} (means {width:.3f} apart)")
     return "What matters most in the grid: " + ", ".join(parts)

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..database.storage import Storage
 from ..report import class_figures
-from ..report.classes import times
 from ..report.parts import Cell, Picture, Report, Section, Table
+from ..report.words import times
 from . import classes as course_classes
 from . import figures as course_figures
 from . import grid_section as course_grid
@@ -232,7 +232,7 @@ def _capacity(course: Course) -> Section:
     )
     columns = ["configuration", "weights", "n", "validation macro-F1, mean", "sd"]
     rows: list[list[Cell]] = [
-        [c.name, c.trials[0].n_parameters, len(c.trials), float(np.mean(c.validation)),
+        [c.name, c.trials[0].record.n_parameters, len(c.trials), float(np.mean(c.validation)),
          _sd(c.validation)] for c in found
     ]  # fmt: skip
     if course.split == "test":
@@ -257,7 +257,7 @@ def _losses(course: Course, title: str, groups: dict[str, list[str]]) -> Section
         mine = [course.configurations[n] for n in names if n in course.configurations]
         if not mine:
             continue
-        ends = [t.val_losses for c in mine for t in c.trials if t.val_losses]
+        ends = [t.record.val_losses for c in mine for t in c.trials if t.record.val_losses]
         above = float(np.mean([losses[-1] - min(losses) for losses in ends])) if ends else 0.0
         seen = f"The validation loss ends {above:.3f} above its lowest, the mean of {len(ends)} trainings"
         pictures.append(
@@ -275,9 +275,9 @@ def _stopping(found: Configuration) -> tuple[str | None, str | None, str | None]
         return f"{np.mean(known):.1f}" if known else None
 
     return (
-        mean(t.best_epoch for t in found.trials),
+        mean(t.record.best_epoch for t in found.trials),
         mean(t.epochs for t in found.trials),
-        mean(t.train_seconds for t in found.trials),
+        mean(t.record.train_seconds for t in found.trials),
     )
 
 

@@ -1,13 +1,12 @@
-"""The winner's model card: what it is, how it was chosen, how good it is, what it is not for."""
+"""Write the winner's model card: what it is, how it was chosen, how good it is, its limits."""
 
 from __future__ import annotations
 
 import json
 
-from ..records import Spread, spread_text
 from ..text import markdown
-from .classes import times
 from .gather import Gathered
+from .words import four, plural, score, times
 
 CITATIONS = (
     "Acevedo, A., Merino, A., Alférez, S., Molina, Á., Boldú, L., Rodellar, J.: A dataset of microscopic "
@@ -17,16 +16,16 @@ CITATIONS = (
     "lightweight benchmark for 2D and 3D biomedical image classification. Scientific Data 10, 41 (2023)",
 )
 LIMITS = (
-    "28 x 28 research images of single, centred, stained cells from one hospital's analyser: nothing is "
-    "known about other stains, microscopes, diseases or whole smears.",
-    "Eight classes; a cell of any other kind, an artefact or an empty image gets one of them all the same.",
+    "The model was trained on 28 x 28 research images of single, centred, stained cells from one hospital's "
+    "analyser. Its performance on other stains, microscopes, diseases or whole smears is unknown.",
+    "It knows eight classes. A cell of another kind, an artefact or an empty image still gets one of them.",
     "Probabilities are not calibrated.",
-    "Not a medical device. It must not inform the care of anyone.",
+    "Not a medical device: it must not inform anyone's medical care.",
 )
 
 
 def model_card(study: Gathered) -> str:
-    """Markdown; empty when no trial is complete."""
+    """Return the card in Markdown, empty if no trial of bloodsearch is complete."""
     winner = study.winner
     if winner is None:
         return ""
@@ -39,7 +38,7 @@ def model_card(study: Gathered) -> str:
     lines += ["## The model", "", f"- {_what(study)}", *_parameters(study), ""]
     lines += ["## Data", ""]
     if study.synthetic:
-        lines += ["- The synthetic set that comes with bloodsearch."]
+        lines += ["- The synthetic data set that ships with bloodsearch."]
     else:
         lines += [
             f"- {study.info.fingerprint.describe()}, 28 x 28, the official split, CC BY 4.0. Cite both:"
@@ -59,36 +58,39 @@ def _what(study: Gathered) -> str:
     kind = {"cnn": "A convolutional network", "mlp": "A multi-layer perceptron"}.get(
         winner.family, "A model"
     )
-    n = f"{winner.n_parameters:,}" if winner.n_parameters else "an unknown number of"
+    n = winner.record.n_parameters
+    weights = f"{n:,} weights" if n else "an unknown number of weights"
     return (
-        f"{kind} with {n} weights: an RGB image of 28 x 28 pixels in, probabilities of eight classes "
-        "of blood cells out."
+        f"{kind} with {weights}. It takes an RGB image of 28 x 28 pixels and returns probabilities of "
+        "eight classes of blood cells."
     )
 
 
 def _parameters(study: Gathered) -> list[str]:
     assert study.winner is not None
-    config = (study.final or {}).get("config") or (study.winner.stored.config or {})
+    config = (study.final.config if study.final else None) or study.winner.record.config
     return [f"- Configuration: `{json.dumps(config)}`"] if config else []
 
 
 def _protocol(study: Gathered) -> list[str]:
     winner, opened = study.winner, len(study.openings)
     assert winner is not None
-    named = study.selection is None and winner.number != study.complete[0].number
+    best = next(t for t in study.complete if not t.foreign)
+    named = study.selection is None and winner.number != best.number
     lines = [
         f"- {'Named by hand' if named else 'Chosen by validation macro-F1'} among {len(study.finished)} "
-        f"finished trials ({len(study.complete)} complete, the others pruned).",
+        f"finished trials, {len(study.complete)} of them complete.",
         "- The search cannot open the test split. "
         + (f"It was opened {times(opened)} for this study:" if opened else "It was never opened."),
     ]
     for o in study.openings:
-        forced = ", forced" if o.forced else ""
+        note = ", forced" if o.forced else ""
         if o.result and "check" in o.result:
-            forced = f", {o.result['check']}"
+            note = f", {o.result['check']}"
         whose = f"trial {o.trial}" if o.trial >= 0 else "all baselines"
         lines.append(
-            f"  - opening {o.opening}, {o.opened_at}, for {whose}, {o.n_replicates} replicates{forced}"
+            f"  - opening {o.opening}, {o.opened_at}, for {whose}, "
+            f"{plural(o.n_replicates, 'replicate')}{note}"
         )
     return lines
 
@@ -98,40 +100,40 @@ def _results(study: Gathered) -> list[str]:
     assert winner is not None
     if result is None:
         return [
-            f"- Validation macro-F1 {winner.value:.4f}, one training. The best of {len(study.complete)} is "
-            "partly luck: `bloodsearch final-eval` measures it with fresh seeds and on the test split."
+            f"- Validation macro-F1 {four(winner.value)} from one training. The best of "
+            f"{plural(len(study.complete), 'trial')} is partly luck: `bloodsearch final-eval` measures it "
+            "with fresh seeds and on the test split."
         ]
+    scores = {
+        "test macro-F1": result.test_macro_f1,
+        "test weighted F1": result.test_weighted_f1,
+        "test accuracy": result.test_accuracy,
+        "validation macro-F1": result.val_macro_f1,
+    }
     lines = ["| | mean | sd over seeds | n |", "|---|---|---|---|"]
-    for key in ("test_macro_f1", "test_weighted_f1", "test_accuracy", "val_macro_f1"):
-        found = Spread.read(result[key])
-        label = key.replace("_", " ").replace("f1", "F1").replace("val ", "validation ")
-        std = "-" if found.known_std is None else f"{found.known_std:.4f}"
-        mean = "-" if found.mean is None else f"{found.mean:.4f}"
-        lines.append(f"| {label} | {mean} | {std} | {found.n} |")
-    macro = Spread.read(result["test_macro_f1"])
     lines += [
-        "",
-        f"Test macro-F1 {macro.mean:.4f}, {spread_text(macro)}.",
-        "",
+        f"| {label} | {four(s.mean)} | {four(s.known_std)} | {s.n} |" for label, s in scores.items()
     ]
-    lines += ["| class | precision | recall | F1 | test images |", "|---|---|---|---|---|"]
-    for c in result["per_class"]:
-        lines.append(
-            f"| {c['name']} | {c['precision']:.4f} | {c['recall']:.4f} | {c['f1']:.4f} | {c['n']} |"
-        )
+    lines += ["", f"Test macro-F1: {score(result.test_macro_f1)}."]
+    lines += ["", "| class | precision | recall | F1 | test images |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {c.name} | {c.precision:.4f} | {c.recall:.4f} | {c.f1:.4f} | {'-' if c.n is None else c.n} |"
+        for c in result.per_class
+    ]
     return lines
 
 
 def _environment(study: Gathered) -> list[str]:
     winner = study.winner
     assert winner is not None
-    stored = winner.stored
-    versions = stored.versions or study.versions
+    record = winner.record
+    versions = record.versions or study.versions
+    threads = plural(record.threads, "thread") if record.threads else "an unknown number of threads"
     name, number = study.info.name, winner.number
     return [
-        "- " + ", ".join(f"{key} {value}" for key, value in versions.items()),
-        f"- Trained on {stored.device or 'an unknown device'}, {stored.threads or '?'} threads, "
-        f"{stored.precision or '?'}; seed {winner.seed}",
-        f"- `bloodsearch replay {number} --name {name}` trains the trial again from its seed; "
-        f"`bloodsearch final-eval --name {name} --trial {number}` retrains it with fresh seeds.",
+        "- Versions: " + ", ".join(f"{key} {value}" for key, value in versions.items()),
+        f"- Trained on {record.device or 'an unknown device'} with {threads} in "
+        f"{record.precision or 'unknown precision'}, seed {record.seed}",
+        f"- `bloodsearch replay {number} --name {name}` trains the trial again from its seed.",
+        f"- `bloodsearch final-eval --name {name} --trial {number}` retrains it with fresh seeds.",
     ]

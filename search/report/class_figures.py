@@ -1,8 +1,8 @@
-"""Errors by class: confusion matrices, precision, recall and F1."""
+"""Draw errors by class: confusion matrices, precision, recall and F1."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..data.bloodmnist import CLASS_NAMES
+from ..records import ClassScore
 from . import style
 
 Counts = NDArray[np.int64]
@@ -17,7 +18,7 @@ SHORT = ("baso.", "eosin.", "erythr.", "imm. gr.", "lymph.", "mono.", "neutr.", 
 
 
 def confusion(counts: Counts, title: str, normalised: bool) -> Figure:
-    """A matrix (8, 8) of counts, or of percentages of each true class; rows are true classes."""
+    """Draw a matrix (8, 8) of counts, or of percentages of each true class; rows are true classes."""
     figure, axes = style.one(title, height=5.9)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     # the square root lets small errors be seen beside a diagonal near 1
@@ -38,16 +39,16 @@ def confusion(counts: Counts, title: str, normalised: bool) -> Figure:
     return figure
 
 
-def per_class(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """Precision, recall and F1 of each class as three marks on one line."""
+def per_class(rows: Sequence[ClassScore], title: str) -> Figure:
+    """Draw precision, recall and F1 of each class as three marks on one line."""
     figure, axes = style.one(title, height=3.7)
     looks = (("precision", style.BLUE, "o"), ("recall", style.ORANGE, "s"), ("f1", "black", "D"))
     for key, colour, marker in looks:
         axes.plot(
-            [row[key] for row in rows], range(len(rows)), marker, color=colour,
+            [getattr(row, key) for row in rows], range(len(rows)), marker, color=colour,
             markersize=7, label="F1" if key == "f1" else key, alpha=0.85,
         )  # fmt: skip
-    axes.set_yticks(range(len(rows)), CLASS_NAMES)
+    axes.set_yticks(range(len(rows)), [row.name for row in rows])
     axes.invert_yaxis()
     axes.set_xlabel("score (1 is perfect)")
     axes.set_xlim(right=1.004)
@@ -63,7 +64,7 @@ def scores_of(counts: Counts) -> list[dict[str, Any]]:
 
 
 def averaged(counts: Counts, key: str) -> float:
-    """ "macro_f1": the plain mean over classes; "weighted_precision": that weighted by their images."""
+    """Average a score over classes, plainly ("macro_f1") or by their images ("weighted_precision")."""
     how, _, name = key.partition("_")
     rows = scores_of(counts)
     weights = [row["n"] if how == "weighted" else 1 for row in rows]
@@ -71,7 +72,7 @@ def averaged(counts: Counts, key: str) -> float:
 
 
 def confused_pairs(counts: Counts, n: int = 6) -> list[tuple[int, int, int]]:
-    """The largest errors: (true class, predicted class, images), most first."""
+    """Return the `n` largest errors as (true class, predicted class, images), most first."""
     off = counts - np.diag(np.diag(counts))
     order = np.argsort(-off, axis=None, kind="stable")[:n]
     cells = [(int(i), int(j)) for i, j in zip(*np.unravel_index(order, off.shape), strict=True)]

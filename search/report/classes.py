@@ -1,4 +1,4 @@
-"""The section on errors by class: the final evaluation on the test split, the winner on validation."""
+"""Build the sections on errors by class: the final evaluation on test, the winner on validation."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.bloodmnist import CLASS_NAMES
-from ..records import Spread, spread_text
+from ..records import FinalResult
 from . import class_figures, data_figures
 from .gather import Gathered
 from .parts import Cell, Picture, Section, Table
 from .predictions import ValidationPredictions
+from .words import plural, score, times
 
 N_IMAGES = 8
 PER_CLASS_COLUMNS = ("class", "precision", "recall", "F1", "images")
@@ -21,53 +22,94 @@ Counts = NDArray[np.int64]
 
 
 def final(study: Gathered) -> Section:
-    """The final evaluation: scores with spread, confusion matrices, per-class scores."""
+    """Show the final evaluation: scores with their spread, confusion matrices, scores by class."""
     name = "The final evaluation on the test split"
     result = study.final
     if result is None:
-        opened = len(study.openings)
+        opened = f"opened {times(len(study.openings))}" if study.openings else "never opened"
         return Section(
             name,
             warnings=[
-                f"There is none yet (the test split was opened {opened} times for this study). "
+                f"There is none yet; the test split was {opened} for this study. "
                 "`bloodsearch final-eval` retrains the winner with several seeds, opens the test "
-                "split once and writes that down."
+                "split once and records the opening."
             ],
         )
-    n, counts = result["replicates"], np.asarray(result["confusion_matrix"])
-    macro = result["test_macro_f1"]
-    per_class = result["per_class"]
-    worst = min(per_class, key=lambda c: c["f1"])
-    title = f"Weakest class on test: {worst['name']}, F1 {worst['f1']:.3f}"
-    note = f"Summed over {n} replicates: each test image counts {times(n)}."
-    bars = functools.partial(class_figures.per_class, per_class, title)
-    rows = [(c["name"], c["precision"], c["recall"], c["f1"], c["n"]) for c in per_class]
+    n, counts = result.replicates, np.asarray(result.confusion_matrix)
+    worst = min(result.per_class, key=lambda c: c.f1)
+    title = f"Weakest class on test: {worst.name}, F1 {worst.f1:.3f}"
+    note = f"Summed over {plural(n, 'replicate')}, so each test image counts {times(n)}."
+    bars = functools.partial(class_figures.per_class, result.per_class, title)
+    rows = [(c.name, c.precision, c.recall, c.f1, c.n) for c in result.per_class]
     return Section(
         name,
-        [
-            f"Trial {result['trial']} was retrained with {n} fresh seeds. The test split was opened "
-            f"{times(len(study.openings))} for this study. Test macro-F1 {macro['mean']:.4f}, "
-            f"{spread_text(Spread.read(macro))}. The search value was {result['search_value']:.4f}, "
-            f"{result['search_value_minus_replicates']:+.4f} against the replicates' mean on validation."
-        ],
+        _final_text(study, result),
         [*confusion_pictures("confusion", counts, note), Picture("per-class", title, bars)],
         [
             _scores(result),
+            *_declared(result),
             Table("per_class", "Scores of each class on test", PER_CLASS_COLUMNS, rows, note),
             matrix(
-                "confusion_matrix", "Confusion matrix on test: rows are true classes", counts, note
+                "confusion_matrix", "Confusion matrix on test (rows are true classes)", counts, note
             ),
         ],
+        _lost(study, result),
     )
 
 
+def _final_text(study: Gathered, result: FinalResult) -> list[str]:
+    text = (
+        f"Trial {result.trial} was retrained with {plural(result.replicates, 'fresh seed')}. The test split "
+        f"was opened {times(len(study.openings))} for this study. Test macro-F1: "
+        f"{score(result.test_macro_f1)}."
+    )
+    difference = result.search_value_minus_replicates
+    if result.search_value is not None and difference is not None:
+        side = "above" if difference >= 0 else "below"
+        text += (
+            f" The search value was {result.search_value:.4f}, which is {abs(difference):.4f} {side} the "
+            "replicates' mean on validation."
+        )
+    return [text]
+
+
+def _lost(study: Gathered, result: FinalResult) -> list[str]:
+    """Say which asked trainings have no part in the figures."""
+    lines = []
+    if result.diverged_seeds:
+        asked = result.replicates_asked or result.replicates + len(result.diverged_seeds)
+        lines.append(
+            f"{len(result.diverged_seeds)} of {plural(asked, 'replicate')} diverged. No figure includes them."
+        )
+    if study.lost_refits and not any(
+        "train and validation" in o.option for o in result.declared_options
+    ):
+        lines.append(
+            "The winner was also trained on the training and validation splits together, but every seed of "
+            "that diverged, so this declared option has no score."
+        )
+    return lines
+
+
+def _declared(result: FinalResult) -> list[Table]:
+    """Return the table of declared options; nothing without them."""
+    rows = [
+        (o.option, o.test_macro_f1.mean, o.test_macro_f1.known_std, o.test_accuracy.mean,
+         o.test_macro_f1.n)
+        for o in result.declared_options
+    ]  # fmt: skip
+    columns = ["option", "test macro-F1", "sd over seeds", "test accuracy", "n"]
+    note = "Declared before the test split was opened, and reported beside the plain figure."
+    return [Table("declared_options", "Declared options", columns, rows, note)]
+
+
 def confusion_pictures(name: str, counts: Counts, note: str, whose: str = "") -> list[Picture]:
-    """A confusion matrix (8, 8) twice: counts, and percent of each true class."""
+    """Show a confusion matrix (8, 8) twice: as counts, and in percent of each true class."""
     pairs = class_figures.confused_pairs(counts, 1)
     titles = [f"{whose}No image is misclassified"] * 2
     if pairs:
         true, predicted, n = pairs[0]
-        error = f"{CLASS_NAMES[true]} taken for {CLASS_NAMES[predicted]}"
+        error = f"{CLASS_NAMES[true]} predicted as {CLASS_NAMES[predicted]}"
         total = int(counts[true].sum())
         titles = [
             f"{whose}Most frequent error: {error}, {n:,} of {total:,} images",
@@ -84,13 +126,12 @@ def confusion_pictures(name: str, counts: Counts, note: str, whose: str = "") ->
     ]
 
 
-def confusions(study: Gathered, found: ValidationPredictions | None, why: str) -> Section:
-    """The most confused pairs on the validation split, with the images where there are predictions."""
-    name = "What is taken for what"
-    winner = study.winner
-    if found is not None:
-        counts = found.counts
-        whose = f"{len(found.predicted)} retrained replicates of trial {winner.label if winner else '?'}"
+def confusions(study: Gathered, predictions: ValidationPredictions | None, why: str) -> Section:
+    """Show the most confused pairs on validation, with images where there are predictions."""
+    name, winner = "Which classes are confused", study.winner
+    if predictions is not None:
+        counts, n = predictions.counts, len(predictions.predicted)
+        whose = f"{plural(n, 'retrained replicate')} of trial {winner.label if winner else '?'}"
     elif winner is not None and winner.confusion is not None:
         counts, whose = winner.confusion, f"trial {winner.label} at its best epoch"
     else:
@@ -101,55 +142,49 @@ def confusions(study: Gathered, found: ValidationPredictions | None, why: str) -
     ]
     table = Table(
         "confused_pairs", "The most confused pairs on validation",
-        ["true class", "taken for", "images", "% of the true class"], rows, f"From {whose}.", digits=1,
+        ["true class", "predicted class", "images", "% of the true class"], rows, digits=1,
     )  # fmt: skip
     text = [
-        f"On the validation split, from {whose}. The images of the test split stay sealed, so the "
-        "pictures here are validation images."
+        f"These are errors on the validation split, made by {whose}. The test images stay sealed, so "
+        "every picture of an error is a validation image."
     ]
-    if found is None or study.dataset is None:
-        return Section(name, text, tables=[table], warnings=[f"No pictures: {why}."])
+    if predictions is None or study.dataset is None:
+        return Section(name, text, tables=[table], warnings=[f"There are no pictures: {why}."])
     shown = []
     for i, j, _ in pairs:
-        hit = (found.predicted == j).sum(axis=0) * (study.dataset.val_labels == i)
+        hit = (predictions.predicted == j).sum(axis=0) * (study.dataset.val_labels == i)
         order = np.argsort(-hit, kind="stable")[: int((hit > 0).sum())][:N_IMAGES]
-        shown.append(
-            (f"{CLASS_NAMES[i]},\ntaken for\n{CLASS_NAMES[j]}", study.dataset.val_images[order])
-        )
+        label = f"{CLASS_NAMES[i]},\npredicted\n{CLASS_NAMES[j]}"
+        shown.append((label, study.dataset.val_images[order]))
     if not shown:
         return Section(name, [*text, "No validation image is misclassified."])
     i, j, _ = pairs[0]
-    title = (
-        f"Images behind the most frequent errors, first {CLASS_NAMES[i]} taken for {CLASS_NAMES[j]}"
-    )
+    first = f"{CLASS_NAMES[i]} predicted as {CLASS_NAMES[j]}"
+    title = f"Images behind the most frequent errors, beginning with {first}"
     picture = Picture(
         "confused-pairs", title, functools.partial(data_figures.pairs, shown, title, N_IMAGES),
-        "Images that most replicates get wrong come first.",
+        "The images that most replicates get wrong come first.",
     )  # fmt: skip
     return Section(name, text, [picture], [table])
 
 
 def matrix(name: str, title: str, counts: Any, note: str = "") -> Table:
-    """A confusion matrix as a table."""
+    """Return a confusion matrix as a table."""
     rows: list[list[Cell]] = [[CLASS_NAMES[i], *map(int, row)] for i, row in enumerate(counts)]
     return Table(name, title, ["true class", *class_figures.SHORT], rows, note)
 
 
-def times(n: int) -> str:
-    return "once" if n == 1 else f"{n} times"
-
-
-def _scores(result: dict[str, Any]) -> Table:
-    labels = {
-        "test_macro_f1": "test macro-F1",
-        "test_weighted_f1": "test weighted F1",
-        "test_accuracy": "test accuracy",
-        "test_auc": "test AUC",
-        "val_macro_f1": "validation macro-F1",
+def _scores(result: FinalResult) -> Table:
+    scores = {
+        "test macro-F1": result.test_macro_f1,
+        "test weighted F1": result.test_weighted_f1,
+        "test accuracy": result.test_accuracy,
+        "test AUC": result.test_auc,
+        "validation macro-F1": result.val_macro_f1,
     }
     rows = [
-        (label, spread.mean, spread.known_std, spread.n, spread.shown_values)
-        for key, label in labels.items()
-        if (spread := Spread.read(result[key]))
+        (label, s.mean, s.known_std, s.n, s.shown_values)
+        for label, s in scores.items()
+        if s is not None
     ]
     return Table("final_scores", "Scores", ["", "mean", "sd over seeds", "n", "values"], rows)

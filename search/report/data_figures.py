@@ -1,4 +1,4 @@
-"""The data: samples of each class, and how many images there are of each."""
+"""Draw the data: samples of each class, and the number of images of each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Images = NDArray[np.uint8]
 
 
 def samples(data: Dataset, title: str, n: int = 8) -> Figure:
-    """The first `n` training images of each class, in their own order: nothing was picked."""
+    """Show the first `n` training images of each class in their own order, so none was picked."""
     rows = [
         (name, data.train_images[data.train_labels == i][:n]) for i, name in enumerate(CLASS_NAMES)
     ]
@@ -23,14 +23,14 @@ def samples(data: Dataset, title: str, n: int = 8) -> Figure:
 
 
 def one_class(data: Dataset, name: str, title: str, n: int = 32, columns: int = 8) -> Figure:
-    """The first `n` training images of one class."""
-    found = data.train_images[data.train_labels == CLASS_NAMES.index(name)][:n]
-    rows = [("", found[i : i + columns]) for i in range(0, len(found), columns)]
+    """Show the first `n` training images of one class."""
+    images = data.train_images[data.train_labels == CLASS_NAMES.index(name)][:n]
+    rows = [("", images[i : i + columns]) for i in range(0, len(images), columns)]
     return _mosaic(rows, title, columns)
 
 
 def distribution(counts: dict[str, Sequence[int]], title: str) -> Figure:
-    """Images of each class, by split. `counts` maps a split's name to eight numbers."""
+    """Draw the images of each class by split. `counts` maps a split's name to eight numbers."""
     figure, axes = style.one(title, height=3.9)
     places = np.arange(len(CLASS_NAMES))
     left = np.zeros(len(CLASS_NAMES))
@@ -51,12 +51,12 @@ def distribution(counts: dict[str, Sequence[int]], title: str) -> Figure:
 
 
 def pairs(rows: Sequence[tuple[str, Images]], title: str, n: int = 8) -> Figure:
-    """Misclassified images: one row for each pair, labelled "true, taken for"."""
+    """Show misclassified images, one row for each labelled pair."""
     return _mosaic(rows, title, n)
 
 
 def _mosaic(rows: Sequence[tuple[str, Images]], title: str, n: int) -> Figure:
-    """Rows of up to `n` images (28, 28, 3) on white, each row with its label on the left."""
+    """Draw rows of up to `n` images (28, 28, 3) on white, with a label on the left."""
     side, gap = 28, 3
     sheet = np.full((len(rows) * (side + gap) - gap, n * (side + gap) - gap, 3), 255, np.uint8)
     for r, (_, images) in enumerate(rows):
@@ -69,6 +69,6 @@ def _mosaic(rows: Sequence[tuple[str, Images]], title: str, n: int) -> Figure:
     middles = [r * (side + gap) + side / 2 for r in range(len(rows))]
     axes.set_yticks(middles, [label for label, _ in rows])
     axes.tick_params(length=0)
-    # made for images, whose shape is fixed: the usual layout cut the longest label
+    # the usual layout cut the longest label; this one is made for images, whose shape is fixed
     figure.set_layout_engine("compressed")
     return figure

@@ -1,48 +1,66 @@
-"""Is the search space right? The checks that a careful person would make by hand after a search."""
+"""Check the search space as a careful person would after a search.
+
+Every check compares trials of the search with each other. Trials are compared only if they were trained
+for the same number of epochs. With fewer than `MIN_SEARCHED` trials there are no checks.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
 from ..data.bloodmnist import N_IMAGES
-from ..pruning.audit import TOP, audited
-from ..records import Ending, stop_reason
-from .gather import Gathered, TrialRecord
-from .importance import Importance, position
+from ..pruning.audit import TOP
+from ..records import Ending
+from .edges import N_TOP, crowded_ends
+from .gather import Gathered, ReportTrial
+from .importance import Importance
+from .points import count_points
 
-EDGE = 0.05
+MIN_SEARCHED = 20
+"""Finished trials of the search before anything is said about its space."""
 NEVER_MATTERED = 0.02
-MIN_FOR_IMPORTANCE = 20
-N_TOP = 5
-MIN_FAMILIES = 6
-"""Finished trials before anything is said of the families."""
+MIN_PER_FAMILY = 8
+FAR_BEHIND = 0.03
+NEARLY_ALL = 0.9
+"""The part of a space's points that makes it nearly exhausted."""
 
 Status = Literal["good", "look", "too few trials"]
+
+CAUSES = {
+    Ending.DIVERGED: ("diverged", "lower the upper ends of the learning rates"),
+    Ending.OUT_OF_MEMORY: (
+        "ran out of memory",
+        "lower the upper ends of batch size and widths, or use fewer workers per device",
+    ),
+    Ending.TOO_COSTLY: (
+        "were too costly",
+        "narrow widths and depths to models within the limits",
+    ),
+}
+"""Why a trial was not trained to its end, and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding about the search space, and what to change if it is none to be happy with."""
+    """One finding about the search space and, if it is a problem, what to change."""
 
     name: str
     status: Status
-    found: str
+    finding: str
     advice: str = ""
 
 
-def checks(study: Gathered, found: Sequence[Importance]) -> list[Check]:
-    """All checks in the order of the report; each is answered, if only with "too few trials"."""
-    if not study.complete:
-        return [Check("trials", "too few trials", "no trial is complete yet", "search on")]
-    return [
+def checks(study: Gathered, importances: Sequence[Importance]) -> list[Check]:
+    """Run the checks that the study's trials can answer, in the order of the report."""
+    if len(study.searched) < MIN_SEARCHED or not study.complete:
+        return []
+    answers = [
         _edges(study),
-        _never_mattered(found),
+        _never_mattered(study, importances),
         _rising(study),
         _ties(study),
         _endings(study),
@@ -51,190 +69,202 @@ def checks(study: Gathered, found: Sequence[Importance]) -> list[Check]:
         _families(study),
         _baselines(study),
     ]
+    return [check for check in answers if check is not None]
 
 
-def _edges(study: Gathered) -> Check:
-    """The best searched trial within 5 % of an end of a range, or at an end of a list of numbers."""
+def _searched(study: Gathered) -> list[ReportTrial]:
+    """Return the search's complete trials, best first."""
+    numbers = {t.number for t in study.searched}
+    return [t for t in study.complete if t.number in numbers]
+
+
+def _edges(study: Gathered) -> Check | None:
     name = "edges of the ranges"
-    best = next((t for t in study.complete if t.raw.params), None)
-    if best is None:
-        return Check(name, "too few trials", "no complete trial has searched parameters")
-    near = []
-    for parameter, distribution in best.raw.distributions.items():
-        value = best.raw.params[parameter]
-        if isinstance(distribution, CategoricalDistribution):
-            numbers = [c for c in distribution.choices if type(c) in (int, float)]
-            if len(numbers) < max(3, len(distribution.choices)):
-                continue
-        elif isinstance(distribution, IntDistribution | FloatDistribution):
-            step = distribution.step or 0
-            if distribution.high - distribution.low < 2 * step:
-                continue  # of two values each is an end
-        where = position(distribution, value)
-        if where <= EDGE or where >= 1 - EDGE:
-            end = "lower" if where <= EDGE else "upper"
-            near.append(f"{parameter} = {_number(value)} at the {end} end")
+    best = _searched(study)
+    if not best:
+        return None
+    near = crowded_ends(best, study.space)
     if not near:
-        return Check(name, "good", f"trial {best.number}: every number lies inside its range")
-    return Check(
-        name, "look", f"trial {best.number}: {'; '.join(near)}",
-        "widen these ranges on that side, unless the end is a natural limit",
-    )  # fmt: skip
+        return Check(name, "good", "the best trials do not crowd at an end of a range")
+    return Check(name, "look", "; ".join(near), "widen these ranges on that side")
 
 
-def _never_mattered(found: Sequence[Importance]) -> Check:
+def _never_mattered(study: Gathered, importances: Sequence[Importance]) -> Check:
     name = "idle parameters"
-    strong = [one for one in found if one.n_trials >= MIN_FOR_IMPORTANCE]
-    if not strong:
-        n = max((one.n_trials for one in found), default=0)
-        return Check(
-            name, "too few trials",
-            f"{n} complete trials with searched parameters, {MIN_FOR_IMPORTANCE} are needed to say",
-        )  # fmt: skip
+    measured = [one for one in importances if one.n_trials >= MIN_SEARCHED]
+    if not measured:
+        n = len(_searched(study))
+        text = f"{n} complete trials of the search; importances are judged from {MIN_SEARCHED}"
+        return Check(name, "too few trials", text)
     largest: dict[str, float] = {}
-    for one in strong:
+    for one in measured:
         for parameter, share in one.mean.items():
             largest[parameter] = max(share, largest.get(parameter, 0.0))
     idle = sorted(p for p, share in largest.items() if share < NEVER_MATTERED)
     if not idle:
-        return Check(name, "good", f"each explains {NEVER_MATTERED:.0%} or more somewhere")
+        text = (
+            f"each parameter explains at least {NEVER_MATTERED:.0%} of the variance in some group"
+        )
+        return Check(name, "good", text)
     return Check(
-        name, "look", f"under {NEVER_MATTERED:.0%} of the variance everywhere: {', '.join(idle)}",
-        "fix them at the winner's values: the budget then goes to what matters",
+        name, "look",
+        f"these parameters explain less than {NEVER_MATTERED:.0%} of the variance in every group: "
+        f"{', '.join(idle)}",
+        "fix them at the winner's values, so the trials explore the others",
     )  # fmt: skip
 
 
-def _rising(study: Gathered) -> Check:
-    top = [t for t in study.complete[:N_TOP] if t.best_epoch is not None]
-    name = "curves at the end"
+def _rising(study: Gathered) -> Check | None:
+    """Ask whether trainings end too early; only a constant learning rate can tell."""
+    constant = [
+        t
+        for t in _searched(study)
+        if (t.record.config or {}).get("schedule") == "constant" and t.record.best_epoch is not None
+    ]
+    top = constant[:N_TOP]
     if not top:
-        return Check(name, "too few trials", "no complete trial with a curve")
-    rising = [t for t in top if t.best_epoch == t.epochs and t.ending is not Ending.EARLY_STOPPED]
-    text = f"{len(rising)} of the top {len(top)} trials were best in their last epoch"
+        return None
+    rising = [
+        t for t in top if t.record.best_epoch == t.epochs and t.ending is not Ending.EARLY_STOPPED
+    ]
+    text = f"{len(rising)} of the best {len(top)} trials were best in their last epoch"
     if len(rising) <= len(top) / 2:
-        return Check(name, "good", text)
-    annealed = all((t.stored.config or {}).get("schedule") != "constant" for t in rising)
-    advice = "try more epochs"
-    if annealed:
-        advice += " (their learning rate ends at zero, so the last epoch is the best by design)"
-    return Check(name, "look", text, advice)
+        return Check("curves at the end", "good", text)
+    return Check("curves at the end", "look", text, "train for more epochs")
 
 
-def _ties(study: Gathered) -> Check:
-    """How many trials lie within the noise of the finite validation split."""
-    name = "ties"
-    best = study.complete[0]
-    accuracy = best.stored.val_accuracy
-    if accuracy is None or len(study.complete) < 2:
-        return Check(name, "too few trials", "one complete trial")
+def _ties(study: Gathered) -> Check | None:
+    """Count the trials that are within the noise of the finite validation split."""
+    trained = [t for t in study.complete if not t.foreign]
+    accuracy = trained[0].record.val_accuracy if trained else None
+    if accuracy is None:
+        return None
+    best = trained[0]
     half = 1.96 * math.sqrt(accuracy * (1 - accuracy) / N_IMAGES["val"])
-    tied = [t for t in study.complete if (t.value or 0) >= (best.value or 0) - half]
+    tied = [t for t in trained if (t.value or 0) >= (best.value or 0) - half]
     if len(tied) == 1:
-        return Check(name, "good", f"no other trial within {half:.4f} of it")
+        return Check("ties", "good", f"no other trial is within {half:.4f} of the best")
     first, second = (f"{study.info.name}:{t.number}" for t in tied[:2])
     return Check(
-        name, "look",
-        f"{len(tied)} trials lie within {half:.4f} of the best, which is the 95 % noise of "
-        f"{N_IMAGES['val']:,} validation images: {', '.join(str(t.number) for t in tied[:12])}",
-        f"compare them with seeds of their own, e.g. `bloodsearch compare {first} {second} --replicates 3`",
+        "ties", "look",
+        f"{len(tied)} trials are within {half:.4f} of the best, the 95 % noise of "
+        f"{N_IMAGES['val']:,} validation images: {_listed(t.number for t in tied)}",
+        f"compare them with fresh seeds: `bloodsearch compare {first} {second} --replicates 3`",
     )  # fmt: skip
 
 
 def _endings(study: Gathered) -> Check:
-    kinds = {  # why a trial was not trained to its end, and what helps
-        Ending.DIVERGED: "lower the upper ends of the learning rates",
-        Ending.OUT_OF_MEMORY: "lower the upper ends of batch size and widths, or use fewer workers a device",
-        Ending.TOO_COSTLY: "narrow widths and depths to what the limits allow",
-    }
-    counts = {kind: sum(t.ending is kind for t in study.trials) for kind in kinds}
-    failed = [t for t in study.trials if t.state == "fail"]
-    pruned = [t for t in study.trials if t.state == "pruned"]
-    causes = ", ".join(f"{count} {stop_reason(kind, '')}" for kind, count in counts.items())
-    text = (
-        f"{len(pruned)} of {len(study.finished)} finished trials pruned, of them {causes}; "
-        f"{len(failed)} failed"
-    )
-    if failed:
-        advice = f"bloodsearch show {failed[0].number} --name {study.info.name} has the traceback"
-        return Check("endings", "look", text, advice)
-    often = [
-        advice for kind, advice in kinds.items() if counts[kind] > 0.1 * max(1, len(study.finished))
-    ]
-    if often:
-        return Check("endings", "look", text, "; ".join(often))
-    return Check("endings", "good", text)
+    n = len(study.finished)
+    counts = {ending: sum(t.ending is ending for t in study.trials) for ending in CAUSES}
+    n_failed = sum(t.state == "fail" for t in study.trials)
+    parts = [f"{sum(t.ending is Ending.PRUNED for t in study.trials)} of {n} trials were pruned"]
+    parts += [f"{count} {CAUSES[ending][0]}" for ending, count in counts.items() if count]
+    parts += [f"{n_failed} failed"] if n_failed else []
+    advice = [CAUSES[ending][1] for ending, count in counts.items() if count > 0.1 * n]
+    if n_failed:
+        first = next(t for t in study.trials if t.state == "fail")
+        command = f"`bloodsearch show {first.number} --name {study.info.name}`"
+        advice.append(f"read the traceback with {command}")
+    return Check("endings", "look" if advice else "good", ", ".join(parts), "; ".join(advice))
 
 
 def _audit(study: Gathered) -> Check:
-    """Trials that ran to their end although the pruner would have stopped them."""
+    """Count the trials that ran to their end although the pruner would have stopped them."""
     name = "pruner's audit"
-    found = audited([trial.raw for trial in study.complete])
-    if not found["n"]:
-        return Check(name, "too few trials", "the pruner would have stopped no audited trial yet")
-    text = (
-        f"{found['n']} trials ran on although the pruner would have stopped them; "
-        f"{found['mattered']} of them are among the best {TOP}"
-    )
-    if found["mattered"]:
-        advice = (
-            "let the pruner wait: raise pruner.warmup_epochs, or lower pruner.chance or quantile"
+    n = sum(t.record.audit is not None for t in study.complete)
+    if not n:
+        return Check(
+            name, "too few trials", "the pruner would have stopped none of the audited trials"
         )
+    missed = sum(t.record.audit is not None for t in study.complete[:TOP])
+    text = (
+        f"the pruner would have stopped {n} audited trials, which were trained to their end; "
+        f"{missed} of them are among the best {TOP}"
+    )
+    if missed:
+        advice = "prune later: raise `pruner.warmup_epochs`, or lower `pruner.chance` or `pruner.quantile`"
         return Check(name, "look", text, advice)
     return Check(name, "good", text)
 
 
 def _duplicates(study: Gathered) -> Check:
-    searched = [t for t in study.finished if t.raw.params]
-    counts = Counter(repr(sorted(t.params.items())) for t in searched if t.seed is not None)
-    twice = sum(n - 1 for n in counts.values())
-    if twice > 0.1 * max(1, len(searched)):
+    name = "duplicates"
+    points = Counter(repr(sorted(t.params.items())) for t in study.searched)
+    total = count_points(study.info.study_file)
+    repeats = len(study.searched) - len(points)
+    if total is not None and len(points) >= NEARLY_ALL * total:
         return Check(
-            "duplicates", "look", f"{twice} of {len(searched)} trials repeat another's parameters",
+            name, "look", f"{len(points)} of the space's {total} points were tried",
             "the space is nearly exhausted: widen it or stop",
         )  # fmt: skip
-    return Check("duplicates", "good", f"{twice} trials repeat another's parameters")
+    text = f"{repeats} of {len(study.searched)} trials repeat an earlier point"
+    if repeats <= 0.1 * len(study.searched):
+        return Check(name, "good", text)
+    untried = (
+        "" if total is None else f", while {total - len(points)} of {total} points are untried"
+    )
+    return Check(name, "look", text + untried, 'choose `search.sampler = "random"` or "grid"')
 
 
 def _families(study: Gathered) -> Check:
-    best: dict[str, TrialRecord] = {}
-    for trial in study.complete:
-        best.setdefault(trial.family, trial)
-    counts = Counter(t.family for t in study.finished)
+    """Compare the families' best trials that were planned for the same number of epochs."""
+    name, complete = "families", _searched(study)
+    counts = Counter(t.family for t in study.searched)
     if len(counts) < 2:
-        return Check("families", "good", f"one family: {', '.join(counts)}")
-    if len(study.finished) < MIN_FAMILIES:
-        text = f"{len(study.finished)} finished trials, {MIN_FAMILIES} are needed to say"
-        return Check("families", "too few trials", text)
-    parts = [
-        f"{family}: {counts[family]} trials, best {_value(best.get(family))}" for family in counts
-    ]
-    values = sorted((t.value or 0.0 for t in best.values()), reverse=True)
-    behind = [f for f in counts if f not in best or (best[f].value or 0) < values[0] - 0.03]
-    share = sum(counts[f] for f in behind) / sum(counts.values())
-    text = "; ".join(parts)
-    if behind and share > 0.25:
-        return Check(
-            "families", "look", text,
-            f"{share:.0%} of the trials went to {', '.join(behind)}, far behind: drop it from `arch`",
-        )  # fmt: skip
-    return Check("families", "good", text)
+        return Check(name, "good", f"one family: {', '.join(counts)}")
+    for epochs in sorted({t.planned_epochs or 0 for t in complete}, reverse=True):
+        alike = [t for t in complete if t.planned_epochs == epochs]
+        enough = [f for f in counts if sum(t.family == f for t in alike) >= MIN_PER_FAMILY]
+        if len(enough) > 1:
+            return _compared(name, epochs, counts, {f: _best(alike, f) for f in enough})
+    shares = ", ".join(f"{n} {family}" for family, n in counts.items())
+    text = (
+        f"{shares}; fewer than {MIN_PER_FAMILY} complete trials of two families have equal epochs"
+    )
+    return Check(name, "too few trials", text)
 
 
-def _baselines(study: Gathered) -> Check:
-    known = [t for t in study.complete if t.baseline]
-    searched = [t for t in study.complete if not t.baseline]
-    if not known or not searched:
-        return Check("baselines", "too few trials", "none of one kind is complete")
-    gain = (searched[0].value or 0) - (known[0].value or 0)
-    text = f"best searched trial {gain:+.4f} against {known[0].baseline} ({_value(known[0])})"
+def _compared(name: str, epochs: int, counts: Counter[str], best: dict[str, float]) -> Check:
+    text = f"best after {epochs} epochs: " + ", ".join(
+        f"{family} {value:.4f} ({counts[family]} trials)" for family, value in best.items()
+    )
+    behind = [f for f, value in best.items() if value < max(best.values()) - FAR_BEHIND]
+    share = sum(counts[f] for f in behind) / counts.total()
+    if not behind or share <= 0.25:
+        return Check(name, "good", text)
+    advice = f"{share:.0%} of the trials went to {', '.join(behind)}: drop it from `space.arch`"
+    return Check(name, "look", text, advice)
+
+
+def _best(trials: Iterable[ReportTrial], family: str) -> float:
+    return max(t.value or 0.0 for t in trials if t.family == family)
+
+
+def _baselines(study: Gathered) -> Check | None:
+    """Compare the best trial of the search with the best baseline after equally many epochs."""
+    best = next(iter(_searched(study)), None)
+    if best is None or best.value is None:
+        return None
+    early = {t.label: max(t.curve[: best.epochs]) for t in study.complete if t.baseline and t.curve}
+    if not early:
+        return None
+    label = max(early, key=lambda name: early[name])
+    gain = best.value - early[label]
+    text = (
+        f"trial {best.label} is {abs(gain):.4f} {'above' if gain > 0 else 'below'} baseline "
+        f"{label} after at most {best.epochs} epochs"
+    )
     if gain > 0:
         return Check("baselines", "good", text)
-    return Check("baselines", "look", text, "search on, or rethink the space")
+    return Check(
+        "baselines",
+        "look",
+        text,
+        "continue the search, or let the space include the baseline's point",
+    )
 
 
-def _value(trial: TrialRecord | None) -> str:
-    return "none complete" if trial is None else f"{trial.value:.4f}"
-
-
-def _number(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _listed(numbers: Iterable[int], most: int = 12) -> str:
+    """Return the first `most` numbers as text, with a mark where there are more."""
+    shown = list(numbers)
+    return ", ".join(map(str, shown[:most])) + (", ..." if len(shown) > most else "")

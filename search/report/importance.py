@@ -1,7 +1,7 @@
-"""Which parameters mattered: fANOVA over the complete trials, for all of them and for each family.
+"""Measure which parameters mattered: fANOVA over the complete trials, together and by family.
 
-A parameter counts where every trial has it. The learning rates of the optimizers are different
-parameters with different ranges; here they are one, `learning rate`, the position in its range.
+Only parameters that every trial of a group has are measured. The learning rates of the optimizers are
+separate parameters with different ranges. Here they count as one, the position in the range.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 
-from .gather import TrialRecord
+from .gather import ReportTrial, Space
 
 MIN_TRIALS = 8
 N_SEEDS = 4
@@ -31,24 +31,24 @@ class Importance:
     n_trials: int
     mean: dict[str, float]
     sd: dict[str, float]
-    """Over random forests with other seeds: how much of the mean is chance of the method."""
+    """Over random forests with other seeds: the chance in the method itself."""
 
 
-def importances(trials: Sequence[TrialRecord]) -> list[Importance]:
-    """Of all complete trials, then of each family; groups with too few trials are left out."""
+def importances(trials: Sequence[ReportTrial], space: Space) -> list[Importance]:
+    """Measure all complete trials, then each family; groups with too few trials are left out."""
     groups = {"all trials": list(trials)}
-    families = sorted({t.family for t in trials})
+    families = sorted({t.family for t in trials if t.family})
     if len(families) > 1:
         groups |= {f: [t for t in trials if t.family == f] for f in families}
-    found = [_importance(name, members) for name, members in groups.items()]
-    return [one for one in found if one is not None]
+    measured = [_importance(name, members, space) for name, members in groups.items()]
+    return [one for one in measured if one is not None]
 
 
-def _importance(group: str, trials: Sequence[TrialRecord]) -> Importance | None:
-    usable = [t for t in trials if t.raw.params and t.value is not None]
+def _importance(group: str, trials: Sequence[ReportTrial], space: Space) -> Importance | None:
+    usable = [t for t in trials if t.searched and not t.outside and t.value is not None]
     if len(usable) < MIN_TRIALS or len({t.value for t in usable}) < 2:
         return None
-    study = _study(usable)
+    study = _study(usable, space)
     try:
         runs = [_fanova(study, seed) for seed in range(N_SEEDS)]
     except RuntimeError:  # "zero total variance in all trees": all have the same parameters
@@ -71,8 +71,8 @@ def _fanova(study: optuna.Study, seed: int) -> dict[str, float]:
         return optuna.importance.get_param_importances(study, evaluator=evaluator)
 
 
-def _study(trials: Sequence[TrialRecord]) -> optuna.Study:
-    """A study in memory whose trials share one learning-rate parameter."""
+def _study(trials: Sequence[ReportTrial], space: Space) -> optuna.Study:
+    """Make a study in memory whose trials share one learning-rate parameter."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -82,11 +82,11 @@ def _study(trials: Sequence[TrialRecord]) -> optuna.Study:
     finally:
         optuna.logging.set_verbosity(verbosity)
     for trial in trials:
-        params, distributions = dict(trial.raw.params), dict(trial.raw.distributions)
+        params = dict(trial.searched)
+        distributions = {name: space[name] for name in params}
         for name in _RATES:
             if name in params:
-                known = distributions.pop(name)
-                params[LEARNING_RATE] = position(known, params.pop(name))
+                params[LEARNING_RATE] = position(distributions.pop(name), params.pop(name))
                 distributions[LEARNING_RATE] = FloatDistribution(0, 1)
         study.add_trial(
             optuna.trial.create_trial(params=params, distributions=distributions, value=trial.value)
@@ -95,7 +95,10 @@ def _study(trials: Sequence[TrialRecord]) -> optuna.Study:
 
 
 def position(distribution: BaseDistribution, value: float) -> float:
-    """Where in its range a value lies, 0 at the lower and 1 at the upper end, on the range's own scale."""
+    """Return where `value` is in its range, from 0 (lower end) to 1, on the range's own scale.
+
+    The distribution must contain `value`; the choices of a categorical one must be numbers.
+    """
     if isinstance(distribution, optuna.distributions.CategoricalDistribution):
         choices = sorted(distribution.choices)  # type: ignore[type-var]
         return choices.index(value) / max(1, len(choices) - 1)

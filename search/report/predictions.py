@@ -1,6 +1,6 @@
-"""The final evaluation's models on the validation images: which are taken for which, and their pictures.
+"""Run the final evaluation's models on the validation images, to show which classes they confuse.
 
-The test split stays closed: looking at its images would be an opening that no ledger knows.
+The test split stays closed: looking at its images would be an opening without a ledger row.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .gather import Gathered
 
 @dataclass(frozen=True, slots=True)
 class ValidationPredictions:
-    """`predicted` (r, n) classes of r replicates; `counts` (8, 8) summed over them."""
+    """Classes `predicted` (r, n) by r replicates, and `counts` (8, 8) summed over them."""
 
     predicted: NDArray[np.int64]
     counts: NDArray[np.int64]
@@ -28,20 +28,20 @@ class ValidationPredictions:
 def predict_validation(
     storage: Storage, study: Gathered
 ) -> tuple[ValidationPredictions | None, str]:
-    """The replicates' predictions of the validation split, or None and why there are none."""
-    final = study.final
-    if final is None or study.dataset is None:
+    """Return the replicates' predictions of the validation split, or None and why there are none."""
+    result = study.stored_result
+    if result is None or study.dataset is None:
         return (
             None,
             study.no_data or "they need trained weights, which `bloodsearch final-eval` keeps",
         )
     from ..evaluation.scoring import confusion_of, predictor
 
+    images, labels = study.dataset.val_images, study.dataset.val_labels
     try:
-        trained = evaluated_replicates(storage, study.info.name, final)
-        found = [predictor(trial)(study.dataset.val_images).argmax(axis=1) for trial in trained]
+        trained = evaluated_replicates(storage, study.info.name, result)
+        rows = [predictor(trial)(images).argmax(axis=1) for trial in trained]
     except (BloodsearchError, optuna.exceptions.OptunaError) as error:
         return None, str(error)
-    predicted = np.stack(found)
-    counts = np.sum([confusion_of(study.dataset.val_labels, row) for row in predicted], axis=0)
-    return ValidationPredictions(predicted, counts), ""
+    counts = np.sum([confusion_of(labels, row) for row in rows], axis=0)
+    return ValidationPredictions(np.stack(rows), counts), ""

@@ -9,28 +9,28 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from . import style
-from .gather import TrialRecord
+from .gather import ReportTrial
 
 F1 = "validation macro-F1"
 
 
-def history(trials: Sequence[TrialRecord], title: str) -> Figure:
-    """Value against trial number: complete trials filled, pruned ones hollow, the best so far a line."""
+def history(trials: Sequence[ReportTrial], title: str) -> Figure:
+    """Draw value by trial number: complete trials filled, pruned ones hollow, the best so far as a line."""
     figure, axes = style.one(title)
     for family in _families(trials):
         mine = [t for t in trials if t.family == family]
-        colour, marker = _look(family)
+        colour, marker = style.look(family)
         complete = [t for t in mine if t.state == "complete"]
         pruned = [t for t in mine if t.state == "pruned" and t.best is not None]
         axes.scatter(
             [t.number for t in complete], [t.best or 0 for t in complete],
-            s=32, c=colour, marker=marker, label=f"{_name(family)}, complete",
+            s=32, c=colour, marker=marker, label=f"{style.family_name(family)}, complete",
         )  # fmt: skip
         if pruned:
             axes.scatter(
                 [t.number for t in pruned], [t.best or 0 for t in pruned],
                 s=28, marker=marker, facecolors="none", edgecolors=colour, linewidths=1,
-                label=f"{_name(family)}, pruned (best epoch)",
+                label=f"{style.family_name(family)}, pruned (best epoch)",
             )  # fmt: skip
     numbers, best = _best_so_far(trials)
     axes.step(numbers, best, where="post", color="black", linewidth=1.2, label="best so far")
@@ -41,19 +41,20 @@ def history(trials: Sequence[TrialRecord], title: str) -> Figure:
     return figure
 
 
-def curves(trials: Sequence[TrialRecord], title: str) -> Figure:
-    """Macro-F1 and both losses of the top trials by epoch."""
+def curves(trials: Sequence[ReportTrial], title: str) -> Figure:
+    """Draw macro-F1 and both losses by epoch, a colour per trial."""
     figure, (left, right) = style.several(title, 1, 2, 3.8)
     handles: list[Line2D] = []
     for i, trial in enumerate(trials):
         colour = style.CYCLE[i % len(style.CYCLE)]
+        val_losses, train_losses = trial.record.val_losses or [], trial.record.train_losses or []
         epochs = range(1, len(trial.curve) + 1)
         (line,) = left.plot(
             epochs, trial.curve, color=colour, marker=".", label=f"trial {trial.label}"
         )
         handles.append(line)
-        right.plot(range(1, len(trial.val_losses) + 1), trial.val_losses, color=colour)
-        right.plot(range(1, len(trial.train_losses) + 1), trial.train_losses, "--", color=colour)
+        right.plot(range(1, len(val_losses) + 1), val_losses, color=colour)
+        right.plot(range(1, len(train_losses) + 1), train_losses, "--", color=colour)
     left.set(xlabel="epoch", ylabel=F1)
     style.zoom(left, [value for trial in trials for value in trial.curve], "points")
     right.set(xlabel="epoch", ylabel="loss (nats per image)")
@@ -66,15 +67,15 @@ def curves(trials: Sequence[TrialRecord], title: str) -> Figure:
     return figure
 
 
-def families(trials: Sequence[TrialRecord], title: str) -> Figure:
-    """Macro-F1 of complete trials against the number of weights, by family."""
+def families(trials: Sequence[ReportTrial], title: str) -> Figure:
+    """Draw macro-F1 of complete trials by number of weights, a colour per family."""
     figure, axes = style.one(title)
     for family in _families(trials):
-        mine = [t for t in trials if t.family == family and t.n_parameters]
-        colour, marker = _look(family)
+        mine = [t for t in trials if t.family == family and t.record.n_parameters]
+        colour, marker = style.look(family)
         axes.scatter(
-            [t.n_parameters or 0 for t in mine], [t.value or 0 for t in mine],
-            s=36, c=colour, marker=marker, alpha=0.85, label=f"{_name(family)} (n = {len(mine)})",
+            [t.record.n_parameters or 0 for t in mine], [t.value or 0 for t in mine],
+            s=36, c=colour, marker=marker, alpha=0.85, label=f"{style.family_name(family)} (n = {len(mine)})",
         )  # fmt: skip
     style.log_axis(axes, "trainable weights")
     axes.set_ylabel(F1)
@@ -83,47 +84,57 @@ def families(trials: Sequence[TrialRecord], title: str) -> Figure:
     return figure
 
 
-def pareto(trials: Sequence[TrialRecord], title: str) -> Figure:
-    """Macro-F1 against weights and against training time; the line joins the trials none beats on both."""
+def pareto(trials: Sequence[ReportTrial], title: str) -> Figure:
+    """Draw macro-F1 by weights and by training time; the line joins the trials that none beats on both."""
     figure, panels = style.several(title, 1, 2, 3.8)
     costs = (("weights", "n_parameters"), ("training time in seconds", "train_seconds"))
     for axes, (label, attribute) in zip(panels, costs, strict=True):
-        for family in _families(trials):
-            mine = [t for t in trials if t.family == family]
-            colour, marker = _look(family)
+        costly = [t for t in trials if _cost(t, attribute)]
+        if not costly:
+            axes.set_visible(False)
+            continue
+        for family in _families(costly):
+            mine = [t for t in costly if t.family == family]
+            colour, marker = style.look(family)
             axes.scatter(
-                [getattr(t, attribute) for t in mine], [t.value or 0 for t in mine],
-                s=30, c=colour, marker=marker, alpha=0.8, label=_name(family),
+                [_cost(t, attribute) for t in mine], [t.value or 0 for t in mine],
+                s=30, c=colour, marker=marker, alpha=0.8, label=style.family_name(family),
             )  # fmt: skip
-        front = frontier(trials, attribute)
+        front = frontier(costly, attribute)
         axes.plot(
-            [getattr(t, attribute) for t in front], [t.value or 0 for t in front],
+            [_cost(t, attribute) for t in front], [t.value or 0 for t in front],
             color="black", linewidth=1, drawstyle="steps-post", label="none better and cheaper",
         )  # fmt: skip
-        for trial in front[::-1]:
-            axes.annotate(
-                str(trial.number), (getattr(trial, attribute), trial.value or 0),
-                xytext=(3, 4), textcoords="offset points", fontsize=8,
-            )  # fmt: skip
         style.log_axis(axes, label)
         axes.set_ylabel(F1)
-        style.zoom(axes, [t.value or 0 for t in trials], "trials")
+        style.zoom(axes, [t.value or 0 for t in costly], "trials")
+        for trial in front[::-1]:
+            if (trial.value or 0) >= axes.get_ylim()[0]:
+                axes.annotate(
+                    str(trial.number), (_cost(trial, attribute), trial.value or 0),
+                    xytext=(3, 4), textcoords="offset points", fontsize=8,
+                )  # fmt: skip
     style.legend(figure, panels[0])
-    style.thin_out(figure)  # the table beside it names those that go
+    style.thin_out(figure)  # the table beside the picture lists the trials whose notes go
     return figure
 
 
-def frontier(trials: Sequence[TrialRecord], attribute: str) -> list[TrialRecord]:
-    """The trials that no other beats on both value and cost, cheapest first."""
-    known = [t for t in trials if getattr(t, attribute) is not None and t.value is not None]
-    front: list[TrialRecord] = []
-    for trial in sorted(known, key=lambda t: (getattr(t, attribute), -(t.value or 0))):
+def frontier(trials: Sequence[ReportTrial], attribute: str) -> list[ReportTrial]:
+    """Return the trials that no other beats on both value and cost, cheapest first."""
+    usable = [t for t in trials if _cost(t, attribute) and t.value is not None]
+    front: list[ReportTrial] = []
+    for trial in sorted(usable, key=lambda t: (_cost(t, attribute), -(t.value or 0))):
         if not front or (trial.value or 0) > (front[-1].value or 0):
             front.append(trial)
     return front
 
 
-def _best_so_far(trials: Sequence[TrialRecord]) -> tuple[list[int], list[float]]:
+def _cost(trial: ReportTrial, attribute: str) -> float:
+    """Return a cost from the trial's record; 0 if it is unknown."""
+    return getattr(trial.record, attribute) or 0.0
+
+
+def _best_so_far(trials: Sequence[ReportTrial]) -> tuple[list[int], list[float]]:
     numbers: list[int] = []
     best: list[float] = []
     for trial in sorted(trials, key=lambda t: t.number):
@@ -136,13 +147,5 @@ def _best_so_far(trials: Sequence[TrialRecord]) -> tuple[list[int], list[float]]
     return numbers, best
 
 
-def _families(trials: Sequence[TrialRecord]) -> list[str]:
-    return sorted({t.family for t in trials if t.family})
-
-
-def _look(family: str) -> tuple[str, str]:
-    return style.FAMILY.get(family, style.GREY), style.MARKER.get(family, "D")
-
-
-def _name(family: str) -> str:
-    return style.FAMILY_NAME.get(family, family)
+def _families(trials: Sequence[ReportTrial]) -> list[str]:
+    return sorted({t.family for t in trials})

@@ -1,45 +1,43 @@
-"""The sections of any study's report, in reading order, but for what needs predictions."""
+"""Build the sections of any study's report, in reading order, except those that need predictions."""
 
 from __future__ import annotations
 
 import functools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from optuna.distributions import CategoricalDistribution
 
 from ..data.bloodmnist import CLASS_NAMES, N_IMAGES
-from ..evaluation.finalists import finalist_rows, race_text
-from ..records import Race
 from . import data_figures, progress_figures, space_figures, style
-from .gather import Gathered, TrialRecord
-from .health import Check
+from .gather import UNTRAINABLE, Gathered, ReportTrial, Space
+from .health import MIN_SEARCHED, Check
 from .importance import MIN_TRIALS, Importance, position
 from .parts import Picture, Section, Table
 
 N_TOP = 10
 N_CURVES = 5
 FANOVA = (
-    "fANOVA over complete trials with four seeds (bars: one standard deviation between them). The "
-    "optimizers' learning rates count as one parameter, the position in their range. What only some "
-    "trials of a group have is not in its panel."
+    "Importances are measured by fANOVA over complete trials with four seeds; the bars are one standard "
+    "deviation between the seeds. The optimizers' learning rates count as one parameter, the position in "
+    "the range. A panel leaves out parameters that only some of its trials have."
 )
 
 
 def data(study: Gathered) -> Section:
-    """Samples and class counts, of the training and validation splits."""
+    """Show samples and class counts of the training and validation splits."""
     if study.dataset is None:
-        return Section("The data", warnings=[f"No pictures of the data: {study.no_data}"])
-    found = study.dataset
+        return Section("The data", warnings=[f"There are no pictures of the data: {study.no_data}"])
+    dataset = study.dataset
     counts = {
-        "train": np.bincount(found.train_labels, minlength=8).tolist(),
-        "validation": np.bincount(found.val_labels, minlength=8).tolist(),
+        "train": np.bincount(dataset.train_labels, minlength=8).tolist(),
+        "validation": np.bincount(dataset.val_labels, minlength=8).tolist(),
     }
     total = np.sum(list(counts.values()), axis=0)
     small, large = int(total.argmin()), int(total.argmax())
-    describe = found.fingerprint.describe()
+    describe = dataset.fingerprint.describe()
     title = (
         f"The rarest class ({CLASS_NAMES[small]}) has "
         f"{total[small] / total[large]:.0%} of the images of the largest ({CLASS_NAMES[large]})"
@@ -53,7 +51,7 @@ def data(study: Gathered) -> Section:
         [
             f"{describe[0].upper()}{describe[1:]}: {N_IMAGES['train']:,} training, {N_IMAGES['val']:,} "
             f"validation and {N_IMAGES['test']:,} test images of 28 x 28 pixels in eight classes. "
-            "The test split is sealed: nothing on this page was read from it but the numbers of "
+            "The test split is sealed. The only numbers on this page that come from it are those of "
             "the final evaluation."
         ],
         [
@@ -61,7 +59,7 @@ def data(study: Gathered) -> Section:
                 "samples",
                 "Eight cells of each class: the first of the training split",
                 functools.partial(
-                    data_figures.samples, found, "Eight cells of each class, as the models see them"
+                    data_figures.samples, dataset, "Eight cells of each class, as the models see them"
                 ),
             ),
             Picture("classes", title, functools.partial(data_figures.distribution, counts, title)),
@@ -75,56 +73,63 @@ def data(study: Gathered) -> Section:
                 digits=1,
             )
         ],
-    )
+    )  # fmt: skip
 
 
 def search(study: Gathered) -> Section:
-    """Build the history and the leaderboard."""
+    """Show the history and the leaderboard."""
     counts = Counter(t.state for t in study.trials)
     text = ", ".join(f"{n} {state}" for state, n in counts.most_common())
     history = _history(study)
-    pictures = [] if history is None else [history]
     rows = [
         (
             t.number, t.value, t.family, t.baseline or "", t.epochs,
-            None if t.train_seconds is None else round(t.train_seconds), t.n_parameters,
-            " ".join(f"{k}={_short(v)}" for k, v in (t.raw.params or t.params).items()),
+            None if t.record.train_seconds is None else round(t.record.train_seconds),
+            t.record.n_parameters,
+            " ".join(f"{k}={_short(v)}" for k, v in (t.record.sampled or t.params).items()),
         )
         for t in study.complete[:N_TOP]
     ]  # fmt: skip
     columns = ["trial", "val. macro-F1", "family", "baseline", "epochs", "training s", "weights"]
     table = Table(
-        "leaderboard", f"The top {len(rows)} of {len(study.complete)} complete trials",
-        [*columns, "what was searched"], rows,
-        "Fixed parameters are in the study file; `bloodsearch show TRIAL` lists all.",
+        "leaderboard", f"The best {len(rows)} of {len(study.complete)} complete trials",
+        [*columns, "sampled parameters"], rows,
+        "Fixed parameters are in the study file. `bloodsearch show TRIAL` lists all parameters.",
     )  # fmt: skip
-    return Section("The search", [f"{len(study.trials)} trials: {text}."], pictures, [table])
+    pictures = [] if history is None else [history]
+    lines = [f"{len(study.trials)} trials: {text}." if study.trials else "There are no trials yet."]
+    return Section("The search", lines, pictures, [table], _oddities(study))
 
 
-def choice(study: Gathered) -> Section:
-    """The second stage: how the winner was chosen, and how lucky the search values were."""
-    title, raced = "The choice of the winner", study.selection
-    if raced is None:
-        return Section(
-            title,
-            [
-                "There was no second stage, in which `bloodsearch final-eval` trains the best trials again "
-                "with fresh seeds: the winner is the one with the best search value, or the one named."
-            ],
+def _oddities(study: Gathered) -> list[str]:
+    """Name the trials that the pictures and checks cannot use as they use the others."""
+    lines = []
+    failed = [t.number for t in study.trials if t.state == "fail"]
+    if failed:
+        command = f"`bloodsearch show {failed[0]} --name {study.info.name}`"
+        lines.append(f"{_trials(failed)} failed. {command} prints the traceback.")
+    foreign = [t.number for t in study.trials if t.foreign]
+    if foreign:
+        lines.append(
+            f"{_trials(foreign)} ended in another program, so only the score and the sampled parameters "
+            "are known. Such a trial cannot be the winner."
         )
-    rows = finalist_rows(raced)
-    columns = ["trial", "search value", "mean of fresh seeds", "n", "weights", "ms an image", ""]
-    text = (
-        f"The best {len(rows)} trials were trained again with fresh seeds, the same for all; those "
-        f"clearly worse left early. {race_text(Race.read(raced))} Search values are optimistic because "
-        "they were picked as the best of many noisy ones."
-    )
-    table = Table("finalists", f"Finalists, chosen by: {raced['prefer']}", columns, rows)
-    return Section(title, [text], tables=[table])
+    for trial in (t for t in study.trials if t.outside):
+        values = ", ".join(f"{name} = {_short(v)}" for name, v in trial.outside.items())
+        lines.append(
+            f"Trial {trial.number} is outside the study's space ({values}). Importances and the checks of "
+            "the space leave it out."
+        )
+    return lines
+
+
+def _trials(numbers: Sequence[int]) -> str:
+    return f"Trial{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
 
 
 def _history(study: Gathered) -> Picture | None:
-    if not study.finished:
+    shown = [t for t in study.finished if t.best is not None]
+    if not shown:
         return None
     title = "No trial is complete yet"
     if study.complete:
@@ -132,107 +137,127 @@ def _history(study: Gathered) -> Picture | None:
         title = (
             f"Best validation macro-F1 {best.value:.4f}: trial {best.label} of {len(study.trials)}"
         )
+    caption = "A pruned trial is shown at its best epoch. `bloodsearch show TRIAL` says why it was pruned."
+    untrained = Counter(t.ending for t in study.finished if t.ending in UNTRAINABLE)
+    if untrained:
+        causes = ", ".join(f"{n} {ending.replace('_', ' ')}" for ending, n in untrained.items())
+        caption += f" Trials without a score are not shown: {causes}."
     return Picture(
-        "history", title, functools.partial(progress_figures.history, study.finished, title),
-        "A pruned trial is shown at its best epoch; `bloodsearch show TRIAL` says why it was stopped.",
-    )  # fmt: skip
+        "history", title, functools.partial(progress_figures.history, shown, title), caption
+    )
 
 
 def learning(study: Gathered) -> Section:
-    """Learning curves of the top trials."""
+    """Show the learning curves of the best trials."""
     top = [t for t in study.complete if t.curve][:N_CURVES]
     if not top:
         return Section("Learning curves", warnings=[_nothing_complete(study)])
-    late = sum(t.best_epoch == t.epochs for t in top)
-    title = f"Learning curves of the top {len(top)} trials: {late} were best in their last epoch"
+    late = sum(t.record.best_epoch == t.epochs for t in top)
+    many = f"the best {len(top)} trials" if len(top) > 1 else f"trial {top[0].label}"
+    title = f"Learning curves of {many}: {late} of {len(top)} had the best epoch last"
     picture = Picture(
         "curves", title, functools.partial(progress_figures.curves, top, title),
-        "The training loss is the trial's own (smoothed, weighted, augmented images): compare shapes only.",
+        "Each trial's training loss includes its own label smoothing, class weights and augmentation, so "
+        "compare the shapes and not the levels.",
     )  # fmt: skip
     return Section("Learning curves", pictures=[picture])
 
 
 def families(study: Gathered) -> Section:
-    """Macro-F1 by family and size, and what the cheaper models cost in F1."""
-    known = [t for t in study.complete if t.n_parameters]
-    if not known:
+    """Show macro-F1 by family, size and cost."""
+    trials = [t for t in study.complete if t.record.n_parameters]
+    if not trials:
         return Section("Families, size and cost", warnings=[_nothing_complete(study)])
-    best: dict[str, TrialRecord] = {}
-    for trial in known:
+    best: dict[str, ReportTrial] = {}
+    for trial in trials:
         best.setdefault(trial.family, trial)
-    parts = [f"best {style.FAMILY_NAME.get(f, f)} {t.value:.4f}" for f, t in best.items()]
+    parts = [f"best {style.family_name(f)} {t.value:.4f}" for f, t in best.items()]
     title = "Family and size: " + ", ".join(parts)
-    front = progress_figures.frontier(known, "n_parameters")
-    cheap = next(t for t in front if (t.value or 0) >= (known[0].value or 0) - 0.01)
-    size = (cheap.n_parameters or 0) / 1000
-    cost = f"{size:,.0f} thousand weights (trial {cheap.label}) come within 0.01 of the best"
+    front = progress_figures.frontier(trials, "n_parameters")
+    cheap = next(t for t in front if (t.value or 0) >= (trials[0].value or 0) - 0.01)
+    cost = (
+        f"The smallest model within 0.01 of the best has {cheap.record.n_parameters:,} weights "
+        f"(trial {cheap.label})"
+    )
     rows = [
-        (t.number, t.family, t.value, t.n_parameters, round(t.train_seconds or 0)) for t in front
+        (t.number, t.family, t.value, t.record.n_parameters, _seconds(t)) for t in front
     ]  # fmt: skip
     return Section(
         "Families, size and cost",
         pictures=[
-            Picture("families", title, functools.partial(progress_figures.families, known, title)),
-            Picture("pareto", cost, functools.partial(progress_figures.pareto, known, cost),
-                    "Seconds are of the machine that trained the trial, with what else it did."),
+            Picture("families", title, functools.partial(progress_figures.families, trials, title)),
+            Picture("pareto", cost, functools.partial(progress_figures.pareto, trials, cost),
+                    "Training times depend on the machine and on its other load."),
         ],
-        tables=[Table("pareto", "Trials that no smaller one beats",
+        tables=[Table("pareto", "Trials that no smaller model beats",
                       ["trial", "family", "validation macro-F1", "weights", "training s"], rows)],
     )  # fmt: skip
 
 
-def space(study: Gathered, found: Sequence[Importance], health: Sequence[Check]) -> Section:
-    """Importances, slices and the health of the search space."""
+def _seconds(trial: ReportTrial) -> int | None:
+    seconds = trial.record.train_seconds
+    return None if seconds is None else round(seconds)
+
+
+def space(study: Gathered, importances: Sequence[Importance], health: Sequence[Check]) -> Section:
+    """Show importances, slices and the health of the search space."""
     pictures, text = [], []
-    if found:
-        top = next(iter(found[0].mean))
-        title = f"Of what all complete trials have in common, {top} explains most"
+    if importances:
+        top = next(iter(importances[0].mean))
+        title = f"Among the parameters that all complete trials share, {top} explains most"
         pictures.append(
-            Picture("importances", title, functools.partial(space_figures.importance, found, title),
-                    FANOVA)
+            Picture("importances", title,
+                    functools.partial(space_figures.importance, importances, title), FANOVA)
         )  # fmt: skip
     else:
-        text.append(f"Importances need {MIN_TRIALS} complete trials with searched parameters.")
-    searched = [t for t in study.finished if t.raw.params and t.best is not None]
-    for group, names in _groups(searched).items():
-        title = where_the_best_lie(searched, names) or f"Validation macro-F1 against {group}"
+        n = sum(t.value is not None for t in study.searched)
+        text.append(
+            f"Importances need {MIN_TRIALS} complete trials of the search with different values. "
+            f"This study has {n}."
+        )
+    if not health:
+        text.append(
+            f"The search space is checked once {MIN_SEARCHED} trials of the search have finished. "
+            f"This study has {len(study.searched)}; baselines do not count."
+        )
+    shown = [t for t in study.finished if t.searched and t.best is not None]
+    for group, names in _groups(shown).items():
+        title = where_the_best_lie(shown, names, study.space)
+        title = title or f"Validation macro-F1 by {group}"
         pictures.append(
             Picture(f"slices-{group.split()[0].lower()}", title,
-                    functools.partial(space_figures.slices, searched, names, title))
+                    functools.partial(space_figures.slices, shown, names, study.space, title))
         )  # fmt: skip
     table = Table(
-        "health", "Health of the search space", ["check", "verdict", "found", "what to do"],
-        [(c.name, c.status, c.found, c.advice) for c in health],
+        "health", "Health of the search space", ["check", "verdict", "finding", "what to do"],
+        [(c.name, c.status, c.finding, c.advice) for c in health],
     )  # fmt: skip
-    warnings = [
-        f"{c.name.capitalize()}: {c.found}. {c.advice[:1].upper()}{c.advice[1:]}."
-        for c in health
-        if c.status == "look"
-    ]
+    warnings = [f"{_sentence(c.name)}: {c.finding}. {_sentence(c.advice)}."
+                for c in health if c.status == "look"]  # fmt: skip
     return Section("The search space", text, pictures, [table], warnings)
 
 
-def where_the_best_lie(trials: Sequence[TrialRecord], names: Sequence[str]) -> str:
-    """The number whose values among the top quarter are the narrowest part of its range."""
+def where_the_best_lie(trials: Iterable[ReportTrial], names: Sequence[str], space: Space) -> str:
+    """Describe the number whose values among the top quarter are the narrowest part of its range."""
     complete = sorted((t for t in trials if t.value is not None), key=lambda t: -(t.value or 0))
-    found: list[tuple[float, str]] = []
+    spans: list[tuple[float, str]] = []
     for name in names:
-        mine = [t for t in complete if name in t.raw.params]
-        top = mine[: math.ceil(len(mine) / 4)]
-        if len(top) < 3 or isinstance(mine[0].raw.distributions[name], CategoricalDistribution):
+        having = [t for t in complete if name in t.searched]
+        top = having[: math.ceil(len(having) / 4)]
+        if len(top) < 3 or isinstance(space[name], CategoricalDistribution):
             continue
-        values = [t.raw.params[name] for t in top]
-        places = [position(mine[0].raw.distributions[name], value) for value in values]
+        values = [t.searched[name] for t in top]
+        places = [position(space[name], value) for value in values]
         low, high = _short(min(values)), _short(max(values))
-        there = f"= {low}" if low == high else f"in {low} .. {high}"
-        text = f"The top {len(top)} of {len(mine)} complete trials have {name} {there}"
-        found.append((max(places) - min(places), text))
-    return min(found, default=(0.0, ""))[1]
+        there = f"= {low}" if low == high else f"from {low} to {high}"
+        text = f"The best {len(top)} of {len(having)} complete trials have {name} {there}"
+        spans.append((max(places) - min(places), text))
+    return min(spans, default=(0.0, ""))[1]
 
 
-def _groups(trials: Sequence[TrialRecord]) -> dict[str, list[str]]:
-    """Searched parameters by who has them: shared ones, those of the MLPs, those of the CNNs."""
-    names = list(dict.fromkeys(name for t in trials for name in t.raw.params))
+def _groups(trials: Sequence[ReportTrial]) -> dict[str, list[str]]:
+    """Group the searched parameters: shared ones, those of MLPs, those of CNNs."""
+    names = list(dict.fromkeys(name for t in trials for name in t.searched))
     groups = {
         "shared parameters": [n for n in names if not n.startswith(("mlp_", "cnn_"))],
         "MLP parameters": [n for n in names if n.startswith("mlp_")],
@@ -242,7 +267,13 @@ def _groups(trials: Sequence[TrialRecord]) -> dict[str, list[str]]:
 
 
 def _nothing_complete(study: Gathered) -> str:
-    return f"No trial of {study.info.name} is complete yet: run `bloodsearch optimize` on."
+    if study.complete:
+        return "No complete trial has a training record of bloodsearch."
+    return f"No trial of {study.info.name} is complete yet. Run `bloodsearch optimize` again to continue."
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _short(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The search space: importances and one slice for each parameter."""
+"""Draw the search space: importances and one slice for each parameter."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from optuna.distributions import (
 )
 
 from . import style
-from .gather import TrialRecord
+from .gather import ReportTrial, Space
 from .importance import Importance
 
 
-def importance(found: Sequence[Importance], title: str) -> Figure:
-    """Bars of explained variance by parameter, one panel for each group of trials."""
-    n_rows = max(len(one.mean) for one in found)
-    figure, panels = style.several(title, 1, len(found), 1.4 + 0.27 * n_rows)
-    for axes, one in zip(panels, found, strict=True):
+def importance(groups: Sequence[Importance], title: str) -> Figure:
+    """Draw bars of explained variance by parameter, one panel for each group of trials."""
+    n_rows = max(len(one.mean) for one in groups)
+    figure, panels = style.several(title, 1, len(groups), 1.4 + 0.27 * n_rows)
+    for axes, one in zip(panels, groups, strict=True):
         names = list(one.mean)
         places = np.arange(len(names))
         axes.barh(
@@ -38,13 +38,13 @@ def importance(found: Sequence[Importance], title: str) -> Figure:
         axes.set_xlim(0, 1)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("share of variance")
-        group = style.FAMILY_NAME.get(one.group, one.group)
+        group = style.family_name(one.group)
         axes.set_title(f"{group}\n(n = {one.n_trials})", fontsize=10)
     return figure
 
 
-def slices(trials: Sequence[TrialRecord], names: Sequence[str], title: str) -> Figure:
-    """Value against each parameter in `names`; pruned trials are hollow and at their best epoch."""
+def slices(trials: Sequence[ReportTrial], names: Sequence[str], space: Space, title: str) -> Figure:
+    """Draw value by each parameter in `names`; pruned trials are hollow and at their best epoch."""
     columns = min(3, len(names))
     rows = math.ceil(len(names) / columns)
     figure, panels = style.several(title, rows, columns, 1.0 + 1.9 * rows)
@@ -53,16 +53,21 @@ def slices(trials: Sequence[TrialRecord], names: Sequence[str], title: str) -> F
     for axes in panels[len(names) :]:
         axes.set_visible(False)
     for i, (axes, name) in enumerate(zip(panels, names, strict=False)):
-        _slice(axes, [t for t in trials if name in t.raw.params and t.best is not None], name)
+        _slice(
+            axes,
+            [t for t in trials if name in t.searched and t.best is not None],
+            name,
+            space[name],
+        )
         axes.set_ylim(bottom, top)
         if i % columns == 0:
             axes.set_ylabel("validation\nmacro-F1")
         else:
             axes.tick_params(labelleft=False)
-    seen = sorted({t.family for t in trials if any(name in t.raw.params for name in names)})
+    seen = sorted({t.family for t in trials if any(name in t.searched for name in names)})
     handles = [
-        Line2D([], [], color=style.FAMILY.get(f, style.GREY), marker=style.MARKER.get(f, "D"),
-               linestyle="", label=style.FAMILY_NAME.get(f, f))
+        Line2D([], [], color=style.look(f)[0], marker=style.look(f)[1], linestyle="",
+               label=style.family_name(f))
         for f in seen
     ]  # fmt: skip
     handles.append(
@@ -76,14 +81,15 @@ def slices(trials: Sequence[TrialRecord], names: Sequence[str], title: str) -> F
     return figure
 
 
-def _slice(axes: Axes, trials: Sequence[TrialRecord], name: str) -> None:
-    distribution = trials[0].raw.distributions[name]
+def _slice(
+    axes: Axes, trials: Sequence[ReportTrial], name: str, distribution: BaseDistribution
+) -> None:
     rng = np.random.default_rng(0)
     for family, done in sorted({(t.family, t.state == "complete") for t in trials}):
         mine = [t for t in trials if (t.family, t.state == "complete") == (family, done)]
         colour = style.FAMILY.get(family, style.GREY)
         axes.scatter(
-            [_x(distribution, t.raw.params[name], rng) for t in mine], [t.best or 0.0 for t in mine],
+            [_x(distribution, t.searched[name], rng) for t in mine], [t.best or 0.0 for t in mine],
             s=16, marker=style.MARKER.get(family, "D"), edgecolors=colour, linewidths=0.8,
             facecolors=colour if done else "none", alpha=0.9 if done else 0.6,
         )  # fmt: skip
@@ -100,7 +106,7 @@ def _slice(axes: Axes, trials: Sequence[TrialRecord], name: str) -> None:
 
 
 def _whole_range(axes: Axes, distribution: FloatDistribution | IntDistribution) -> None:
-    """The x axis shows the range that was searched, not only where trials fell."""
+    """Show the whole searched range on the x axis, not only the part with trials."""
     low, high = distribution.low, distribution.high
     if distribution.log:
         axes.set_xscale("log")

@@ -1,4 +1,4 @@
-"""How all pictures look: colours that colour-blind readers can tell apart, text large enough."""
+"""Set how all pictures look: colours that colour-blind readers can tell apart, text large enough."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PURPLE, SKY, GREY = "#CC79A7", "#56B4E9", "#666666"
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED, GREY)
 FAMILY = {"cnn": BLUE, "mlp": ORANGE}
 MARKER = {"cnn": "o", "mlp": "s"}
-FAMILY_NAME = {"cnn": "CNN", "mlp": "MLP"}
+FAMILY_NAME = {"cnn": "CNN", "mlp": "MLP", "": "other program"}
 WIDTH = 7.0
 """Inches; the page shows a picture about that wide, so 10 points are read as 10 points."""
 GAP = 2
@@ -55,13 +55,13 @@ _RC = {
 
 @contextlib.contextmanager
 def styled() -> Iterator[None]:
-    """Everything drawn and saved inside looks the same."""
+    """Give the same look to everything drawn and saved inside."""
     with matplotlib.rc_context(_RC):  # type: ignore[arg-type]
         yield
 
 
 def one(title: str, height: float = 3.8, width: float = WIDTH) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes under a title."""
+    """Make a figure with one pair of axes under a title."""
     figure = Figure(figsize=(width, height))
     headline(figure, title)
     return figure, figure.add_subplot()
@@ -70,20 +70,31 @@ def one(title: str, height: float = 3.8, width: float = WIDTH) -> tuple[Figure, 
 def several(
     title: str, rows: int, columns: int, height: float, width: float = WIDTH
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with a grid of axes, row by row."""
+    """Make a figure with a grid of axes, listed row by row."""
     figure = Figure(figsize=(width, height))
     headline(figure, title)
     axes = [figure.add_subplot(rows, columns, i + 1) for i in range(rows * columns)]
     return figure, axes
 
 
+def family_name(family: str) -> str:
+    """Return a family's name for people."""
+    return FAMILY_NAME.get(family, family)
+
+
+def look(family: str) -> tuple[str, str]:
+    """Return a family's colour and marker."""
+    return FAMILY.get(family, GREY), MARKER.get(family, "D")
+
+
 def headline(figure: Figure, title: str) -> None:
+    """Set the figure's title, wrapped to its width."""
     wrapped = textwrap.fill(title, round(figure.get_figwidth() * 10.3))
     figure.suptitle(wrapped, x=0.01, ha="left", fontsize=11, fontweight="bold")
 
 
 def log_axis(axes: Axes, label: str, unit: str = "") -> None:
-    """A logarithmic x axis with plain numbers: 20k, 100k, 2M."""
+    """Make the x axis logarithmic with plain numbers: 20k, 100k, 2M."""
     axes.set_xscale("log")
     axes.set_xlabel(f"{label} (log scale)")
     low, high = axes.get_xlim()
@@ -123,7 +134,7 @@ def below(n: int, noun: str) -> str:
 
 
 def legend(figure: Figure, axes: Axes, columns: int = 4) -> None:
-    """Below the axes, where it hides nothing."""
+    """Put the legend below the axes, where it hides nothing."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower right", ncols=columns)
 
@@ -142,7 +153,7 @@ def thin_out(figure: Figure) -> None:
 
 
 def bare(axes: Axes) -> None:
-    """For an image: no ticks, frame or grid."""
+    """Remove ticks, frame and grid, for an image."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -14,6 +15,19 @@ from bloodsearch.search.sampling.space import distribution, suggest
 
 START = datetime.datetime(2026, 1, 1, 12)
 MakeStudy = Callable[..., optuna.Study]
+
+
+def client_trial(study: optuna.Study, value: float | None, **params: object) -> None:
+    """Queue, claim and end a trial as another Optuna program does; without a value it is pruned.
+
+    The parameters may be outside the study's space: Optuna warns and takes them.
+    """
+    space = {name: distribution(name, entry) for name, entry in tiny_study().space.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        study.enqueue_trial(params)
+        trial = study.ask({name: space[name] for name in params})  # type: ignore[misc]
+    study.tell(trial, value, TrialState.PRUNED if value is None else None)
 
 
 def fake_trial(study: optuna.Study, number: int, value: float | None, **attrs: object) -> None:
@@ -30,8 +44,8 @@ def fake_trial(study: optuna.Study, number: int, value: float | None, **attrs: o
     params = suggest(sampler, file)
     searched = {n: v for n, v in params.items() if distribution(n, file.space[n]) is not None}
     final = value if value is not None else 0.3
-    curve = [final - 0.2, final - 0.1, final]
-    known: dict[str, object] = {
+    curve = attrs.pop("curve", None) or [final - 0.2, final - 0.1, final]
+    stored: dict[str, object] = {
         "family": params["arch"],
         "params": params,
         "seed": number,
@@ -41,7 +55,7 @@ def fake_trial(study: optuna.Study, number: int, value: float | None, **attrs: o
     if value is not None:
         rows = np.full((8, 8), 1) + 20 * np.eye(8, dtype=int)
         rows[3, 5] = 9
-        known |= {
+        stored |= {
             "best_epoch": 3,
             "n_parameters": 1000 + number,
             "train_seconds": 10.0 + number,
@@ -49,7 +63,7 @@ def fake_trial(study: optuna.Study, number: int, value: float | None, **attrs: o
             "confusion": rows.tolist(),
             "train_losses": [1.0, 0.8, 0.6],
             "val_losses": [1.1, 0.9, 0.7],
-            "config": {"schedule": "constant"},
+            "config": {"schedule": "constant", "epochs": 3},
             "versions": {"torch": "2"},
         }
     trial = create_trial(
@@ -57,8 +71,8 @@ def fake_trial(study: optuna.Study, number: int, value: float | None, **attrs: o
         value=value if value is not None else final,
         params=searched,
         distributions={name: distribution(name, file.space[name]) for name in searched},  # type: ignore[misc]
-        user_attrs=known | attrs,
-        intermediate_values=dict(enumerate(curve, start=1)),
+        user_attrs=stored | attrs,
+        intermediate_values=dict(enumerate(curve, start=1)),  # type: ignore[arg-type]
     )
     trial.datetime_start = START + datetime.timedelta(seconds=30 * number)
     trial.datetime_complete = trial.datetime_start + datetime.timedelta(seconds=60)

@@ -19,7 +19,7 @@ from bloodsearch.search.course.grid_effects import (
 )
 from bloodsearch.search.course.stop_rules import RULES, Rule, Stop, stop
 from bloodsearch.search.database.storage import Storage
-from bloodsearch.search.report.gather import TrialRecord, gather
+from bloodsearch.search.report.gather import ReportTrial, gather
 
 CURVE = [0.1, 0.5, 0.4, 0.5, 0.3, 0.2, 0.6]
 PARAMS = {"arch": "cnn", "optimizer": "sgd", "lr": 1.0, "sgd_lr": 1e-3, "loss": "nll"} | {
@@ -64,11 +64,11 @@ def test_a_points_choices_in_words() -> None:
 
 
 @pytest.fixture
-def trial(storage: Storage, make_study: MakeStudy) -> TrialRecord:
+def trial(storage: Storage, make_study: MakeStudy) -> ReportTrial:
     return gather(storage, make_study([0.9]), None).complete[0]
 
 
-def point(trial: TrialRecord, optimizer: str, loss: str, value: float) -> Point:
+def point(trial: ReportTrial, optimizer: str, loss: str, value: float) -> Point:
     early, short = RULES[-1], RULES[0]
     stops = {short: Stop(value - 0.2, 5, 5), early: Stop(value, 9, 14, by_patience=True)}
     return Point(trial, {"optimizer": optimizer, "loss": loss, "batch size": "64"}, stops)
@@ -78,7 +78,7 @@ def by_level(found: list[Effect]) -> dict[tuple[str, str], Effect]:
     return {(e.choice, e.level): e for e in found}
 
 
-def test_effects_are_paired_with_the_reports_choice(trial: TrialRecord) -> None:
+def test_effects_are_paired_with_the_reports_choice(trial: ReportTrial) -> None:
     worth = {"Adam": 0.9, "AdamW": 0.89, "SGD": 0.7, "plain": 0.0, "weighted": 0.04}
     mine = [
         point(trial, optimizer, loss, worth[optimizer] + worth[loss])

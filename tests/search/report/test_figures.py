@@ -7,17 +7,19 @@ from collections.abc import Callable, Sequence
 import pytest
 from matplotlib.figure import Figure
 from report_support import MakeStudy
+from tests_support import tiny_study
 
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.report import progress_figures, space_figures, style
-from bloodsearch.search.report.gather import TrialRecord, gather
+from bloodsearch.search.report.gather import ReportTrial, gather, searched_space
 
+SPACE = searched_space(tiny_study())
 ONE_FAILED = [0.90, 0.91, 0.92, 0.49, 0.93, 0.94]
-DRAW: dict[str, Callable[[Sequence[TrialRecord]], Figure]] = {
+DRAW: dict[str, Callable[[Sequence[ReportTrial]], Figure]] = {
     "history": lambda trials: progress_figures.history(trials, "t"),
     "families": lambda trials: progress_figures.families(trials, "t"),
     "pareto": lambda trials: progress_figures.pareto(trials, "t"),
-    "slices": lambda trials: space_figures.slices(trials, ["lr"], "t"),
+    "slices": lambda trials: space_figures.slices(trials, ["lr"], SPACE, "t"),
 }
 
 

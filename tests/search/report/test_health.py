@@ -1,78 +1,132 @@
-"""Each check of the search space says so when something is wrong, and is content when nothing is."""
+"""Each check of the search space speaks up when something is wrong, and only when trials can tell."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from report_support import MakeStudy, fake_trial
+from tests_support import tiny_study
 
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.report import health
 from bloodsearch.search.report.class_figures import confused_pairs
-from bloodsearch.search.report.gather import Gathered, gather
+from bloodsearch.search.report.edges import crowded_ends
+from bloodsearch.search.report.gather import Gathered, gather, report_trial
 from bloodsearch.search.report.importance import Importance, importances, position
+from bloodsearch.search.report.points import count_points
 from bloodsearch.search.report.progress_figures import frontier
 
-
-def found(study: Gathered, shares: list[Importance] | None = None) -> dict[str, health.Check]:
-    return {check.name: check for check in health.checks(study, shares or [])}
-
-
-@pytest.fixture
-def storage_url(sqlite_url: str) -> str:
-    return sqlite_url
+CONSTANT = {"schedule": "constant", "epochs": 3}
+ONE_CYCLE = {"schedule": "one_cycle", "epochs": 3}
+LOW = [0.5 + i / 1000 for i in range(20)]
+"""Values of as many trials as the checks need."""
 
 
-def test_a_winner_at_an_edge(storage: Storage, make_study: MakeStudy) -> None:
-    study = make_study([0.5, 0.6])
-    # number 0 sits at the lower end of lr, whatever its value
-    fake_trial(study, 0, 0.99)
-    check = found(gather(storage, study, None))["edges of the ranges"]
-    assert check.status == "look"
-    assert "lr = 0.0001 at the lower end" in check.found
-    fake_trial(study, 1, 0.995)
-    assert found(gather(storage, study, None))["edges of the ranges"].status == "good"
+def check(study: Gathered, name: str, shares: list[Importance] | None = None) -> health.Check:
+    return {c.name: c for c in health.checks(study, shares or [])}[name]
 
 
-def test_each_of_two_values_is_an_end_and_no_reason_to_look(
+def names(study: Gathered) -> list[str]:
+    return [c.name for c in health.checks(study, [])]
+
+
+@pytest.mark.parametrize("values", [[], [None] * 30, [0.9], [0.5, 0.9] * 9 + [0.7]])
+def test_small_studies_get_no_advice(
+    storage: Storage, make_study: MakeStudy, values: list[float | None]
+) -> None:
+    assert health.checks(gather(storage, make_study(values), None), []) == []
+
+
+def test_baselines_do_not_count_as_searched(storage: Storage, make_study: MakeStudy) -> None:
+    study = make_study(LOW[:19])
+    for number in range(19, 25):
+        fake_trial(study, number, 0.9, baseline="A-cnn")
+    gathered = gather(storage, study, None)
+    assert len(gathered.searched) == 19
+    assert health.checks(gathered, []) == []
+
+
+def test_the_number_of_searched_trials_is_counted_and_not_guessed(
     storage: Storage, make_study: MakeStudy
 ) -> None:
-    study = make_study([0.5, 0.6])
+    """It said "0 complete trials with searched parameters" with six of them."""
+    study = make_study(LOW[:6] + [None] * 14)
+    assert (
+        "6 complete trials of the search"
+        in check(gather(storage, study, None), "idle parameters").finding
+    )
 
-    def add(low: int, high: int) -> str:
-        study.add_trial(
-            optuna.trial.create_trial(
-                value=0.99 + len(study.trials) / 1000,
-                params={"cnn_blocks": high},
-                distributions={
-                    "cnn_blocks": optuna.distributions.IntDistribution(low, high, step=8)
-                },
-                user_attrs=study.trials[0].user_attrs,
-            )
-        )
-        return found(gather(storage, study, None))["edges of the ranges"].status
 
-    assert (add(16, 24), add(16, 32)) == ("good", "look")
+def test_an_edge_needs_many_of_the_best_there(storage: Storage, make_study: MakeStudy) -> None:
+    study = make_study(LOW)
+    fake_trial(study, 0, 0.99)  # number 0 is at the lower end of lr
+    assert check(gather(storage, study, None), "edges of the ranges").status == "good"
+    for _ in range(4):
+        fake_trial(study, 0, 0.99)
+    found = check(gather(storage, study, None), "edges of the ranges")
+    assert (found.status, found.advice) == ("look", "widen these ranges on that side")
+    assert "of the best 8 have lr at its lower end" in found.finding
 
 
 @pytest.mark.parametrize(
-    ("reason", "advice"),
+    ("parameter", "distribution", "value", "n", "crowded"),
     [
-        ("diverged: loss nan", "learning rates"),
-        ("out of memory: 3 GB", "batch size"),
-        ("too costly: 9 parameters, at most 5", "limits"),
+        ("batch_size", CategoricalDistribution([64, 128, 256]), 64, 1, False),
+        ("batch_size", CategoricalDistribution([64, 128, 256]), 64, 5, False),
+        ("batch_size", CategoricalDistribution([64, 128, 256]), 64, 8, True),
+        ("batch_size", CategoricalDistribution([64, 128]), 64, 8, False),  # each is an end
+        ("cnn_head", CategoricalDistribution(["flatten", "mean", "max"]), "max", 8, False),
+        ("cnn_width", IntDistribution(16, 24, step=8), 24, 8, False),
+        ("cnn_width", IntDistribution(16, 32, step=8), 32, 8, True),
+        ("label_smoothing", FloatDistribution(0, 0.2), 0.001, 8, False),  # cannot be below 0
+        ("label_smoothing", FloatDistribution(0, 0.2), 0.199, 8, True),
+        ("mlp_depth", IntDistribution(0, 3), 0, 8, False),  # nor this
     ],
 )
-def test_what_often_ended_trials_early_has_an_advice_of_its_own(
-    storage: Storage, make_study: MakeStudy, reason: str, advice: str
+def test_which_ends_are_crowded(
+    storage: Storage,
+    make_study: MakeStudy,
+    parameter: str,
+    distribution: Any,
+    value: Any,
+    n: int,
+    crowded: bool,
 ) -> None:
-    study = make_study([0.5, 0.6, 0.7])
-    assert found(gather(storage, study, None))["endings"].status == "good"
-    fake_trial(study, 3, None, stop_reason=reason)
-    check = found(gather(storage, study, None))["endings"]
-    assert check.status == "look"
-    assert advice in check.advice
-    assert f"1 {reason.split(':')[0]}" in check.found
+    other = {"batch_size": 128, "cnn_head": "mean", "cnn_width": 16}.get(parameter, 0.1)
+    if parameter == "mlp_depth":
+        other = 2
+    trials = [
+        optuna.trial.create_trial(
+            value=0.9, params={parameter: v}, distributions={parameter: distribution}
+        )
+        for v in [value] * n + [other] * (8 - n)
+    ]
+    space = {parameter: distribution}
+    assert bool(crowded_ends([report_trial(t, space) for t in trials], space)) == crowded
+
+
+@pytest.mark.parametrize(
+    ("reason", "words", "advice"),
+    [
+        ("diverged: loss nan", "4 diverged", "learning rates"),
+        ("out of memory: 3 GB", "4 ran out of memory", "batch size"),
+        ("too costly: 9 parameters, at most 5", "4 were too costly", "limits"),
+    ],
+)
+def test_each_frequent_early_end_has_its_own_advice(
+    storage: Storage, make_study: MakeStudy, reason: str, words: str, advice: str
+) -> None:
+    study = make_study(LOW)
+    assert check(gather(storage, study, None), "endings").status == "good"
+    for number in range(4):
+        fake_trial(study, number, None, stop_reason=reason)
+    found = check(gather(storage, study, None), "endings")
+    assert found.status == "look"
+    assert advice in found.advice
+    assert words in found.finding
 
 
 def test_without_variance_nothing_is_important(storage: Storage, make_study: MakeStudy) -> None:
@@ -82,83 +136,175 @@ def test_without_variance_nothing_is_important(storage: Storage, make_study: Mak
         study.add_trial(
             optuna.trial.create_trial(
                 value=0.9 + value / 1000,
-                params={"cnn_blocks": 2},
-                distributions={"cnn_blocks": optuna.distributions.IntDistribution(1, 4)},
-                user_attrs={"params": {"arch": "cnn", "cnn_blocks": 2}, "family": "cnn"},
+                params={"cnn_width": 2},
+                distributions={"cnn_width": CategoricalDistribution((2, 4))},
+                user_attrs={"params": {"arch": "cnn", "cnn_width": 2}, "family": "cnn"},
             )
         )
-    assert importances(gather(storage, study, None).complete) == []
+    gathered = gather(storage, study, None)
+    assert len(gathered.searched) == 12
+    assert importances(gathered.complete, gathered.space) == []
+
+
+def test_only_constant_rates_can_ask_for_more_epochs(
+    storage: Storage, make_study: MakeStudy
+) -> None:
+    """A schedule that ends at zero is best at its end by design: the advice took itself back."""
+    assert "curves at the end" not in names(
+        gather(storage, make_study(LOW, config=ONE_CYCLE), None)
+    )
 
 
 def test_rising_curves(storage: Storage, make_study: MakeStudy) -> None:
-    study = make_study([0.5, 0.6, 0.7])
-    check = found(gather(storage, study, None))["curves at the end"]
-    assert (check.status, check.advice) == ("look", "try more epochs")
-    for number in range(3, 8):
+    study = make_study(LOW, config=CONSTANT)
+    found = check(gather(storage, study, None), "curves at the end")
+    assert (found.status, found.advice) == ("look", "train for more epochs")
+    for number in range(8):
         fake_trial(study, number, 0.9, best_epoch=2)
-    assert found(gather(storage, study, None))["curves at the end"].status == "good"
+    assert check(gather(storage, study, None), "curves at the end").status == "good"
 
 
-def test_ties_and_families(storage: Storage, make_study: MakeStudy) -> None:
-    seen = gather(storage, make_study([0.60, 0.900, 0.61, 0.899, 0.62, 0.70]), None)
-    checks = found(seen)
-    assert "2 trials lie within" in checks["ties"].found
-    assert "`bloodsearch compare tiny:1 tiny:3 --replicates 3`" in checks["ties"].advice
-    assert "50% of the trials went to mlp" in checks["families"].advice
+def test_ties_name_the_command_that_compares(storage: Storage, make_study: MakeStudy) -> None:
+    found = check(gather(storage, make_study([0.900, 0.899, *LOW[:18]]), None), "ties")
+    assert "2 trials are within" in found.finding
+    assert "`bloodsearch compare tiny:0 tiny:1 --replicates 3`" in found.advice
 
 
-def test_five_trials_say_nothing_of_the_families(storage: Storage, make_study: MakeStudy) -> None:
-    checks = found(gather(storage, make_study([0.60, 0.900, 0.61, 0.899, 0.62]), None))
-    assert checks["families"].status == "too few trials"
+def test_families_far_apart_at_equal_epochs(storage: Storage, make_study: MakeStudy) -> None:
+    found = check(gather(storage, make_study([0.6, 0.9] * 10), None), "families")
+    assert found.status == "look"
+    assert "50% of the trials went to mlp: drop it from `space.arch`" in found.advice
+
+
+@pytest.mark.parametrize(
+    ("mlp_epochs", "n"), [(10, 20), (3, 14)], ids=["other epochs", "7 of each"]
+)
+def test_families_are_compared_only_at_equal_epochs_and_with_enough_trials(
+    storage: Storage, make_study: MakeStudy, mlp_epochs: int, n: int
+) -> None:
+    study = make_study([None] * (20 - n))
+    for number in range(n):
+        family_epochs = 3 if number % 2 else mlp_epochs
+        fake_trial(study, number, 0.9 if number % 2 else 0.6, config={"epochs": family_epochs})
+    found = check(gather(storage, study, None), "families")
+    assert (found.status, found.advice) == ("too few trials", "")
+
+
+def test_baselines_are_compared_after_equal_epochs(storage: Storage, make_study: MakeStudy) -> None:
+    """Trials of three epochs lost against a baseline of 35, and "rethink the space" was the advice."""
+    study = make_study([0.5] * 20)
+    rising = [min(0.95, 0.1 * epoch) for epoch in range(1, 36)]
+    fake_trial(study, 21, 0.95, baseline="A-cnn", epochs=35, curve=rising)
+    found = check(gather(storage, study, None), "baselines")
+    assert (found.status, found.advice) == ("good", "")
+    assert "0.2000 above baseline 20 (A-cnn) after at most 3 epochs" in found.finding
+
+
+def test_a_baseline_that_is_better_after_equal_epochs(
+    storage: Storage, make_study: MakeStudy
+) -> None:
+    study = make_study(LOW)
+    fake_trial(study, 21, 0.95, baseline="A-cnn")
+    found = check(gather(storage, study, None), "baselines")
+    assert found.status == "look"
+    assert "below baseline 20 (A-cnn) after at most 3 epochs" in found.finding
 
 
 def test_an_idle_parameter(storage: Storage, make_study: MakeStudy) -> None:
-    seen = gather(storage, make_study([0.5]), None)
+    study = gather(storage, make_study(LOW), None)
     few = Importance("all trials", 8, {"lr": 0.99, "shift": 0.01}, {"lr": 0.0, "shift": 0.0})
     many = Importance("all trials", 40, few.mean, few.sd)
-    assert found(seen, [few])["idle parameters"].status == "too few trials"
-    assert found(seen, [many])["idle parameters"].found.endswith("everywhere: shift")
+    assert check(study, "idle parameters", [few]).status == "too few trials"
+    assert check(study, "idle parameters", [many]).finding.endswith("group: shift")
 
 
-def test_divergence_and_failures(storage: Storage, make_study: MakeStudy) -> None:
-    study = make_study([0.5, 0.6])
-    fake_trial(study, 2, None, stop_reason="diverged: loss nan")
-    assert "learning rates" in found(gather(storage, study, None))["endings"].advice
+def test_failures_name_the_command_with_the_traceback(
+    storage: Storage, make_study: MakeStudy
+) -> None:
+    study = make_study(LOW)
+    study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL))
+    found = check(gather(storage, study, None), "endings")
+    assert "`bloodsearch show 20 --name tiny`" in found.advice
 
 
 def test_pruner_that_nearly_cost_one_of_the_best(storage: Storage, make_study: MakeStudy) -> None:
-    study = make_study([0.5, 0.6])
-    assert found(gather(storage, study, None))["pruner's audit"].status == "too few trials"
-    for number in range(2, 12):
-        fake_trial(study, number, 0.9)
+    study = make_study(LOW)
+    assert check(gather(storage, study, None), "pruner's audit").status == "too few trials"
     fake_trial(study, 12, 0.4, audit="below its peers")
-    check = found(gather(storage, study, None))["pruner's audit"]
-    assert (check.status, check.found[:8]) == ("good", "1 trials")
+    found = check(gather(storage, study, None), "pruner's audit")
+    assert (found.status, "stopped 1 audited trials" in found.finding) == ("good", True)
     fake_trial(study, 13, 0.95, audit="below its peers")
-    check = found(gather(storage, study, None))["pruner's audit"]
-    assert check.status == "look"
-    assert "1 of them are among the best 8" in check.found
+    found = check(gather(storage, study, None), "pruner's audit")
+    assert found.status == "look"
+    assert "1 of them are among the best 8" in found.finding
 
 
-def test_importance_finds_what_matters(storage: Storage, make_study: MakeStudy) -> None:
+SMALL = {
+    "arch": ["mlp", "cnn"],
+    "optimizer": "adam",
+    "lr": [1e-3, 1e-2, 1e-1],
+    "mlp_width": {"low": 8, "high": 16, "step": 4},
+    "cnn_width": {"low": 2, "high": 4},
+    "mlp_dropout": {"low": 0.0, "high": 0.4, "step": 0.2},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "n"),
+    [
+        ({}, 3 * 3 * 3 + 3 * 3),
+        ({"lr": {"low": 1e-3, "high": 1e-1, "log": True}}, None),
+        ({"mlp_width": {"low": 1, "high": 8000}, "cnn_width": {"low": 1, "high": 900}}, None),
+    ],
+)
+def test_the_points_of_a_space(change: dict[str, object], n: int | None) -> None:
+    assert count_points(tiny_study(space=SMALL | change)) == n
+
+
+@pytest.mark.parametrize(
+    ("total", "n_points", "advice"),
+    [(54, 26, "random"), (27, 26, "nearly exhausted"), (None, 26, "random"), (54, 29, "")],
+)
+def test_a_space_is_exhausted_only_when_it_is(
+    storage: Storage,
+    make_study: MakeStudy,
+    monkeypatch: pytest.MonkeyPatch,
+    total: int | None,
+    n_points: int,
+    advice: str,
+) -> None:
+    """It said so when 28 of 54 points were untried."""
+    monkeypatch.setattr(health, "count_points", lambda _: total)
+    study = make_study([])
+    for number in range(30):
+        point = {"arch": "mlp", "mlp_width": min(number, n_points - 1)}
+        fake_trial(study, number, 0.9, params=point)
+    found = check(gather(storage, study, None), "duplicates")
+    assert advice in found.advice
+    assert bool(found.advice) == bool(advice)
+    if total == 54 and advice:
+        assert "28 of 54 points are untried" in found.finding
+
+
+def test_importance_finds_the_deciding_parameter(storage: Storage, make_study: MakeStudy) -> None:
     # the families alternate, and only the family decides
-    values: list[float | None] = [0.5 if n % 2 == 0 else 0.9 for n in range(20)]
-    shares = importances(gather(storage, make_study(values), None).complete)
+    study = gather(storage, make_study([0.5, 0.9] * 10), None)
+    shares = importances(study.complete, study.space)
     assert next(iter(shares[0].mean)) == "arch"
     assert shares[0].mean["arch"] > 0.8
-    assert importances([]) == []
+    assert importances([], study.space) == []
 
 
-def test_the_frontier_holds_what_nothing_beats(storage: Storage, make_study: MakeStudy) -> None:
-    seen = gather(storage, make_study([0.5, 0.4, 0.7, 0.6]), None)
-    assert [t.number for t in frontier(seen.complete, "n_parameters")] == [0, 2]
+def test_the_frontier_holds_the_unbeaten(storage: Storage, make_study: MakeStudy) -> None:
+    study = gather(storage, make_study([0.5, 0.4, 0.7, 0.6]), None)
+    assert [t.number for t in frontier(study.complete, "n_parameters")] == [0, 2]
 
 
 def test_positions_in_ranges() -> None:
-    log = optuna.distributions.FloatDistribution(1e-4, 1e-2, log=True)
+    log = FloatDistribution(1e-4, 1e-2, log=True)
     assert position(log, 1e-3) == pytest.approx(0.5)
-    assert position(optuna.distributions.IntDistribution(1, 5), 2) == 0.25
-    assert position(optuna.distributions.CategoricalDistribution([4, 2, 8]), 8) == 1
+    assert position(IntDistribution(1, 5), 2) == 0.25
+    assert position(CategoricalDistribution([4, 2, 8]), 8) == 1
 
 
 def test_confused_pairs_are_the_largest_errors() -> None:

@@ -6,25 +6,34 @@ import csv
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from optuna.distributions import IntDistribution
-from optuna.trial import create_trial
-from report_support import MakeStudy
+from report_support import MakeStudy, fake_trial
+from tests_support import FINGERPRINT, tiny_study
 
 from bloodsearch.search.data import bloodmnist as data_module
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.evaluation import final, ledger
 from bloodsearch.search.evaluation.finalists import Finalist, Raced
+from bloodsearch.search.records import Spread, spread_text
 from bloodsearch.search.report.build import build
+from bloodsearch.search.report.choice import choice
 from bloodsearch.search.report.gather import gather
 from bloodsearch.search.report.page import write
 from bloodsearch.search.report.parts import Report, Section, Table
 from bloodsearch.search.report.sections import where_the_best_lie
+from bloodsearch.search.study import create_or_resume
 
 VALUES: list[float | None] = [0.6, 0.9, None, 0.92, 0.7, 0.91, None, 0.93, 0.72, 0.9, 0.71, 0.89]
-RESULT = {
+RESULT: dict[str, Any] = {
+    "study": "tiny",
+    "dataset": "the synthetic set",
+    "data_hash": "x",
+    "params": {},
+    "test_openings": 1,
     "trial": 7,
     "replicates": 2,
     "seeds": [1, 2],
@@ -86,27 +95,19 @@ def test_the_report_is_whole_and_needs_no_network(
 
 @pytest.mark.parametrize(
     ("widths", "there"),
-    [([24] * 3 + [16] * 9, "cnn_width = 24"), ([16, 24, 32] * 4, "cnn_width in 16 .. 32")],
+    [([24] * 3 + [16] * 9, "cnn_width = 24"), ([16, 24, 32] * 4, "cnn_width from 16 to 32")],
 )
 def test_where_the_best_lie_is_a_value_or_a_range(
     storage: Storage, make_study: MakeStudy, widths: list[int], there: str
 ) -> None:
-    records = gather(storage, make_study([0.9] * len(widths)), None).trials
     trials = [
-        dataclasses.replace(
-            record,
-            value=1 - number / 100,
-            raw=create_trial(
-                value=0.9,
-                params={"cnn_width": width},
-                distributions={"cnn_width": IntDistribution(8, 64)},
-            ),
+        dataclasses.replace(trial, value=1 - trial.number / 100, searched={"cnn_width": width})
+        for trial, width in zip(
+            gather(storage, make_study([0.9] * len(widths)), None).trials, widths, strict=True
         )
-        for number, (record, width) in enumerate(zip(records, widths, strict=True))
     ]
-    assert (
-        where_the_best_lie(trials, ["cnn_width"]) == f"The top 3 of 12 complete trials have {there}"
-    )
+    text = where_the_best_lie(trials, ["cnn_width"], {"cnn_width": IntDistribution(8, 64)})
+    assert text == f"The best 3 of 12 complete trials have {there}"
 
 
 def test_the_winner_is_the_final_evaluations(storage: Storage, make_study: MakeStudy) -> None:
@@ -129,7 +130,7 @@ def test_the_second_stage_is_shown_and_its_winner_is_the_winner(
     study.set_user_attr("selection", raced.as_dict())
     report = build(storage, study, None)
     (section,) = [s for s in report.sections if s.title == "The choice of the winner"]
-    assert "too high by 0.0180" in section.text[0]  # (.006 + .030) / 2
+    assert "too high by 0.0180" in section.text[0]  # (0.006 + 0.030) / 2
     assert [row[0] for row in section.tables[0].rows] == [2, 1]
     assert ("winner", "trial 2, mlp") in report.facts
 
@@ -194,3 +195,75 @@ def test_other_data_cost_their_pictures_only(
     report = build(storage, study, None)
     assert [s for s in report.sections if any("not the study's" in w for w in s.warnings)]
     assert "samples" not in [p.name for s in report.sections for p in s.pictures]
+
+
+def raced(*finalists: Finalist) -> dict[str, Any]:
+    return Raced(list(finalists), sd=0.003, winner=finalists[0].trial, prefer="best").as_dict()
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [([[0.939], [0.92]], "was not measured"), ([[0.93, 0.95], [0.90, 0.92]], "over seeds 0.0141")],
+)
+def test_an_assumed_spread_is_not_printed_as_a_measurement(
+    storage: Storage, make_study: MakeStudy, values: list[list[float]], words: str
+) -> None:
+    study = make_study([0.90, 0.92])
+    finalists = [Finalist(i, 0.9, v, 1000, None) for i, v in enumerate(values)]
+    study.set_user_attr("selection", raced(*finalists))
+    (text,) = choice(gather(storage, study, None)).text
+    assert words in text
+    assert "0.003" not in text
+
+
+def test_search_values_below_the_fresh_means_are_not_too_high_by_a_negative_number(
+    storage: Storage, make_study: MakeStudy
+) -> None:
+    study = make_study([0.90, 0.92])
+    study.set_user_attr("selection", raced(Finalist(0, 0.90, [0.9027], 1, None)))
+    (text,) = choice(gather(storage, study, None)).text
+    assert "too low by 0.0027" in text
+    assert "too high" not in text
+
+
+def test_one_replicate_has_no_spread(storage: Storage, make_study: MakeStudy) -> None:
+    study = make_study([0.5, 0.9, 0.4, 0.8, 0.3, 0.2, 0.1, 0.7])
+    one = {"mean": 0.9, "std": 0.0, "n": 1, "values": [0.9], "interval_95": [0.88, 0.92]}
+    result = RESULT | {key: one for key in RESULT if key.startswith(("test_m", "test_a", "val"))}
+    opening = ledger.record_opening(
+        storage, "tiny", trial=7, n_replicates=1, data_hash="x", forced=False
+    )
+    ledger.record_result(storage, opening, result | {"replicates": 1, "seeds": [1]})
+    report = build(storage, study, None)
+    assert dict(report.facts)["test macro-F1"] == "0.9000, " + spread_text(Spread.read(one))
+    scores = next(t for s in report.sections for t in s.tables if t.name == "final_scores")
+    assert scores.rows[0][2] is None
+    assert "| test macro-F1 | 0.9000 | - | 1 |" in report.card
+
+
+def test_refits_that_all_diverged_are_named(storage: Storage, make_study: MakeStudy) -> None:
+    study = make_study([0.5, 0.9, 0.4, 0.8, 0.3, 0.2, 0.1, 0.7])
+    with_result(storage)
+    refits = create_or_resume(
+        storage, "tiny-final-7-train-val", tiny_study(), FINGERPRINT, kind="refits"
+    )
+    for seed in RESULT["seeds"]:
+        fake_trial(refits, seed, None, stop_reason="diverged: loss nan")
+    (warning,) = build(storage, study, None).sections[0].warnings
+    assert "every seed of that diverged" in warning
+    fake_trial(refits, 2, 0.9)
+    assert not build(storage, study, None).sections[0].warnings
+
+
+def test_declared_options_are_shown_beside_the_plain_figure(
+    storage: Storage, make_study: MakeStudy
+) -> None:
+    study = make_study([0.5, 0.9, 0.4, 0.8, 0.3, 0.2, 0.1, 0.7])
+    score = RESULT["test_macro_f1"]
+    option = {"option": "ensemble", "test_macro_f1": score, "test_accuracy": score}
+    opening = ledger.record_opening(
+        storage, "tiny", trial=7, n_replicates=2, data_hash="x", forced=False
+    )
+    ledger.record_result(storage, opening, RESULT | {"declared_options": [option]})
+    tables = {t.name: t for t in build(storage, study, None).sections[0].tables}
+    assert tables["declared_options"].rows[0][:2] == ("ensemble", 0.9)

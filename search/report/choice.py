@@ -1,0 +1,51 @@
+"""Build the section on the second stage: how the winner was chosen, and how lucky the search values were."""
+
+from __future__ import annotations
+
+from ..evaluation.finalists import race_text
+from ..records import RaceFinalist
+from .gather import Gathered
+from .parts import Section, Table
+
+
+def choice(study: Gathered) -> Section:
+    """Show the finalists of the second stage, or say that there was none."""
+    title, race = "The choice of the winner", study.selection
+    if race is None or not race.finalists:
+        return Section(
+            title,
+            [
+                "There was no second stage. `bloodsearch final-eval` trains the best trials again with fresh "
+                "seeds; without that the winner is the trial with the best search value, or the one named."
+            ],
+        )
+    rows = [
+        (
+            f.trial,
+            f.search_value,
+            f.mean,
+            _n(f),
+            f.n_parameters,
+            f.latency_ms,
+            _mark(f, race.winner),
+        )
+        for f in race.finalists
+    ]
+    columns = ["trial", "search value", "mean of fresh seeds", "n", "weights", "ms per image", ""]
+    text = (
+        f"The best {len(rows)} trials were trained again with fresh seeds, the same for all. "
+        f"Trials that were clearly worse left early. {race_text(race)}"
+    )
+    if (race.optimism or 0) > 0:
+        text += " Picking the best of many noisy values makes search values too high."
+    table = Table("finalists", f"Finalists (preferred: {race.prefer})", columns, rows)
+    return Section(title, [text], tables=[table])
+
+
+def _n(finalist: RaceFinalist) -> int:
+    return len(finalist.values) + finalist.n_diverged
+
+
+def _mark(finalist: RaceFinalist, winner: int) -> str:
+    marks = ["winner"] * (finalist.trial == winner)
+    return ", ".join(marks + [f"{finalist.n_diverged} diverged"] * bool(finalist.n_diverged))
