@@ -1,7 +1,8 @@
-"""Finding, reading and overriding study files."""
+"""Find, read and override study files."""
 
 from __future__ import annotations
 
+import codecs
 import copy
 import tomllib
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ MAX_FILE_BYTES = 1 << 20
 
 
 def shipped_names() -> list[str]:
-    """Names of the study files in this package, the default first."""
+    """Return the names of the study files in this package, the default first."""
     folder = resources.files("bloodsearch.studies")
     names = sorted(
         f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
@@ -28,11 +29,11 @@ def shipped_names() -> list[str]:
 
 
 def shipped_text(name: str) -> str:
-    """The text of a shipped study file. Raises StudyFileError if there is none of that name."""
+    """Return the text of a shipped study file. Raises StudyFileError if no file has that name."""
     if name not in shipped_names():
         raise StudyFileError(
             f"no study file {name!r}; shipped: {', '.join(shipped_names())}; "
-            "a file of your own needs its path, ending in .toml"
+            "for your own file give its path, ending in .toml"
         )
     return (
         resources.files("bloodsearch.studies").joinpath(f"{name}.toml").read_text(encoding="utf-8")
@@ -90,15 +91,15 @@ def epochs_overrides(file: StudyFile, epochs: int) -> list[str]:
 
 
 def only_arch(file: StudyFile, arch: str) -> StudyFile:
-    """`file` restricted to one family: its parameters, its baselines; called NAME-ARCH.
+    """Restrict `file` to the parameters and baselines of one family; its name becomes NAME-ARCH.
 
-    Raises StudyFileError when the file does not search that family.
+    Raises StudyFileError if the file does not search that family.
     """
     data = file.model_dump(mode="json")
     entry = data["space"].get("arch")
-    found = entry if isinstance(entry, list) else [entry]
-    if arch not in found:
-        raise StudyFileError(f"study {file.name}: space.arch has no {shown(arch)}, only {found}")
+    families = entry if isinstance(entry, list) else [entry]
+    if arch not in families:
+        raise StudyFileError(f"study {file.name}: space.arch has no {shown(arch)}, only {families}")
     data["space"] = {
         key: value
         for key, value in data["space"].items()
@@ -119,8 +120,21 @@ def _read(path: Path) -> str:
             raise StudyFileError(
                 f"{path}: {path.stat().st_size} bytes; a study file has under 1 MiB"
             )
-        return path.read_text(encoding="utf-8")
+        return _decode(path.read_bytes())
     except UnicodeDecodeError:
-        raise StudyFileError(f"{path}: not UTF-8 text") from None
+        raise StudyFileError(f"{path}: not UTF-8 text; save it as UTF-8") from None
     except OSError as error:
         raise StudyFileError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _decode(content: bytes) -> str:
+    """Decode UTF-8, or UTF-16 with a byte-order mark; drop the mark and unify line ends.
+
+    Editors on Windows write all of these. Raises UnicodeDecodeError for anything else, UTF-16 without a
+    mark included.
+    """
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = content.decode("utf-16" if is_utf16 else "utf-8-sig")
+    if "\0" in text:
+        raise UnicodeDecodeError("utf-8", content, content.index(0), content.index(0) + 1, "NUL")
+    return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bloodsearch.studies import StudyFileError, load_study_file, shipped_names, shipped_text
+from bloodsearch.studies import (
+    StudyFileError,
+    load_study_file,
+    shipped_names,
+    shipped_text,
+    study_text,
+)
 from bloodsearch.studies.schema import Range
 
 MINIMAL = """
@@ -71,7 +78,7 @@ def test_a_shipped_text_written_to_a_file_is_the_same_study(tmp_path: Path) -> N
         (MINIMAL.replace("1e-3", "nan"), "nan is not a number in 1e-07 .. 10"),
         (MINIMAL.replace("lr", '"l\\nr"'), "space.l\\nr: no such parameter"),
         (MINIMAL + "#" * (1 << 20), "under 1 MiB"),
-        ("name = \x00", "not valid TOML"),
+        ("name = \x00", "not UTF-8 text"),
     ],
     ids=lambda value: None if isinstance(value, str) else "bytes",
 )
@@ -186,3 +193,27 @@ def test_a_bad_override_names_the_key_and_what_is_allowed(
 def test_overrides_do_not_leak_into_the_next_load() -> None:
     load_study_file("bloodmnist", ["training.epochs=7"])
     assert load_study_file("bloodmnist").training.epochs == {"cnn": 5, "mlp": 10}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_a_file_saved_by_windows_is_read(tmp_path: Path, encoding: str, newline: str) -> None:
+    text = f'\ufeffdescription = "Blutkörperchen, 血"\n{MINIMAL}'.replace("\n", newline)
+    path = write(tmp_path, text.encode(encoding))
+    assert load_study_file(path).description == "Blutkörperchen, 血"
+    assert study_text(path) == text.removeprefix("\ufeff").replace(newline, "\n")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        MINIMAL.encode("utf-16-le"),
+        MINIMAL.encode("utf-16")[:-1],
+        MINIMAL.encode("utf-32"),
+        codecs.BOM_UTF16_BE + b"\xd8\x00",
+        codecs.BOM_UTF8 + b"\xff",
+    ],
+    ids=["utf-16 without mark", "utf-16 cut", "utf-32", "lone surrogate", "utf-8 damaged"],
+)
+def test_a_file_of_another_encoding_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    assert "not UTF-8 text; save it as UTF-8" in refusal(write(tmp_path, content))
