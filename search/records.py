@@ -174,6 +174,8 @@ class TrialRecord(_Stored):
     versions: dict[str, str] | None = None
     device: str | None = None
     precision: Literal["bfloat16", "float32"] | None = None
+    val_precision: Literal["bfloat16", "float32"] | None = None
+    """Of the validation, where it is not the training's."""
     threads: int | None = None
 
     @property

@@ -7,6 +7,7 @@ Only `open_test_split` reads test images, and only the final evaluation calls it
 from __future__ import annotations
 
 import hashlib
+import logging
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +42,9 @@ OFFICIAL_MD5 = "7053d0359d879ad8a5505303e11de1dc"
 FILE_NAME = "bloodmnist.npz"
 # A real bloodmnist.npz holds 40 MB; an archive that claims more is not one (or is a zip bomb).
 MAX_ARRAY_BYTES = 64 * 2**20
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +240,14 @@ def _read_split(path: Path, archive: zipfile.ZipFile, split: Split) -> tuple[Arr
     labels = _read_array(path, archive, f"{split}_labels.npy").reshape(-1)
     if labels.max() >= N_CLASSES:
         raise _unusable(path, f"{split}_labels holds {labels.max()}; labels are 0..{N_CLASSES - 1}")
+    absent = [name for label, name in enumerate(CLASS_NAMES) if label not in labels]
+    if absent:
+        _log.warning(
+            "%s: no image of the class %s in the %s split; its scores cannot be measured there",
+            path,
+            " or ".join(absent),
+            split,
+        )
     return images, labels
 
 

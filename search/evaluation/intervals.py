@@ -43,7 +43,7 @@ class Difference:
 
         None without an interval, and if more than 1000 are needed.
         """
-        return replicates_needed(self.mean, self.sd) if self.known else None
+        return replicates_needed(self.mean, self.sd, paired=self.paired) if self.known else None
 
 
 def difference(a: Mapping[int, float], b: Mapping[int, float]) -> Difference:
@@ -96,19 +96,22 @@ def _nearly_equal_values() -> Iterator[None]:
         yield
 
 
-def replicates_needed(mean: float, sd: float) -> int | None:
+def replicates_needed(mean: float, sd: float, *, paired: bool) -> int | None:
     """Return the smallest n whose t-test at 5 % finds a true difference `mean` with 80 % probability.
 
-    None when that is more than 1000.
+    `sd` is that of one paired difference, or of a difference of two independent replicates with equal
+    spreads. Returns None if more than 1000 are needed.
     """
     from scipy.stats import nct, t
 
     if sd == 0:
         return 2 if mean else None
     for n in range(2, MAX_REPLICATES + 1):
-        critical = float(t.ppf(0.5 + CONFIDENCE / 2, n - 1))
+        # two samples of n have the degrees of freedom of both (Welch's, for equal spreads)
+        freedom = n - 1 if paired else 2 * (n - 1)
+        critical = float(t.ppf(0.5 + CONFIDENCE / 2, freedom))
         shift = abs(mean) / sd * math.sqrt(n)
-        if float(nct.sf(critical, n - 1, shift)) >= POWER:
+        if float(nct.sf(critical, freedom, shift)) >= POWER:
             return n
     return None
 

@@ -31,6 +31,7 @@ def fit(
     resume: Checkpoint | None = None,
     keep: Keep | None = None,
     precision: Precision | None = None,
+    val_precision: Precision | None = None,
 ) -> FitResult:
     """Train `config` on `data` and return its validation curve.
 
@@ -44,7 +45,12 @@ def fit(
     try:
         with training_memory(data.device):
             training = Training(
-                config, data, seed, keep, precision or choose_precision(data.device)
+                config,
+                data,
+                seed,
+                keep,
+                precision or choose_precision(data.device),
+                val_precision,
             )
             if resume is not None:
                 training.restore(resume)

@@ -39,12 +39,16 @@ class Training:
         seed: int,
         keep: Keep | None,
         precision: Precision,
+        val_precision: Precision | None = None,
     ) -> None:
         self.config, self.data, self.keep = config, data, keep
         # what a checkpoint must agree on to be this training's
         content_hash = data.fingerprint.content_hash
         self.identity = f"{config.digest()} seed {seed} data {content_hash} {precision}"
-        self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        if val_precision not in (None, precision):
+            self.identity += f" validated in {val_precision}"
+        self.dtype = getattr(torch, precision)
+        self.val_dtype = getattr(torch, val_precision or precision)
         torch.manual_seed(seed)  # weights and dropout
         self.generator = torch.Generator().manual_seed(seed)  # order and augmentation
         model = build_model(config.model).to(data.device)
@@ -149,7 +153,7 @@ class Training:
         return self.config.optimizer.lr * lr_factor(self.config.schedule, progress)
 
     def _validate(self) -> tuple[Confusion, float]:
-        logits = predict_logits(self.model, self.data.val_images, self.dtype)
+        logits = predict_logits(self.model, self.data.val_images, self.val_dtype)
         labels = self.data.val_labels
         loss = F.cross_entropy(logits, labels)
         confusion = confusion_on_device(labels, logits.argmax(dim=1))
@@ -212,8 +216,9 @@ class Training:
 
 
 def _all_finite(model: torch.nn.Module) -> bool:
-    sums = torch.stack([parameter.detach().sum() for parameter in model.parameters()])
-    return bool(sums.isfinite().all())
+    """Return whether all weights and BatchNorm statistics are finite numbers."""
+    state = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
+    return bool(torch.stack([tensor.sum() for tensor in state]).isfinite().all())
 
 
 def _cpu_copy(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -12,7 +12,8 @@ import torch
 from torch.optim.adamw import adamw
 
 N_STEPS = 3
-"""Newton-Schulz iterations; singular values then lie in about 0.1 .. 1.2, which is near enough."""
+"""Newton-Schulz iterations. Most singular values are then between 0.1 and 1.2. Small ones stay smaller: of
+the first filter bank's (24 x 27) 17 to 29 % are below 0.1."""
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 FILTER_SHARE = 10.0
 """Learning rate of filters over that of all other parameters, which AdamW moves."""
@@ -87,10 +88,10 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
-    """`matrix` (rows, columns) with all its singular values brought near 1, its singular vectors kept.
+    """Bring the singular values of `matrix` (rows, columns) towards 1 and keep its singular vectors.
 
-    The iteration X <- (a + b A + c A^2) X with A = X X^T is a polynomial in the first A. It is
-    evaluated on that small square matrix, so that the large one is multiplied twice, not 2 N_STEPS times.
+    The iteration X <- (a + b A + c A^2) X with A = X X^T is a polynomial in the first A. Evaluating it on
+    that small square matrix takes two products with the large one instead of 2 N_STEPS.
     """
     x = matrix / (matrix.norm() + 1e-7)
     if tall := x.shape[0] > x.shape[1]:
@@ -105,5 +106,5 @@ def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
         if step + 1 < N_STEPS:
             square = factor @ square @ factor
     assert product is not None
-    found: torch.Tensor = product @ x
-    return found.T if tall else found
+    update: torch.Tensor = product @ x
+    return update.T if tall else update

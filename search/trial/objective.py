@@ -29,6 +29,7 @@ from ..training.config import TrialConfig
 from ..training.cost import latency_ms
 from ..training.device import (
     DeviceData,
+    Precision,
     choose_precision,
     device_name,
     parse_device,
@@ -128,6 +129,10 @@ def _train(
         "threads": torch.get_num_threads(),
         "precision": precision,
     }
+    # a kept model is exported and tested in float32: its stored value is what the file gives
+    val_precision: Precision | None = "float32" if study_info.kind in KEPT else None
+    if val_precision is not None:
+        attrs["val_precision"] = val_precision
 
     def train(checkpoint: Checkpoint | None) -> FitResult:
         epochs.begin(checkpoint)
@@ -141,6 +146,7 @@ def _train(
             resume=checkpoint,
             keep=KEPT.get(study_info.kind),
             precision=precision,
+            val_precision=val_precision,
         )
 
     try:

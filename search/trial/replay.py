@@ -94,6 +94,7 @@ def replay_trial(
             seed=record.seed,
             on_epoch=stop_with_the_trial,
             precision=record.precision or choose_precision(where),
+            val_precision=record.val_precision,
         )
     now = {**versions(), "device": device_name(where)}
     then = {**(record.versions or {}), "device": record.device}

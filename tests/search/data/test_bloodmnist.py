@@ -420,3 +420,18 @@ def test_the_real_file(real_data: Path) -> None:
         assert images.shape[1:] == (28, 28, 3)
         assert images.dtype == np.uint8
         assert 150 < images.mean() < 230  # stained cells on a pale ground
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_class_that_a_split_lacks_is_named(
+    arrays: Arrays,
+    write_npz: Callable[[Arrays], Path],
+    caplog: pytest.LogCaptureFixture,
+    split: str,
+) -> None:
+    load_dataset("bloodmnist", write_npz(arrays))
+    assert caplog.text == ""
+    labels = arrays[f"{split}_labels"]
+    labels[(labels == 2) | (labels == 7)] = 0
+    load_dataset("bloodmnist", write_npz(arrays))
+    assert f"no image of the class erythroblast or platelet in the {split} split" in caplog.text

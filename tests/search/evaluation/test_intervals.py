@@ -71,17 +71,25 @@ def test_identical_replicates_are_equal() -> None:
     assert equal(found, 0.005) == "holds"
 
 
-def test_the_needed_replicates_have_the_promised_power() -> None:
-    n = replicates_needed(0.01, 0.01)
+@pytest.mark.parametrize("paired", [True, False])
+def test_the_needed_replicates_have_the_promised_power(paired: bool) -> None:
+    """The smallest number does, by simulation: one less has not."""
+    n = replicates_needed(0.01, 0.01, paired=paired)
     assert n is not None
-    samples = np.random.default_rng(0).normal(0.01, 0.01, (20_000, n))
-    error = samples.std(axis=1, ddof=1) / math.sqrt(n)
-    low = samples.mean(axis=1) - stats.t.ppf(0.975, n - 1) * error
-    assert 0.79 < (low > 0).mean() < 0.87
+    for size, enough in ((n, True), (n - 1, False)):
+        rng = np.random.default_rng(0)
+        if paired:
+            p = stats.ttest_1samp(rng.normal(0.01, 0.01, (20_000, size)), 0, axis=1)
+        else:
+            sd = 0.01 / math.sqrt(2)  # of each side
+            a, b = rng.normal(0.01, sd, (20_000, size)), rng.normal(0, sd, (20_000, size))
+            p = stats.ttest_ind(a, b, axis=1, equal_var=False)
+        power = float(((p.pvalue < 0.05) & (p.statistic > 0)).mean())
+        assert (power >= 0.79) == enough, (size, power)
     # an effect twice as large takes fewer; one of nothing takes for ever
-    assert (replicates_needed(0.02, 0.01) or 0) < n
-    assert replicates_needed(0.0001, 0.01) is None
-    assert replicates_needed(0.0, 0.0) is None
+    assert (replicates_needed(0.02, 0.01, paired=paired) or 0) < n
+    assert replicates_needed(0.0001, 0.01, paired=paired) is None
+    assert replicates_needed(0.0, 0.0, paired=paired) is None
 
 
 def test_differences_that_differ_in_their_last_digits_warn_nobody() -> None:

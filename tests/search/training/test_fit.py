@@ -20,7 +20,7 @@ from bloodsearch.search.training import step as step_module
 from bloodsearch.search.training.augment import augment_epoch
 from bloodsearch.search.training.config import LossConfig, OptimizerConfig, TrialConfig
 from bloodsearch.search.training.device import DeviceData
-from bloodsearch.search.training.endings import Diverged, Drained, OutOfMemory
+from bloodsearch.search.training.endings import Diverged, Drained, OtherTraining, OutOfMemory
 from bloodsearch.search.training.fit import EpochResult, FitResult, fit
 from bloodsearch.search.training.metrics import confusion_on_device, scores
 from bloodsearch.search.training.predict import predict_logits, scale
@@ -557,3 +557,56 @@ def test_last_batch_of_one_image_is_left_out(small: DeviceData) -> None:
     batch_size = len(small.train_images) - 1
     trial = config(model={"arch": "mlp", "widths": [8], "norm": True}, batch_size=batch_size)
     assert train(trial, small).best_epoch >= 1
+
+
+def test_batch_norm_statistics_that_are_no_numbers_end_a_training(
+    small: DeviceData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights and losses may stay finite while a running variance overflows."""
+    original = loop.Training._train_epoch
+
+    def overflow(self: loop.Training, *args: Any) -> float:
+        loss = original(self, *args)
+        norm = next(m for m in self.model.modules() if isinstance(m, nn.BatchNorm2d))
+        assert norm.running_var is not None
+        norm.running_var[0] = math.inf  # the channel is 0 from now on, so the loss is finite
+        return loss
+
+    monkeypatch.setattr(loop.Training, "_train_epoch", overflow)
+    with pytest.raises(Diverged, match="in epoch 1"):
+        train(config(model=CNN, optimizer=SGD), small)
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_a_training_validated_in_float32_has_the_value_that_its_weights_give(
+    small: DeviceData, keep: Any
+) -> None:
+    case = config(model=CNN, optimizer=ADAM, epochs=2)
+    result = fit(case, small, seed=7, keep=keep, precision="bfloat16", val_precision="float32")
+    model = build_model(case.model)
+    assert result.state is not None
+    model.load_state_dict(result.state)
+    logits = predict_logits(
+        model.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        small.val_images,
+        torch.float32,
+    )
+    loss = float(torch.nn.functional.cross_entropy(logits, small.val_labels))
+    epoch = result.history[-1 if keep == "last" else result.best_epoch - 1]
+    assert epoch.val_loss == pytest.approx(loss, abs=1e-6)
+    # the training itself is the same, bit for bit
+    plain = fit(case, small, seed=7, precision="bfloat16")
+    assert [e.train_loss for e in plain.history] == [e.train_loss for e in result.history]
+    assert [e.val_loss for e in plain.history] != [e.val_loss for e in result.history]
+
+
+def test_a_checkpoint_validated_in_another_precision_is_another_training(
+    small: DeviceData,
+) -> None:
+    saved: list[Any] = []
+    case = config(epochs=2)
+    fit(case, small, seed=7, precision="bfloat16", save_checkpoint=saved.append)
+    with pytest.raises(OtherTraining):
+        fit(case, small, seed=7, precision="bfloat16", val_precision="float32", resume=saved[-1])
+    # a precision that is named but not another is the same training
+    fit(case, small, seed=7, precision="bfloat16", val_precision="bfloat16", resume=saved[-1])
