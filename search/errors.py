@@ -32,6 +32,10 @@ class StorageError(BloodsearchError):
     exit_code = 4
 
 
+class LostStudyError(StorageError):
+    """The study, or the database's file, was deleted, renamed, moved or replaced while in use."""
+
+
 class RefusedError(BloodsearchError):
     exit_code = 5
 

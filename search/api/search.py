@@ -14,7 +14,7 @@ from ...studies import Overrides, StudyFile
 from ..data.bloodmnist import Fingerprint, load_dataset
 from ..database.outage import is_outage
 from ..database.storage import Storage, open_storage
-from ..errors import BloodsearchError, UsageError
+from ..errors import BloodsearchError, LostStudyError, UsageError
 from ..evaluation.baselines import baselines_part, queue_baselines
 from ..records import trial_record
 from ..sampling.grid import grid, grid_part
@@ -174,7 +174,7 @@ class _Run:
             try:
                 self._end(storage, study, in_time=False)
             except Exception as unreachable:
-                if not is_outage(unreachable):
+                if not (is_outage(unreachable) or isinstance(error, LostStudyError)):
                     raise
             raise error
         result = self._end(storage, study, in_time=in_time)

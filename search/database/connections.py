@@ -14,6 +14,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import filelock
@@ -21,7 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from .. import env
-from ..errors import StorageError
+from ..errors import LostStudyError, StorageError
 from .keep_alive import keep_alive
 from .passwords import redact
 
@@ -132,6 +133,32 @@ def engine_options(
         "pool_pre_ping": True,
         "use_native_hstore": False,
     }
+
+
+def watch_file(engine: sa.Engine, path: Path) -> None:
+    """Let every transaction raise LostStudyError once another file, or none, is at `path`.
+
+    A process keeps writing into a file that was moved or removed, and nobody would read that.
+    Call after the first connection, which may create the file.
+    """
+    opened = _file_identity(path)
+
+    def begin(connection: sa.Connection) -> None:
+        if _file_identity(path) != opened:
+            raise LostStudyError(
+                f"{path} was moved, removed or replaced while it was in use; "
+                "put it back and run the same command again to resume"
+            )
+
+    sa.event.listen(engine, "begin", begin)
+
+
+def _file_identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def limit_transactions(engine: sa.Engine) -> None:

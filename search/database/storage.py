@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from .. import env
 from ..errors import StorageError
-from .connections import creation_lock, engine_options, limit_transactions
+from .connections import creation_lock, engine_options, limit_transactions, watch_file
 from .optuna_rows import studies_table
 from .outage import reason_of, retry_outage
 from .passwords import redact, shown
@@ -177,6 +177,8 @@ def _open(url: sa.URL, create: bool, patience_s: float) -> Storage:
     finally:
         probe.dispose()
     rdb.remove_session()
+    if url.get_backend_name() == "sqlite":
+        watch_file(rdb.engine, Path(url.database or ""))
     return Storage(url, optuna.storages.get_storage(rdb), rdb.engine, rdb.remove_session)
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 
 from ..database.outage import is_outage
+from ..errors import LostStudyError
 from .liveness import Identity
 from .registry import Registry
 from .shutdown import Drain
@@ -40,6 +41,9 @@ class Heartbeat:
         n_before = self._n_registered
         try:
             reply = self._registry.heartbeat(self._worker)
+        except LostStudyError:
+            self.lost.set()  # the next write raises the error again, with its message
+            return
         except Exception as error:
             if not is_outage(error):
                 _log.warning("heartbeat: %s", type(error).__name__)

@@ -33,11 +33,13 @@ from ..database.optuna_rows import (
     insert_trial,
     keep_reports,
     start_waiting,
+    studies_table,
     trials_table,
     write_attrs,
 )
 from ..database.storage import Storage
-from ..database.tables import leases_table
+from ..database.tables import leases_table, workers_table
+from ..errors import LostStudyError
 from .lease_times import LeaseTimes
 from .liveness import Identity
 from .reclaim import (
@@ -89,6 +91,7 @@ class Leases:
         """Claim a trial, which then runs under the worker's lease, or return why there is none.
 
         Safe to repeat after an outage: a repeated claim returns the trial that the worker already holds.
+        Raises LostStudyError when the study is gone.
 
         Args:
             worker: The worker that will train the trial.
@@ -96,15 +99,29 @@ class Leases:
             may_create: Whether to create a trial when no trial is waiting.
         """
         with self.storage.exclusive(self.study_id) as db:
-            self.registry.renew_or_register(db, worker)
-            if held := self._held_by(db, worker):
-                return held
-            if time.monotonic() - self._reclaimed_at > RECLAIM_EVERY_S:
-                self._reclaim(db)
-            claim = self._next(db, n_trials, may_create)
-            if isinstance(claim, Claim):
-                lease_trial(db, self.study_id, claim.trial_id, worker.worker_id)
-            return claim
+            if self._stored_name(db) == self.study.study_name:
+                return self._claim(db, worker, n_trials, may_create)
+        self.check_study()
+        return Verdict.WAIT
+
+    def check_study(self) -> None:
+        """Raise LostStudyError if the study was deleted or renamed after it was loaded.
+
+        What workers of a deleted study left in our tables is removed.
+        """
+        name = self.study.study_name
+        with self.storage.engine.begin() as db:
+            stored = self._stored_name(db)
+            if stored is None:
+                for table in (workers_table, leases_table):
+                    db.execute(sa.delete(table).where(table.c.study_id == self.study_id))
+        if stored is None:
+            raise LostStudyError(f"the study {name!r} was deleted while its workers ran")
+        if stored != name:
+            raise LostStudyError(
+                f"the study {name!r} was renamed or deleted while its workers ran; "
+                f"its place in the database has the name {stored!r}"
+            )
 
     def holds(self, worker: Identity, trial_id: int) -> bool:
         """Return whether the worker still holds the trial."""
@@ -211,6 +228,23 @@ class Leases:
         )
         row = db.execute(query.where(lease.worker_id == worker.worker_id)).first()
         return Claim(*row) if row else None
+
+    def _stored_name(self, db: sa.Connection) -> str | None:
+        s = studies_table.c
+        return db.execute(sa.select(s.study_name).where(s.study_id == self.study_id)).scalar()
+
+    def _claim(
+        self, db: sa.Connection, worker: Identity, n_trials: int, may_create: bool
+    ) -> Claim | Verdict:
+        self.registry.renew_or_register(db, worker)
+        if held := self._held_by(db, worker):
+            return held
+        if time.monotonic() - self._reclaimed_at > RECLAIM_EVERY_S:
+            self._reclaim(db)
+        claim = self._next(db, n_trials, may_create)
+        if isinstance(claim, Claim):
+            lease_trial(db, self.study_id, claim.trial_id, worker.worker_id)
+        return claim
 
     def _next(self, db: sa.Connection, n_trials: int, may_create: bool) -> Claim | Verdict:
         """Start a waiting trial or create one, if the budget has room."""

@@ -110,6 +110,9 @@ class Supervisor:
                     for child in self._children:
                         self._look_after(child)
                     self.on_tick()
+            except KeyError:  # Optuna's word for a study that does not exist
+                self.leases.check_study()
+                raise
             finally:
                 self._drain()
         self._judge()
@@ -196,6 +199,7 @@ class Supervisor:
         codes = [child.retired for child in self._children]
         if all(code == 0 for code in codes):
             return
+        self.leases.check_study()
         counts = retry_outage(self.leases.counts, limit_s=5)
         n_trials = self.n_trials or self.leases.study.user_attrs.get("n_trials", 0)
         n_finished = sum(n for state, n in counts.items() if state.name in ("COMPLETE", "PRUNED"))
@@ -248,15 +252,17 @@ class Supervisor:
     def _tidy_up(self) -> None:
         """Remove the checkpoints of finished trials, which workers that died have left."""
         found = leftovers(checkpoint_folder(self.leases.storage), self.leases.study.study_name)
-        if found:
-            finished = {
-                trial.number
-                for trial in self.leases.study.get_trials(deepcopy=False)
-                if trial.state.is_finished()
-            }
-            for path, number in found.items():
-                if number in finished:
-                    forget(path)
+        if not found:
+            return
+        try:
+            trials = self.leases.study.get_trials(deepcopy=False)
+        except KeyError:  # the study was deleted
+            ended = set(found.values())
+        else:
+            ended = {trial.number for trial in trials if trial.state.is_finished()}
+        for path, number in found.items():
+            if number in ended:
+                forget(path)
 
     def _abandon(self) -> None:
         """The last act of a supervisor that waits for a storage when it should have ended."""

@@ -161,7 +161,11 @@ class _Worker:
         return None
 
     def _claim(self) -> Claim | Verdict:
-        n_trials = self.settings.n_trials or self.study.user_attrs.get("n_trials") or 0
+        try:
+            n_trials = self.settings.n_trials or self.study.user_attrs.get("n_trials") or 0
+        except KeyError:  # Optuna's word for a study that does not exist
+            self.leases.check_study()
+            raise
         may_create = self.info.kind == "search" and self.info.study_file.search.sampler in (
             "tpe",
             "random",
@@ -176,6 +180,7 @@ class _Worker:
         except Exception as error:
             self.n_outages += 1
             if not is_outage(error):
+                self.leases.check_study()
                 raise
             if self.n_outages >= MAX_OUTAGES_IN_A_ROW:
                 raise StorageError(
@@ -189,6 +194,8 @@ class _Worker:
         except (Drained, LostLease):
             session.release()
             return
+        if outcome.state is TrialState.FAIL:
+            self.leases.check_study()  # which explains any error
         attrs = session.finish(outcome)
         self._count_failure(session.claim.number, outcome.state, attrs)
 
