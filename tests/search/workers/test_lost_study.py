@@ -26,7 +26,11 @@ from bloodsearch.search.workers.worker import WorkerSettings, run_worker
 def work(storage: Storage, train: Callable[[Session], Outcome]) -> None:
     create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
     settings = WorkerSettings(storage.full_url, "tiny", "cpu", "cpu", 1, None, 5)
-    run_worker(settings, Drain(), lambda info, settings: train)
+
+    def trainer(session: Session) -> Outcome:
+        return train(session)
+
+    run_worker(settings, Drain(), lambda info, settings: trainer)
 
 
 def delete(storage: Storage) -> None:
