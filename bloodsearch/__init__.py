@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .search.api.report import report
     from .search.api.search import optimize
     from .search.api.study import load_study
+    from .search.api.trials import run_trials
     from .search.database.storage import open_storage
     from .search.errors import (
         BloodsearchError,
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     )
     from .search.evaluation.averaging import Averaging
     from .search.pruning.pruner import FamilyPruner
-    from .studies import StudyFileError
+    from .search.sampling.sampler import make_sampler
+    from .studies import PrunerSettings, StudyFileError
 
 _MODULES = {
     ".search.api.export": ("export",),
@@ -43,6 +45,7 @@ _MODULES = {
     ".search.api.report": ("report",),
     ".search.api.search": ("optimize",),
     ".search.api.study": ("load_study",),
+    ".search.api.trials": ("run_trials",),
     ".search.database.storage": ("open_storage",),
     ".search.errors": (
         "BloodsearchError",
@@ -54,7 +57,8 @@ _MODULES = {
     ),
     ".search.evaluation.averaging": ("Averaging",),
     ".search.pruning.pruner": ("FamilyPruner",),
-    ".studies": ("StudyFileError",),
+    ".search.sampling.sampler": ("make_sampler",),
+    ".studies": ("PrunerSettings", "StudyFileError"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -65,6 +69,7 @@ __all__ = [
     "FamilyPruner",
     "Interrupted",
     "Placement",
+    "PrunerSettings",
     "RefusedError",
     "StorageError",
     "StudyFileError",
@@ -74,10 +79,12 @@ __all__ = [
     "final_eval",
     "final_eval_baselines",
     "load_study",
+    "make_sampler",
     "open_storage",
     "optimize",
     "predict",
     "report",
+    "run_trials",
 ]
 
 

@@ -14,6 +14,7 @@ from .overrides import Overrides
 from .parameters import PARAMETERS, Parameter, Value
 from .parsing import StudyFileError, parse_study
 from .schema import Baseline, Entry, Range, StudyFile
+from .schema import Pruner as PrunerSettings
 
 __all__ = [
     "DEFAULT_STUDY",
@@ -22,6 +23,7 @@ __all__ = [
     "Entry",
     "Overrides",
     "Parameter",
+    "PrunerSettings",
     "Range",
     "StudyFile",
     "StudyFileError",

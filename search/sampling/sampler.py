@@ -23,15 +23,24 @@ def trial_sampler(
     again = (draw,) if draw else ()
     seed = derive_seed(study_file.search.seed, "sampler", trial_number, *again)
     if study_file.search.sampler == "tpe" and draw < RANDOM_DRAWS:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.samplers.TPESampler(
-                seed=seed,
-                n_startup_trials=study_file.search.startup_trials,
-                multivariate=True,
-                # Without groups the parameters of one family would be sampled independently, because
-                # the other family lacks them.
-                group=True,
-                constant_liar=True,
-            )
+        return make_sampler(seed, study_file.search.startup_trials)
     return optuna.samplers.RandomSampler(seed=seed)
+
+
+def make_sampler(seed: int | None = None, startup_trials: int = 16) -> optuna.samplers.TPESampler:
+    """Return the TPE sampler of every search, for any Optuna study.
+
+    Trials of several processes may share it: running trials count as bad ones. The first
+    `startup_trials` trials are random. Give each process its own `seed`, or None.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            seed=seed,
+            n_startup_trials=startup_trials,
+            multivariate=True,
+            # Without groups the parameters of one family would be sampled independently, because
+            # the other family lacks them.
+            group=True,
+            constant_liar=True,
+        )

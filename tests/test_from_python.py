@@ -1,0 +1,128 @@
+"""The library as README and docs show it: this code is theirs, word for word."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+from PIL import Image
+
+import bloodsearch
+from bloodsearch import make_sampler, open_storage, run_trials
+
+FROM_PYTHON = """
+from bloodsearch import export, final_eval, load_study, optimize, predict, report
+
+where = {"storage": "sqlite:///search.db", "name": "first"}
+search = optimize("demo", trials=4, dataset="synthetic", on_progress=print, **where)
+print(search.best_value, search.best_params)
+for row in load_study(**where).leaderboard(top=3):
+    print(row.number, row.value, row.params)
+final = final_eval(replicates=2, finalists=2, rounds=1, **where)  # opens the test split, once
+print(final.test_macro_f1.mean, final.test_macro_f1.values)
+print(report(out="report", **where).files[0])
+model = export(out="model.onnx", **where)
+print(predict("cells.png", model=model.out).predictions[0])
+"""
+OWN_OBJECTIVE = """
+import optuna
+from bloodsearch import FamilyPruner, PrunerSettings, make_sampler, open_storage, run_trials
+
+storage = open_storage("sqlite:///mine.db", create=True)
+study = optuna.create_study(
+    study_name="mine", storage=storage.optuna, load_if_exists=True, direction="maximize",
+    sampler=make_sampler(seed=0), pruner=FamilyPruner(PrunerSettings()),
+)
+run_trials(storage, study, objective, n_trials=20)  # in as many processes as you like: 20 in all
+"""
+
+
+@pytest.mark.timeout(600)
+def test_the_ten_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (28, 28, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "cells.png")
+    # a shorter training than the README's; the calls are the same
+    short = FROM_PYTHON.replace("trials=4", "trials=3, epochs=1, overrides=SHORT")
+    small = {"training.final_epochs": 1, "space.arch": "mlp", "space.mlp_width": [16, 32]}
+    names: dict[str, object] = {"SHORT": small}
+    exec(short, names)
+    out, err = capsys.readouterr()
+    assert "Prediction(file='cells.png'" in out
+    assert "report.html" in out
+    assert err == ""
+    assert (tmp_path / "model.onnx").is_file()
+    with pytest.raises(bloodsearch.RefusedError, match="already opened"):
+        bloodsearch.final_eval(storage="sqlite:///search.db", name="first")
+
+
+def objective(trial: optuna.Trial) -> float:
+    lr = trial.suggest_float("lr", 1e-4, 1e-1, log=True)
+    for epoch in range(1, 6):
+        trial.report(1 - abs(lr - 0.01) - 0.1 / epoch, epoch)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+    return 1 - abs(lr - 0.01)
+
+
+def test_an_objective_of_my_own() -> None:
+    names: dict[str, object] = {"objective": objective}
+    exec(OWN_OBJECTIVE, names)
+    study = names["study"]
+    assert isinstance(study, optuna.Study)
+    states = [trial.state for trial in study.get_trials()]
+    assert len(states) == 20
+    assert set(states) == {TrialState.COMPLETE, TrialState.PRUNED}
+    exec(OWN_OBJECTIVE, names)
+    assert len(study.get_trials()) == 20
+
+
+def test_several_share_one_budget(storage_url: str) -> None:
+    first = open_storage(storage_url, create=True)
+    optuna.create_study(study_name="mine", storage=first.optuna, direction="maximize")
+
+    def work() -> None:
+        storage = open_storage(storage_url, create=False)
+        study = optuna.load_study(
+            study_name="mine", storage=storage.optuna, sampler=make_sampler(startup_trials=4)
+        )
+        run_trials(storage, study, objective, 10)
+        storage.close()
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    study = optuna.load_study(study_name="mine", storage=first.optuna)
+    states = {trial.state for trial in study.get_trials()}
+    assert states <= {TrialState.COMPLETE, TrialState.PRUNED}
+    assert [trial.number for trial in study.get_trials()] == list(range(10))
+    first.close()
+
+
+def test_an_error_fails_its_trial_and_an_interruption_gives_it_back(sqlite_url: str) -> None:
+    storage = open_storage(sqlite_url, create=True)
+    study = optuna.create_study(study_name="mine", storage=storage.optuna)
+    for error, state in ((ValueError, TrialState.FAIL), (KeyboardInterrupt, TrialState.WAITING)):
+
+        def broken(trial: optuna.Trial, error: type[BaseException] = error) -> float:
+            raise error
+
+        with pytest.raises(error):
+            run_trials(storage, study, broken, 5)
+        assert study.get_trials()[-1].state is state
+    run_trials(storage, study, lambda trial: 0.5, 2)
+    assert [t.state.name for t in study.get_trials()] == ["FAIL", "COMPLETE", "COMPLETE"]
+    storage.close()
+
+
+def test_every_exported_name_is_there() -> None:
+    for name in bloodsearch.__all__:
+        assert getattr(bloodsearch, name) is not None
+    assert set(bloodsearch.__all__) <= set(dir(bloodsearch))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        bloodsearch.nothing  # noqa: B018
