@@ -51,12 +51,19 @@ def status(
 
 
 def _snapshot(storage: Storage, study: optuna.Study) -> dict[str, Any]:
+    from ..database.outage import is_read_only
     from ..evaluation.ledger import openings
     from ..summary import summarize
     from ..workers.leases import Leases
 
     leases = Leases(storage, study)
-    reclaimed = leases.reclaim_confirmed()
+    try:
+        reclaimed = leases.reclaim_confirmed()
+    except Exception as error:
+        if not is_read_only(error):
+            raise
+        reclaimed = 0
+        output.message("the database is read-only: trials of dead workers are not put back now")
     summary = summarize(storage, study)
     workers = leases.registry.workers()
     numbers = {t._trial_id: t.number for t in study.get_trials(deepcopy=False)}

@@ -17,8 +17,10 @@ from ..errors import StorageError
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+READ_ONLY = "25006"
+"""SQLSTATE read_only_sql_transaction: a failover is under way, or an administrator's switch."""
 _TEMPORARY = {
-    "25006",  # read_only_sql_transaction: a failover is under way, or an administrator's switch
+    READ_ONLY,
     "25P03",  # idle_in_transaction_session_timeout: this process was suspended
     "25P04",  # transaction_timeout
 }
@@ -69,6 +71,11 @@ def is_outage(error: BaseException) -> bool:
         isinstance(error, sa.exc.InternalError)
         and getattr(error.orig, "sqlstate", None) in _TEMPORARY
     )
+
+
+def is_read_only(error: BaseException) -> bool:
+    """Return whether PostgreSQL refused a write because the database accepts reads only."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) == READ_ONLY
 
 
 def reason_of(error: BaseException) -> str:

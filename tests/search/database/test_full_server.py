@@ -16,6 +16,7 @@ from pgbouncer import pgbouncer
 from postgres_roles import conninfo, role_with_password
 from tests_support import assert_exact, supervisor, tiny
 
+from bloodsearch.search.cli import main
 from bloodsearch.search.database.budget import connection_budget
 from bloodsearch.search.database.outage import is_outage
 from bloodsearch.search.database.storage import open_storage
@@ -169,6 +170,23 @@ def test_read_only_database_counts_as_an_outage(postgres_url: str) -> None:
     bug = fail("SELECT * FROM studies", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
     assert not is_outage(bug)
     storage.close()
+
+
+def test_status_shows_a_study_in_a_read_only_database(
+    postgres_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on a standby server, or while an administrator has switched writes off."""
+    storage = open_storage(postgres_url, create=True)
+    tiny(storage)
+    name = storage.url.database
+    storage.close()
+    run(text(storage.url.set(database="postgres")), f"ALTER DATABASE {name} SET {READ_ONLY} = on")
+    with pytest.raises(SystemExit) as ended:
+        main(["status", "--name", "tiny", "--json", "--storage", postgres_url])
+    output = capsys.readouterr()
+    assert ended.value.code == 0
+    assert json.loads(output.out)["complete"] == 0
+    assert "is read-only" in output.err
 
 
 def test_search_survives_a_database_that_turns_read_only(
