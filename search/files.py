@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -23,6 +24,8 @@ def atomic_write(path: Path, *, durable: bool = False) -> Iterator[Path]:
         path: The file to write. Its folder is created if need be.
         durable: Whether the content must survive a power failure from the moment the block ends.
     """
+    if path.exists() and not path.is_file():  # or a device would be replaced: --out /dev/null
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     # not tempfile: its files have mode 0600 whatever the umask
     temporary = path.with_name(f".part-{secrets.token_hex(8)}{path.suffix[:16]}")

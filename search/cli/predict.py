@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -121,7 +122,7 @@ def _say_what_is_missing(result: Predictions, source: Path, *, recursive: bool) 
         return
     from ..model_file.images import SUFFIXES
 
-    names = [f"{path.name}/" if path.is_dir() else path.name for path in result.left_out]
+    names = [f"{path.name}/" if os.path.isdir(path) else path.name for path in result.left_out]
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     hints = f"images end in {', '.join(SUFFIXES)}"
     if not recursive and any(name.endswith("/") for name in names):

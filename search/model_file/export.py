@@ -10,10 +10,11 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -128,27 +129,28 @@ def export(
     Raises BloodsearchError when the file's answers differ (it is not kept then), UsageError when
     `out` cannot be written.
     """
-    if out.is_dir():
+    if os.path.isdir(out):
         raise UsageError(f"{out} is a folder; name a file in it with --out")
     model = SelfContained(load_model(trial)).eval()
     images = data.val_images[:N_PARITY]
     with torch.inference_mode():
         expected = model(torch.from_numpy(images)).numpy()
-    with ExitStack() as stack:
-        try:
-            temporary = stack.enter_context(atomic_write(out, durable=True))
-        except OSError as error:
-            raise UsageError(f"cannot write {out} ({error.strerror}); name another --out") from None
-        with _quiet():
-            run = _WRITERS[form](model, facts, temporary)
-        # also one image alone and an odd number: the batch must be free
-        parts = [run(images[:1]), run(images[1:8]), run(images[8:])]
-        difference = float(np.abs(np.concatenate(parts) - expected).max())
-        if not difference <= TOLERANCE:
-            raise BloodsearchError(
-                f"the {form} file differs from PyTorch by {difference:.2g} on {N_PARITY} images, "
-                f"more than {TOLERANCE:g}; it was not kept"
-            )
+    try:
+        with atomic_write(out, durable=True) as temporary:
+            with _quiet():
+                run = _WRITERS[form](model, facts, temporary)
+            # one image alone and an odd number, too: the size of a batch must be free
+            parts = [run(images[:1]), run(images[1:8]), run(images[8:])]
+            difference = float(np.abs(np.concatenate(parts) - expected).max())
+            if not difference <= TOLERANCE:
+                raise BloodsearchError(
+                    f"the {form} file differs from PyTorch by {difference:.2g} on {N_PARITY} images, "
+                    f"more than {TOLERANCE:g}; it was not kept"
+                )
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {out} ({error.strerror or error}); name another --out"
+        ) from None
     return difference
 
 

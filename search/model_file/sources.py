@@ -54,7 +54,7 @@ def _in_folder(folder: Path, recursive: bool) -> Sources:
         bad, reason = next(iter(sources.unreadable.items()))
         raise UsageError(f"the folder {bad} cannot be read ({reason})")
     if not sources.files:
-        folders = any(path.is_dir() for path in sources.left_out)
+        folders = any(os.path.isdir(path) for path in sources.left_out)
         hint = "; --recursive reads the folders in it" if folders and not recursive else ""
         raise UsageError(
             f"no image in {folder}; it should hold files ending in {', '.join(SUFFIXES)}{hint}"
@@ -75,7 +75,7 @@ def _collect(folder: Path, recursive: bool, into: Sources) -> None:
             continue
         if entry.is_dir(follow_symlinks=False) and recursive:
             _collect(path, recursive, into)
-        elif path.suffix.lower() in SUFFIXES and not entry.is_dir():
+        elif path.suffix.lower() in SUFFIXES and not os.path.isdir(path):
             into.files.append(path)
         else:
             into.left_out.append(path)

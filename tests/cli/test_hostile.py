@@ -15,6 +15,8 @@ import hostile
 import pytest
 import sqlalchemy as sa
 from hostile import CANARY, CASES, FORBIDDEN, GOOD, Case
+from hostile_files import IMAGES, MODEL, SOURCES, BadImage, make_model
+from PIL import Image
 from postgres_roles import role_with_password
 from tests_support import supervisor
 
@@ -100,7 +102,7 @@ def check_left(case: Case, before: dict[str, str], folder: Path) -> None:
 
 @pytest.mark.timeout(30)
 @pytest.mark.usefixtures("small_data")
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*CASES, *SOURCES], ids=lambda case: case.name)
 def test_hostile_input(
     case: Case,
     tmp_path: Path,
@@ -123,8 +125,29 @@ def test_hostile_input(
 
 
 def test_there_are_many() -> None:
-    names = [case.name for case in CASES]
-    assert len(set(names)) == len(names) >= 45
+    names = [case.name for case in [*CASES, *SOURCES]] + [case.name for case in IMAGES]
+    assert len(set(names)) == len(names) >= 250
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("case", IMAGES, ids=lambda case: case.name)
+def test_a_hostile_image_is_skipped(
+    case: BadImage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_model(tmp_path / MODEL)
+    folder = tmp_path / "cells"
+    folder.mkdir()
+    case.make(folder / case.file)
+    Image.new("RGB", (28, 28)).save(folder / "zz.png")
+    code, out, err = run(["predict", "cells", "--model", MODEL, "--csv"], capsys)
+    assert code == 1
+    first, last = err.splitlines()
+    assert first.startswith("bloodsearch: skipped cells/")
+    assert case.says in first
+    assert last == "bloodsearch: 1 images predicted, 1 skipped"
+    assert len(out.splitlines()) == 2
+    for line in (first, *out.splitlines()):
+        assert line.isprintable()
 
 
 @pytest.mark.parametrize("case", FORBIDDEN, ids=lambda case: case.name)

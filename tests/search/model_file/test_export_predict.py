@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.metrics import f1_score
 from tests_support import tiny_study
 from weights_support import trained
 
@@ -150,6 +152,52 @@ def test_the_test_split_check_is_exact_and_counted(
 def test_a_folder_is_no_file_to_export_to(tmp_path: Path, data: Dataset) -> None:
     with pytest.raises(UsageError, match="is a folder; name a file in it"):
         library.export(trained(tmp_path, MLP), FACTS, data, "onnx", tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("form", ["onnx", "torch"])
+def test_a_disk_that_fails_leaves_the_older_file(
+    tmp_path: Path,
+    data: Dataset,
+    form: library.Format,
+    number: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "kept" / f"model.{form}"
+    path.parent.mkdir()
+    path.write_text("the older one")
+
+    def fail(model: torch.nn.Module, facts: dict[str, Any], out: Path) -> library.Run:
+        out.write_text("half")
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setitem(library._WRITERS, form, fail)
+    with pytest.raises(UsageError, match=f"cannot write .*{os.strerror(number)}.*--out"):
+        library.export(trained(tmp_path, MLP), FACTS, data, form, path)
+    assert [p.read_text() for p in path.parent.iterdir()] == ["the older one"]
+
+
+def test_a_device_is_not_replaced_by_a_file(tmp_path: Path, data: Dataset) -> None:
+    path = tmp_path / "x.onnx"
+    os.mkfifo(path)
+    with pytest.raises(UsageError, match="not a regular file"):
+        library.export(trained(tmp_path, MLP), FACTS, data, "onnx", path)
+    assert path.is_fifo()
+
+
+def test_the_stored_validation_value_is_the_files(
+    storage: Storage, tmp_path: Path, data: Dataset
+) -> None:
+    study = with_final_evaluation(storage, tmp_path, data, 0)
+    replicates = library.trained_replicates(storage, study)
+    facts = library.provenance(study, replicates, 1, data)
+    path = tmp_path / "x.onnx"
+    library.export(replicates.trials[1], facts, data, "onnx", path)
+    classifier = predict.load_classifier(path)
+    predictions = classifier.probabilities(data.val_images).argmax(axis=1)
+    expected = f1_score(data.val_labels, predictions, average="macro")
+    assert classifier.provenance["val_macro_f1"] == pytest.approx(expected, abs=1e-12)
+    assert expected != replicates.trials[1].value
 
 
 def test_without_a_final_evaluation_there_is_nothing_to_export(
