@@ -116,18 +116,33 @@ def replicate(params: dict[str, Any], seed: int, weights: Path) -> float:
     return best
 
 
-def test_scores(params: dict[str, Any], files: list[Path]) -> list[float]:
-    """Test macro-F1 of each replicate, with one opening of the split: nothing is chosen any more."""
+def test_scores(
+    params: dict[str, Any], files: list[Path], url: str, trial: int
+) -> tuple[list[float], dict[str, int]]:
+    """Return each replicate's test macro-F1, with one opening on the record, and the counts of openings."""
     import torch
     from sklearn.metrics import f1_score
 
     from benchmarks.standard_loop import Images
     from bloodsearch.models import build_model
-    from bloodsearch.search.data.bloodmnist import load_dataset, open_test_split
+    from bloodsearch.search.data.bloodmnist import load_dataset
+    from bloodsearch.search.database.storage import open_storage
+    from bloodsearch.search.evaluation.opening import count_openings, open_on_the_record
     from bloodsearch.search.sampling.space import to_config
 
     expected = load_dataset("bloodmnist").fingerprint
-    images, labels = open_test_split("bloodmnist", None, expected=expected)
+    storage = open_storage(url, create=False)
+    _, images, labels = open_on_the_record(
+        storage,
+        STUDY,
+        expected,
+        trial=trial,
+        n_replicates=len(files),
+        data_root=None,
+        forced=False,
+    )
+    counts = count_openings(storage, STUDY, expected, None)
+    storage.close()
     test = Images(images, labels)
     pixels = torch.stack([test[i][0] for i in range(len(test))])
     model = build_model(to_config(params, epochs=1, patience=0).model).eval()
@@ -137,7 +152,7 @@ def test_scores(params: dict[str, Any], files: list[Path]) -> list[float]:
         with torch.no_grad():
             predicted = torch.cat([model(part).argmax(dim=1) for part in pixels.split(256)])
         found.append(float(f1_score(labels, predicted, average="macro")))
-    return found
+    return found, counts
 
 
 def same_time() -> float:
@@ -178,7 +193,7 @@ def run(seconds: float | None = None) -> None:
                 for i in range(first, min(N_SEEDS, first + N_WORKERS))
             ]
             validation += [json.loads(process.communicate()[0]) for process in together]
-        test = test_scores(params, files)
+        test, counts = test_scores(params, files, url, best.number)
     rows = [
         ["finished trials", str(sum(state in ("COMPLETE", "PRUNED") for state in states))],
         ["pruned", str(states.count("PRUNED"))],
@@ -187,11 +202,12 @@ def run(seconds: float | None = None) -> None:
         ["the same trained again", shown(spread(validation), digits=4)],
         ["test macro-F1", shown(spread(test), digits=4)],
         ["its mean", f"{statistics.fmean(test):.4f}"],
-        ["openings of the test split", "1"],
+        ["openings of the test split, this search", str(counts["test_openings"])],
+        ["openings known beside the data", str(counts["test_openings_beside_data"])],
     ]
     table("plain Optuna: TPE, MedianPruner, the standard loop", ["", "found"], rows)
     result = {"seconds": took, "states": states, "best": best.value, "params": params}
-    save("plain_optuna", {**result, "validation": validation, "test": test})
+    save("plain_optuna", {**result, **counts, "validation": validation, "test": test})
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ WORKER_MB = "BLOODSEARCH_WORKER_MB"
 """Resident memory in MiB past which a worker is replaced between two trials; default 4096."""
 LEASE_S = "BLOODSEARCH_LEASE_S"
 """Seconds without a beat after which a worker counts as dead; default 60. The same for all workers."""
+STATE_HOME = "XDG_STATE_HOME"
+"""Folder of the user's state files; default ~/.local/state."""
 OUTAGE_S = "BLOODSEARCH_OUTAGE_S"
 """Seconds that a worker waits for a storage that went away; default 300."""
 
@@ -31,6 +33,16 @@ def data_root() -> Path | None:
 def checkpoints() -> Path | None:
     configured = os.environ.get(CHECKPOINTS)
     return Path(configured) if configured else None
+
+
+def state_folder() -> Path | None:
+    """Return the folder for files that outlive every database; None for a user without a home."""
+    configured = os.environ.get(STATE_HOME)
+    try:
+        base = Path(configured) if configured else Path.home() / ".local" / "state"
+    except RuntimeError:
+        return None
+    return base / "bloodsearch"
 
 
 def worker_mb() -> float:

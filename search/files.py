@@ -42,6 +42,21 @@ def atomic_write(path: Path, *, durable: bool = False) -> Iterator[Path]:
             os.unlink(temporary)
 
 
+@contextlib.contextmanager
+def reserved(folder: Path, n_bytes: int = 1 << 20) -> Iterator[None]:
+    """Occupy `n_bytes` on the disk of `folder` until the block ends: a result then finds room.
+
+    Creates the folder. Raises OSError when it cannot be written or the disk is full.
+    """
+    with contextlib.ExitStack() as stack:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f".part-{secrets.token_hex(8)}"
+        stack.callback(path.unlink, missing_ok=True)
+        path.write_bytes(bytes(n_bytes))
+        _sync(path)
+        yield
+
+
 def write_text(path: Path, text: str, *, durable: bool = False) -> None:
     """Write `text` to `path` as UTF-8, whole or not at all. Raises OSError."""
     with atomic_write(path, durable=durable) as temporary:

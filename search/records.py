@@ -326,6 +326,8 @@ class DeclaredOption(_Stored):
 class FinalResult(_Stored):
     """What a final evaluation found: result.json, and the ledger's row."""
 
+    evaluation: str | None = None
+    """Identifies this evaluation. The weights kept with it hold the same; earlier versions have none."""
     study: str
     dataset: str
     data_hash: str
@@ -357,7 +359,11 @@ class FinalResult(_Stored):
     declared_options: list[DeclaredOption] = Field(default_factory=list)
     selection: Race | None = None
     test_openings: int
+    """Openings for this study."""
     test_openings_in_storage: int | None = None
+    """Openings of these data in the storage; earlier versions counted those of other data, too."""
+    test_openings_beside_data: int | None = None
+    """Openings of these data in the file beside them."""
     ledger_row: int | None = None
     out: str = ""
 
@@ -388,7 +394,10 @@ class BaselinesResult(_Stored):
     dataset: str
     data_hash: str
     configurations: list[BaselineScore]
+    evaluation: str | None = None
     test_openings: int
+    test_openings_in_storage: int | None = None
+    test_openings_beside_data: int | None = None
     ledger_row: int | None = None
     out: str = ""
 

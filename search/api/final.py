@@ -12,8 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 from ..errors import RefusedError
 from ..evaluation.averaging import PLAIN, Averaging
 from ..evaluation.baselines import evaluate_baselines
-from ..evaluation.final import check_opening, check_writable, evaluate, prepare
+from ..evaluation.final import check_opening, evaluate, prepare, stored_again
 from ..evaluation.finalists import Raced, candidates, race
+from ..evaluation.folder import check_writable
 from ..evaluation.refits import refit_study
 from ..evaluation.selection import choose_winner, replicates
 from ..records import FinalResult
@@ -130,6 +131,17 @@ def evaluate_winner(
         choose_winner(
             study, request.trial
         )  # before anybody passes --force for a trial that is missing
+    if not request.force:
+        again = stored_again(
+            storage, study, trial=request.trial, n_replicates=request.replicates, out=folder
+        )
+        if again is not None:
+            on_progress(
+                Notice(
+                    f"the stored result of trial {again['trial']} is in {folder} again; nothing was opened"
+                )
+            )
+            return again
     check_opening(storage, study, force=request.force)
     _check_finished(stored, request, on_progress)
     if request.trial is not None:

@@ -10,7 +10,7 @@ from .. import study_names
 from ..course.gather import published
 from ..course.page import build_course
 from ..errors import StorageError, UsageError
-from ..evaluation.final import check_writable
+from ..evaluation.folder import check_writable
 from ..report.build import build
 from ..report.page import write
 from ..report.parts import Report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..records import Race, Spread, spread_text
@@ -67,10 +68,7 @@ def show_result(result: dict[str, Any]) -> None:
                 ),
             ],
         )
-    times = "once" if result["test_openings"] == 1 else f"{result['test_openings']} times"
-    output.line(
-        f"the test split was opened {times} for this study; the results are in {result['out']}"
-    )
+    output.line(f"{openings_text(result)}; the results are in {result['out']}")
 
 
 def show_baselines(result: dict[str, Any]) -> None:
@@ -85,10 +83,21 @@ def show_baselines(result: dict[str, Any]) -> None:
         for c in result["configurations"]
     ]  # fmt: skip
     output.table([*columns, "test weighted F1#", "sd#", "published#"], rows)
-    output.line(
-        f"openings of the test split for {result['study']}: {result['test_openings']}; "
-        f"the results are in {result['out']}"
-    )
+    output.line(f"{openings_text(result)}; the results are in {result['out']}")
+
+
+def openings_text(result: Mapping[str, Any]) -> str:
+    """Return how often the test split was opened: for the study, in the storage, beside the data."""
+    text = f"the test split was opened {_times(result['test_openings'])} for this study"
+    if (n := result.get("test_openings_in_storage")) is not None:
+        text += f", {_times(n)} in this storage"
+    if n := result.get("test_openings_beside_data"):
+        text += f", {_times(n)} according to the file beside the data"
+    return text
+
+
+def _times(n: int) -> str:
+    return "once" if n == 1 else f"{n} times"
 
 
 def _std(spread: dict[str, Any]) -> float | str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -121,26 +122,45 @@ def load_dataset(dataset: DatasetName, root: Path | None = None) -> Dataset:
     return Dataset(train_images, train_labels, val_images, val_labels, fingerprint)
 
 
-def open_test_split(
-    dataset: DatasetName, root: Path | None, *, expected: Fingerprint
-) -> tuple[Array, Array]:
-    """The test split: images (n, 28, 28, 3), labels (n,). For the final evaluation alone.
-
-    The caller has written the ledger row before. Raises RefusedError when the data are not those
-    of `expected`, DataError when the file cannot be read.
-    """
-    found = load_dataset(dataset, root).fingerprint
+def check_same(found: Fingerprint, expected: Fingerprint) -> None:
+    """Raise RefusedError when the data are not those that a study was searched on."""
     if found.content_hash != expected.content_hash:
         raise RefusedError(
             f"the data changed: the study was searched on {expected.content_hash}, "
             f"found {found.content_hash}; point --data-root at the original file"
         )
+
+
+def open_test_split(
+    dataset: DatasetName,
+    root: Path | None,
+    *,
+    expected: Fingerprint,
+    record: Callable[[], object] = lambda: None,
+    data: Dataset | None = None,
+) -> tuple[Array, Array]:
+    """Return the test split: images (n, 28, 28, 3), labels (n,). For the final evaluation alone.
+
+    First the data are checked, then `record` writes the opening down, then the images are read: data that
+    are missing or wrong cost no opening. Raises RefusedError when the data are not those of `expected`,
+    DataError when the file cannot be read, and what `record` raises.
+
+    Args:
+        dataset: The data set's name.
+        root: The folder with bloodmnist.npz; None: the default one.
+        expected: The data that the study was searched on.
+        record: Writes the ledger row.
+        data: The train and validation splits, if they were loaded from the same place just now.
+    """
+    check_same((data or load_dataset(dataset, root)).fingerprint, expected)
     if dataset == "synthetic":
         from .synthetic import make_split
 
+        record()
         return make_split("test")
     path = (root or default_root()) / FILE_NAME
     with _open_archive(path) as archive:
+        record()
         return _read_split(path, archive, "test")
 
 

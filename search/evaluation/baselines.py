@@ -6,6 +6,7 @@ seeds, as trials of the study `NAME-baselines`, so that any two can be compared 
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from ..study import create_or_resume, enqueue, info
 from ..study_names import baselines_name
 from ..trial.weights_files import with_weights
 from . import ledger
-from .final import check_writable, open_on_the_record
+from .folder import check_writable, room_for_results
+from .opening import count_openings, open_on_the_record
 from .scoring import class_scores, confusion_of, predictor, spread
 from .selection import weights_missing
 
@@ -129,6 +131,8 @@ def evaluate_baselines(
     replicates that were asked for are missing: an opening must not be spent on a part of them.
     """
     if not force:
+        if (result := _stored_again(storage, study.study_name, out)) is not None:
+            return result
         ledger.refuse_second(storage, study.study_name)
     trained = {name: _with_weights(trials) for name, trials in by_baseline(study).items()}
     if lacking := _lacking(study, trained):
@@ -139,14 +143,16 @@ def evaluate_baselines(
     check_writable(out)
     predict = {name: [predictor(trial) for trial in trials] for name, trials in trained.items()}
     stored = info(study)
-    opening, images, labels = open_on_the_record(
-        storage,
-        stored,
-        trial=ledger.ALL,
-        n_replicates=sum(len(trials) for trials in trained.values()),
-        data_root=data_root,
-        forced=force,
-    )
+    with room_for_results(out):
+        opening, images, labels = open_on_the_record(
+            storage,
+            stored.name,
+            stored.fingerprint,
+            trial=ledger.ALL,
+            n_replicates=sum(len(trials) for trials in trained.values()),
+            data_root=data_root,
+            forced=force,
+        )
     published = {b.name: b.published for b in stored.study_file.baselines}
     configurations = []
     for name, trials in trained.items():
@@ -157,14 +163,37 @@ def evaluate_baselines(
         "dataset": stored.fingerprint.describe(),
         "data_hash": stored.fingerprint.content_hash,
         "configurations": configurations,
-        "test_openings": len(ledger.openings(storage, study.study_name)),
+        "evaluation": uuid.uuid4().hex,
+        **count_openings(storage, stored.name, stored.fingerprint, data_root),
         "ledger_row": opening,
         "out": str(out),
     }
-    # the ledger first: a full disk must not lose what the opening was spent on
-    ledger.record_result(storage, opening, result)
-    write_json(out / "baselines.json", result)
+    try:  # a full disk must not lose what the opening was spent on
+        ledger.record_result(storage, opening, result)
+    finally:
+        _write(out, result)
     return result
+
+
+def _stored_again(storage: Storage, study_name: str, out: Path) -> dict[str, Any] | None:
+    """Write the last opening's result to `out` if no result is there; opens nothing."""
+    stored = latest_result(storage, study_name)
+    if stored is None or (out / "baselines.json").exists():
+        return None
+    check_writable(out)
+    result = {**stored, "out": str(out)}
+    _write(out, result)
+    return result
+
+
+def _write(out: Path, result: dict[str, Any]) -> None:
+    try:
+        write_json(out / "baselines.json", result)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write the result to {out} ({error.strerror}), but the database holds it; the same "
+            "command with another --out writes it there and opens nothing"
+        ) from None
 
 
 def latest_result(storage: Storage, study_name: str) -> dict[str, Any] | None:

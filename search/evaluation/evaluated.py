@@ -17,7 +17,7 @@ from ..study_names import replicates_name
 from ..trial.weights_files import places, with_weights
 from .selection import weights_missing
 
-_SAME = ("study", "trial", "seeds", "data_hash", "test_macro_f1")
+_SAME = ("evaluation", "study", "trial", "seeds", "data_hash", "test_macro_f1")
 """What the ledger's result and a folder's result.json have in common if they are one evaluation's."""
 
 

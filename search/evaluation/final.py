@@ -8,9 +8,8 @@ whatever precision the training had.
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
+import uuid
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +19,23 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from ..data.bloodmnist import open_test_split
+from ..data.bloodmnist import check_same, load_dataset
 from ..database.storage import Storage
-from ..errors import BloodsearchError, RefusedError, StorageError, UsageError
-from ..files import write_json
-from ..records import trial_record
-from ..study import StudyInfo, info
+from ..errors import BloodsearchError, RefusedError, StorageError
+from ..records import final_result, trial_record
+from ..study import StudyInfo, info, load
+from ..study_names import replicates_name
 from . import ledger
 from .averaging import PLAIN, Averaging, averaged, scored_refits
+from .folder import (
+    check_writable,
+    holds,
+    keep_weights,
+    remove_other_weights,
+    room_for_results,
+    write_result,
+)
+from .opening import count_openings, open_on_the_record
 from .scoring import class_scores, confusion_of, macro_auc, predictor, spread, with_interval
 from .selection import choose_winner, ended_badly, replicate_study, replicates
 
@@ -97,38 +105,45 @@ def evaluate(
         )
     refitted = [] if refits is None else _trained(prepared, refits, "refit")[0]
     check_writable(out)
+    data = load_dataset(study_info.fingerprint.dataset, data_root)
+    check_same(data.fingerprint, study_info.fingerprint)
     predict = [predictor(trial) for trial in trained]
     predict_refitted = [predictor(trial) for trial in refitted]
-    _keep_weights(out, trained)
-    opening, images, labels = open_on_the_record(
-        storage,
-        study_info,
-        trial=prepared.winner.number,
-        n_replicates=len(trained),
-        data_root=data_root,
-        forced=forced,
-    )
+    validation = [_macro_f1(data.val_labels, p(data.val_images)) for p in predict]
+    evaluation = uuid.uuid4().hex
+    with room_for_results(out), ExitStack() as weights:
+        keep_weights(weights, out, trained, evaluation)
+        opening, images, labels = open_on_the_record(
+            storage,
+            study_info.name,
+            study_info.fingerprint,
+            trial=prepared.winner.number,
+            n_replicates=len(trained),
+            data_root=data_root,
+            forced=forced,
+            data=data,
+        )
+    # the weights have their names now: the ledger has said yes
+    remove_other_weights(out, len(trained))
     probabilities = [p(images) for p in predict]
-    result = _result(study_info, prepared, trained, probabilities, labels)
+    result = _result(study_info, prepared, trained, probabilities, labels, validation)
     result |= {
+        "evaluation": evaluation,
         "storage": storage.shown,
         "diverged_seeds": diverged,
         "declared_options": [],
         "selection": selection,
-        "test_openings": len(ledger.openings(storage, study.study_name)),
-        "test_openings_in_storage": len(ledger.openings(storage)),
+        **count_openings(storage, study_info.name, study_info.fingerprint, data_root),
         "ledger_row": opening,
         "out": str(out),
     }
     # the plain result first: whatever goes wrong from here on, the split was opened for something
-    ledger.record_result(storage, opening, result)
-    _write(out, result)
+    _keep(storage, opening, result, out)
     declared = averaged(averaging, predict, images, labels)
     declared += scored_refits(predict_refitted, images, labels)
     if declared:
         result["declared_options"] = declared
-        ledger.record_result(storage, opening, result)
-        _write(out, result)
+        _keep(storage, opening, result, out)
     try:
         study.set_user_attr("final_evaluation", _summary(result))
     except optuna.exceptions.StorageInternalError as error:
@@ -136,31 +151,35 @@ def evaluate(
     return result
 
 
-def open_on_the_record(
-    storage: Storage,
-    study_info: StudyInfo,
-    *,
-    trial: int,
-    n_replicates: int,
-    data_root: Path | None,
-    forced: bool,
-) -> tuple[int, NDArray[np.uint8], NDArray[np.uint8]]:
-    """Write the ledger row, then open the test split: the only way to its images.
+def stored_again(
+    storage: Storage, study: optuna.Study, *, trial: int | None, n_replicates: int, out: Path
+) -> dict[str, Any] | None:
+    """Write the stored result of the last evaluation to `out` if `out` does not hold it; opens nothing.
 
-    Returns the row's number, images (n, 28, 28, 3) and labels (n,).
+    The replicates' weights are written, too, if they are on this machine. Returns None if there is no result
+    of this trial (None: of any) with as many replicates, and if `out` holds it. Raises UsageError when `out`
+    cannot be written.
     """
-    opening = ledger.record_opening(
-        storage,
-        study_info.name,
-        trial=trial,
-        n_replicates=n_replicates,
-        data_hash=study_info.fingerprint.content_hash,
-        forced=forced,
-    )
-    images, labels = open_test_split(
-        study_info.fingerprint.dataset, data_root, expected=study_info.fingerprint
-    )
-    return opening, images, labels
+    results = [o.result for o in ledger.openings(storage, study.study_name)]
+    evaluations = [r for r in results if final_result(r)]
+    if not evaluations or evaluations[-1] is None:
+        return None
+    result = dict(evaluations[-1])
+    asked = result.get("replicates_asked", result["replicates"])
+    if trial not in (None, result["trial"]) or n_replicates != asked or holds(out, result):
+        return None
+    check_writable(out)
+    result["out"] = str(out)
+    with suppress(StorageError):  # the replicates' study may be gone
+        trained = replicates(
+            load(storage, replicates_name(study.study_name, result["trial"])), result["seeds"]
+        )
+        if len(trained) == len(result["seeds"]):
+            with ExitStack() as weights:
+                keep_weights(weights, out, trained, result.get("evaluation"))
+            remove_other_weights(out, len(trained))
+    write_result(out, result)
+    return result
 
 
 def _result(
@@ -169,6 +188,7 @@ def _result(
     trained: list[FrozenTrial],
     probabilities: list[NDArray[np.float64]],
     labels: NDArray[np.uint8],
+    validation: list[float],
 ) -> dict[str, Any]:
     from ..training.metrics import scores
 
@@ -176,7 +196,7 @@ def _result(
     confusions = np.stack([confusion_of(labels, row) for row in predictions])
     found = [scores(confusion) for confusion in confusions]
     records = [trial_record(trial) for trial in trained]
-    winner, validation = prepared.winner, [float(t.value or 0.0) for t in trained]
+    winner = prepared.winner
     macro = with_interval(spread([s.macro_f1 for s in found]), labels, predictions)
     return {
         "study": study_info.name,
@@ -212,21 +232,6 @@ def _summary(result: dict[str, Any]) -> dict[str, Any]:
     return {key: result[key] for key in keys}
 
 
-def check_writable(out: Path) -> None:
-    """Before anything is trained or opened: a result that cannot be kept must not cost an opening.
-
-    Raises UsageError.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise UsageError(
-            f"cannot write to {out} ({error.strerror}); choose another --out"
-        ) from None
-
-
 def _trained(
     prepared: Prepared, study: optuna.Study, noun: str
 ) -> tuple[list[FrozenTrial], list[int]]:
@@ -245,27 +250,15 @@ def _trained(
     return trained, diverged
 
 
-def _keep_weights(out: Path, trained: list[FrozenTrial]) -> None:
-    """The replicates' weights, in place of an earlier evaluation's.
-
-    Raises UsageError when they cannot be kept; the earlier ones are then still there.
-    """
-    parts = [out / f".replicate-{i}.pt.part" for i in range(len(trained))]
+def _keep(storage: Storage, opening: int, result: dict[str, Any], out: Path) -> None:
+    """Store the result in the ledger and in `out`; a failure of one does not cost the other."""
     try:
-        for part, trial in zip(parts, trained, strict=True):
-            shutil.copyfile(trial_record(trial).weights or "", part)
-        for old in out.glob("replicate-*.pt"):
-            old.unlink()
-        for i, part in enumerate(parts):
-            os.replace(part, out / f"replicate-{i}.pt")
-    except OSError as error:
-        for part in parts:
-            part.unlink(missing_ok=True)
-        raise UsageError(
-            f"cannot keep the weights in {out} ({error.strerror}); nothing was opened; choose another --out"
-        ) from None
+        ledger.record_result(storage, opening, result)
+    finally:
+        write_result(out, result)
 
 
-def _write(out: Path, result: dict[str, Any]) -> None:
-    write_json(out / "config.json", result["config"])
-    write_json(out / "result.json", result)
+def _macro_f1(labels: NDArray[np.uint8], probabilities: NDArray[np.float64]) -> float:
+    from ..training.metrics import scores
+
+    return scores(confusion_of(labels, probabilities.argmax(axis=1))).macro_f1

@@ -32,16 +32,21 @@ class Opening:
     opened_at: str
     opened_by: str
     forced: bool
+    data_hash: str
     result: dict[str, Any] | None
 
 
-def openings(storage: Storage, study_name: str | None = None) -> list[Opening]:
-    """The openings of one study, or of all studies in the storage, oldest first."""
+def openings(
+    storage: Storage, study_name: str | None = None, data_hash: str | None = None
+) -> list[Opening]:
+    """Return the openings in the storage, of one study or of one data set's test split, oldest first."""
     if not sa.inspect(storage.engine).has_table(ledger_table.name):
         return []
     query = sa.select(ledger_table).order_by(ledger_table.c.opening)
     if study_name is not None:
         query = query.where(ledger_table.c.study_name == study_name)
+    if data_hash is not None:
+        query = query.where(ledger_table.c.data_hash == data_hash)
     with storage.engine.connect() as db:
         return [
             Opening(
@@ -52,6 +57,7 @@ def openings(storage: Storage, study_name: str | None = None) -> list[Opening]:
                 row.opened_at,
                 row.opened_by,
                 row.forced,
+                row.data_hash,
                 json.loads(row.result_json) if row.result_json else None,
             )
             for row in db.execute(query)
@@ -67,22 +73,19 @@ def record_opening(
     data_hash: str,
     forced: bool,
 ) -> int:
-    """Write the row of an opening that is about to happen; returns its number.
+    """Write the row of an opening that is about to happen, and return its number.
 
     An opening that then crashes stays on the record: the split may have been seen. Raises RefusedError when
-    there is a row of this study already and `forced` is not set: of two processes that evaluate it at
-    the same time, one opens the split.
+    there is a row of this study already and `forced` is not set. So of two processes that evaluate a study at
+    the same time, only one opens the split.
     """
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     row = sa.insert(ledger_table).values(
         study_name=study_name,
         trial=trial,
         n_replicates=n_replicates,
         data_hash=data_hash,
-        opened_at=now,
-        opened_by=f"{_user()}@{socket.gethostname()}"[:255],
         forced=forced,
-        version=__version__,
+        **signature(),
     )
     with storage.lock():
         metadata.create_all(storage.engine)
@@ -94,16 +97,29 @@ def record_opening(
     return int(key[0])
 
 
+def signature() -> dict[str, str]:
+    """Return when, by whom and by which version of bloodsearch an opening is made now."""
+    return {
+        "opened_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "opened_by": f"{_user()}@{socket.gethostname()}"[:255],
+        "version": __version__,
+    }
+
+
 def refuse_second(storage: Storage, study_name: str) -> None:
-    """Raises RefusedError when the test split was opened for this study before."""
+    """Raise RefusedError when the test split was opened for this study before."""
     earlier = openings(storage, study_name)
     if not earlier:
         return
     last = earlier[-1]
+    lost = ""
+    if all(opening.result is None for opening in earlier):
+        lost = f"; opening {last.opening} was cut off before its result was stored"
     whose = f"trial {last.trial}" if last.trial != ALL else "all baselines"
     raise RefusedError(
         f"the test split was already opened for {study_name!r} ({whose}, {last.opened_at}, by "
-        f"{last.opened_by}); another look is counted in every later result: --force"
+        f"{last.opened_by}){lost}; to open it again, pass --force; the count of openings is part of every "
+        "later result"
     )
 
 

@@ -31,7 +31,7 @@ from ..database.storage import Storage
 from ..errors import BloodsearchError, RefusedError, UsageError
 from ..evaluation import ledger
 from ..evaluation.evaluated import evaluated_replicates
-from ..evaluation.final import open_on_the_record
+from ..evaluation.opening import open_on_the_record
 from ..evaluation.scoring import confusion_of, load_model, predictor
 from ..files import atomic_write
 from ..records import trial_record
@@ -169,7 +169,8 @@ def check_on_test(
             classifiers.append(load_classifier(path))
         opening, images, labels = open_on_the_record(
             storage,
-            info(study),
+            study.study_name,
+            info(study).fingerprint,
             trial=trained.result["trial"],
             n_replicates=len(classifiers),
             data_root=data_root,

@@ -71,8 +71,15 @@ def test_report(run: Any, tmp_path: Path) -> None:
     assert "0.6883" in text  # the mean test macro-F1
 
 
-def test_a_second_final_evaluation_is_refused(run: Any) -> None:
-    assert "already opened" in run("finished", "final-eval", NAME, "--replicates", "2", code=5)
+def test_a_second_final_evaluation_is_refused(run: Any, tmp_path: Path) -> None:
+    command = ["finished", "final-eval", NAME, "--out", str(tmp_path / "out")]
+    assert "already opened" in run(*command, "--replicates", "3", code=5)
+    # the same command as before gives the stored result again, until it is there
+    again = run(*command, "--replicates", "2")
+    assert again["test_openings"] == 1
+    stored = json.loads((FIXTURES / "old_result.json").read_text())
+    assert again | {"out": stored["out"]} == stored
+    assert "already opened" in run(*command, "--replicates", "2", code=5)
 
 
 def test_final_evaluation_of_a_half_done_search(run: Any, tmp_path: Path) -> None:

@@ -229,7 +229,7 @@ def test_studies_and_configurations_can_be_read_without_torch() -> None:
 # --- the test split is sealed ---
 
 DATA = "search.data.bloodmnist"
-FINAL = "search.evaluation.final"
+FINAL = "search.evaluation.opening"
 
 
 def mentions(module: str, name: str) -> bool:
@@ -277,14 +277,50 @@ def test_only_the_final_evaluation_opens_the_test_split() -> None:
 
 def test_whoever_wants_the_test_split_goes_through_the_ledger() -> None:
     users = {module for module in TREES if mentions(module, "open_on_the_record")}
-    assert users == {FINAL, "search.evaluation.baselines", "search.model_file.export"}
+    evaluation = {"search.evaluation.final", "search.evaluation.baselines"}
+    assert users == {FINAL, "search.model_file.export"} | evaluation
     opener = next(
         node
         for node in ast.walk(TREES[FINAL])
         if isinstance(node, ast.FunctionDef) and node.name == "open_on_the_record"
     )
-    called = [ast.unparse(n.func) for n in ast.walk(opener) if isinstance(n, ast.Call)]
-    assert called.index("ledger.record_opening") < called.index("open_test_split")
+    calls = {ast.unparse(n.func): n for n in ast.walk(opener) if isinstance(n, ast.Call)}
+    (record,) = [n for n in ast.walk(opener) if isinstance(n, ast.FunctionDef) and n is not opener]
+    assert any(node is calls["ledger.record_opening"] for node in ast.walk(record))
+    given = {k.arg: ast.unparse(k.value) for k in calls["open_test_split"].keywords}
+    assert given["record"] == record.name
+    # ... which the data module calls when the data are checked, and before it reads an image
+    opener = next(
+        node
+        for node in ast.walk(TREES[DATA])
+        if isinstance(node, ast.FunctionDef) and node.name == "open_test_split"
+    )
+    lines: dict[str, list[int]] = {}
+    for node in ast.walk(opener):
+        if isinstance(node, ast.Call):
+            lines.setdefault(ast.unparse(node.func), []).append(node.lineno)
+    assert max(lines["check_same"]) < min(lines["record"])
+    assert min(lines["record"]) < min(lines["make_split"])
+    assert max(lines["record"]) < min(lines["_read_split"])
+
+
+def test_benchmarks_go_through_the_ledger() -> None:
+    for path in sorted((ROOT / "benchmarks").glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = {
+            ast.unparse(n).split(".")[-1]
+            for n in ast.walk(tree)
+            if isinstance(n, ast.Name | ast.Attribute)
+        }
+        names |= {
+            alias.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for alias in n.names
+        }
+        texts = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)}
+        forbidden = {"open_test_split", "_read_split", "_read_array", "_open_archive"}
+        assert not forbidden & (names | texts), path.name
+        assert not any(
+            "test_images" in t or "test_labels" in t for t in texts if isinstance(t, str)
+        )
 
 
 def test_the_test_arrays_are_named_in_one_module() -> None:

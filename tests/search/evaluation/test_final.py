@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
+from sklearn.metrics import f1_score
 from tests_support import tiny_study
 from weights_support import trained
 
 from bloodsearch.search.cli.final_tables import show_result
+from bloodsearch.search.data import bloodmnist
 from bloodsearch.search.data.bloodmnist import Dataset, load_dataset
 from bloodsearch.search.database.storage import Storage
-from bloodsearch.search.errors import RefusedError, UsageError
+from bloodsearch.search.errors import DataError, RefusedError, UsageError
 from bloodsearch.search.evaluation import final, ledger
 from bloodsearch.search.evaluation.averaging import Averaging
-from bloodsearch.search.evaluation.final import Prepared, evaluate, prepare
+from bloodsearch.search.evaluation.final import Prepared, evaluate, prepare, stored_again
+from bloodsearch.search.evaluation.scoring import predictor
+from bloodsearch.search.evaluation.selection import replicates
 from bloodsearch.search.study import create_or_resume
+from bloodsearch.search.training import checkpoint
 from bloodsearch.search.workers.leases import Claim, Leases
 from bloodsearch.search.workers.liveness import own_identity
 
@@ -150,12 +156,15 @@ def test_weights_that_do_not_fit_cost_no_opening_and_not_the_earlier_ones(
     out.mkdir()
     (out / "replicate-4.pt").write_text("of an earlier evaluation of five")
 
-    def full(source: Path, target: Path) -> None:
-        target.touch()
-        raise OSError(28, "No space left on device")
+    saved = checkpoint.save
+
+    def full(path: Path, payload: dict[str, Any]) -> None:
+        if path.parent == out:
+            raise OSError(28, "No space left on device")
+        saved(path, payload)
 
     with monkeypatch.context() as patch:
-        patch.setattr("bloodsearch.search.evaluation.final.shutil.copyfile", full)
+        patch.setattr(checkpoint, "save", full)
         with pytest.raises(UsageError, match=r"No space left on device.*nothing was opened"):
             run()
     assert [path.name for path in out.iterdir()] == ["replicate-4.pt"]
@@ -173,3 +182,134 @@ def test_the_race_in_the_result_is_the_one_that_chose(
     study.set_user_attr("selection", {"winner": 7})
     assert run()["selection"] is None
     assert run(selection={"winner": 0}, forced=True)["selection"] == {"winner": 0}
+
+
+def test_data_that_are_wrong_or_missing_cost_no_opening(
+    storage: Storage, end: End, run: Evaluate, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        end(TrialState.COMPLETE)
+    other = replace(data, fingerprint=replace(data.fingerprint, content_hash="f" * 32))
+
+    def missing(*args: object) -> Dataset:
+        raise DataError("bloodmnist.npz is not in the folder")
+
+    for load, error in ((lambda *args: other, RefusedError), (missing, DataError)):
+        with monkeypatch.context() as patch:
+            patch.setattr(bloodmnist, "load_dataset", load)
+            patch.setattr(final, "load_dataset", load, raising=False)
+            with pytest.raises(error):
+                run()
+    assert ledger.openings(storage) == []
+    assert run()["test_openings"] == 1
+
+
+def test_a_refused_evaluation_leaves_the_weights_of_the_one_that_succeeded(
+    end: End, run: Evaluate, tmp_path: Path
+) -> None:
+    """Two began at once on one study, with one folder; the second is refused by the ledger."""
+    for _ in range(3):
+        end(TrialState.COMPLETE)
+    result = run()
+    out = tmp_path / "out"
+    before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    with pytest.raises(RefusedError, match="already opened"):
+        run()
+    assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
+    weights = [checkpoint.load(out / f"replicate-{i}.pt") for i in range(3)]
+    assert {payload["evaluation"] for payload in weights} == {result["evaluation"]}
+    assert [payload["seed"] for payload in weights] == result["seeds"]
+
+
+def test_a_result_that_could_not_be_written_can_be_had_again(
+    storage: Storage,
+    study: optuna.Study,
+    end: End,
+    run: Evaluate,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for _ in range(3):
+        end(TrialState.COMPLETE)
+    out = tmp_path / "out"
+
+    def full(path: Path, data: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bloodsearch.search.evaluation.folder.write_json", full)
+        with pytest.raises(UsageError, match="but the database holds it"):
+            run()
+    (opening,) = ledger.openings(storage)
+    assert opening.result is not None
+    again = stored_again(storage, study, trial=None, n_replicates=3, out=out)
+    assert again is not None
+    assert again["test_macro_f1"] == opening.result["test_macro_f1"]
+    assert json.loads((out / "result.json").read_text()) == again
+    assert sorted(path.name for path in out.glob("*.pt")) == [f"replicate-{i}.pt" for i in range(3)]
+    assert len(ledger.openings(storage)) == 1
+    # it is there now, and other requests are no repetition of this one
+    assert stored_again(storage, study, trial=None, n_replicates=3, out=out) is None
+    for trial, n in ((7, 3), (None, 2)):
+        elsewhere = tmp_path / "elsewhere"
+        assert stored_again(storage, study, trial=trial, n_replicates=n, out=elsewhere) is None
+        assert not elsewhere.exists()
+
+
+def test_an_opening_that_was_cut_off_is_named(
+    end: End, run: Evaluate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        end(TrialState.COMPLETE)
+    with monkeypatch.context() as patch:
+        patch.setattr(final, "_result", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run()
+    with pytest.raises(RefusedError, match="opening 1 was cut off before its result was stored"):
+        run()
+
+
+def test_a_full_disk_is_noticed_before_anything_is_opened(
+    storage: Storage, end: End, run: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Creating an empty file works on a full disk; writing a result does not."""
+    for _ in range(3):
+        end(TrialState.COMPLETE)
+
+    def full(path: Path, data: bytes) -> int:
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UsageError, match=r"No space left on device.*another --out"):
+        run()
+    assert ledger.openings(storage) == []
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_openings_are_counted_by_data_in_the_storage(
+    storage: Storage, end: End, run: Evaluate, data: Dataset
+) -> None:
+    """Another study name does not start at zero; other data do not count."""
+    for _ in range(3):
+        end(TrialState.COMPLETE)
+    for name, content in (("other", data.fingerprint.content_hash), ("elsewhere", "f" * 32)):
+        ledger.record_opening(
+            storage, name, trial=0, n_replicates=1, data_hash=content, forced=False
+        )
+    result = run()
+    assert (result["test_openings"], result["test_openings_in_storage"]) == (1, 2)
+
+
+def test_validation_scores_are_what_the_files_give(
+    end: End, run: Evaluate, data: Dataset, prepared: Prepared
+) -> None:
+    """Trained in bfloat16, predicted in float32: the stored value is the file's."""
+    for _ in range(3):
+        end(TrialState.COMPLETE)
+    result = run()
+    assert result["val_macro_f1"]["values"] != [0.5] * 3  # what the trainings had stored
+    predict = predictor(replicates(prepared.study, prepared.seeds)[0])
+    predicted = predict(data.val_images).argmax(axis=1)
+    expected = f1_score(data.val_labels, predicted, average="macro")
+    assert result["val_macro_f1"]["values"][0] == pytest.approx(expected, abs=1e-12)
