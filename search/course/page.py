@@ -99,9 +99,7 @@ def _claims(course: Course) -> Section:
     for c in found:
         known = c.found.known
         interval = (
-            f"{c.found.low:+.4f}\u00a0..\u00a0{c.found.high:+.4f}"
-            if known
-            else "none from one replicate"
+            f"{c.found.low:+.4f} to {c.found.high:+.4f}" if known else "none from one replicate"
         )
         needed = c.found.needed() if known and c.verdict == "cannot be told" else None
         rows.append(

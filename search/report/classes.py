@@ -113,7 +113,7 @@ def confusion_pictures(name: str, counts: Counts, note: str, whose: str = "") ->
         total = int(counts[true].sum())
         titles = [
             f"{whose}Most frequent error: {error}, {n:,} of {total:,} images",
-            f"{whose}Most frequent error: {error}, {100 * n / total:.1f}\u00a0% of the class",
+            f"{whose}Most frequent error: {error}, {100 * n / total:.1f} % of the class",
         ]
     return [
         Picture(

@@ -1,4 +1,4 @@
-"""Writing a report: report.html with everything inside, report.md, tables/*.csv, figures as SVG and PNG."""
+"""Write a report: report.html with everything inside, report.md, tables/*.csv, figures as SVG and PNG."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from ..text import lines as safe_lines
 from . import style
 from .parts import Cell, Report, Section, Table
 
+MOST_NARROW = 24
+"""Characters in a cell of a table that fits a narrow screen as it is."""
+
 
 def write(report: Report, folder: Path, *, light: bool = False) -> list[Path]:
-    """Write the report into `folder`, which exists; returns its files, the page first.
+    """Write the report into `folder`, which exists, and return its files, the page first.
 
-    A light one lacks report.html and the PNG pictures: small text files that a repository can
-    keep. Raises OSError.
+    A light report lacks report.html and the PNG pictures, so that a repository can keep it. Raises OSError.
     """
     kinds = ("svg",) if light else ("svg", "png")
     figures, tables = folder / "figures", folder / "tables"
@@ -49,7 +51,7 @@ def write(report: Report, folder: Path, *, light: bool = False) -> list[Path]:
 
 
 def shown(cell: Cell, digits: int = 4) -> str:
-    """A cell as people read it."""
+    """Return a cell as people read it."""
     if cell is None:
         return "-"
     if isinstance(cell, float):
@@ -62,8 +64,17 @@ def _numeric(table: Table, column: int) -> bool:
     return bool(cells) and all(_is_number(cell) for cell in cells)
 
 
+def layout(table: Table) -> str:
+    """Return how a table fits a narrow screen: as a "matrix" of small numbers, in a "stack", or as it is."""
+    n = len(table.columns)
+    if n > 6 and all(_numeric(table, i) for i in range(1, n)):
+        return "matrix"
+    longest = max((len(shown(cell)) for row in table.rows for cell in row), default=0)
+    return "stack" if n > 5 or longest > MOST_NARROW else ""
+
+
 def _is_number(cell: Cell) -> bool:
-    """A number, or one that was rounded to text."""
+    """Return whether a cell is a number, or one that was rounded to text."""
     return re.fullmatch(r"[+-]?[\d,.]+", str(cell)) is not None if isinstance(cell, str) else True
 
 
@@ -73,12 +84,12 @@ def _html(report: Report, images: dict[str, str]) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["code"] = _code
     return environment.from_string(text).render(
-        report=report, images=images, numeric=_numeric, shown=shown
+        report=report, images=images, numeric=_numeric, shown=shown, layout=layout
     )
 
 
 def _code(text: str) -> Markup:
-    """What stands between backticks as code, all else escaped."""
+    """Return text between backticks as code, and all text escaped."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 

@@ -22,7 +22,7 @@ from bloodsearch.search.records import Spread, spread_text
 from bloodsearch.search.report.build import build
 from bloodsearch.search.report.choice import choice
 from bloodsearch.search.report.gather import gather
-from bloodsearch.search.report.page import write
+from bloodsearch.search.report.page import layout, write
 from bloodsearch.search.report.parts import Report, Section, Table
 from bloodsearch.search.report.sections import where_the_best_lie
 from bloodsearch.search.study import create_or_resume
@@ -267,3 +267,22 @@ def test_declared_options_are_shown_beside_the_plain_figure(
     ledger.record_result(storage, opening, RESULT | {"declared_options": [option]})
     tables = {t.name: t for t in build(storage, study, None).sections[0].tables}
     assert tables["declared_options"].rows[0][:2] == ("ensemble", 0.9)
+
+
+@pytest.mark.parametrize(
+    ("n", "cell", "shape"),
+    [(9, 1.5, "matrix"), (9, "arch=cnn", "stack"), (3, "short", ""), (3, "a" * 40, "stack")],
+)
+def test_tables_fit_a_narrow_screen(n: int, cell: str | float, shape: str) -> None:
+    rows = [["class", *[cell] * (n - 1)]]
+    assert layout(Table("t", "t", [str(i) for i in range(n)], rows)) == shape
+
+
+def test_no_title_holds_a_character_that_pictures_escape(
+    storage: Storage, make_study: MakeStudy
+) -> None:
+    study = make_study(VALUES)
+    with_result(storage)
+    for section in build(storage, study, None).sections:
+        for picture in section.pictures:
+            assert picture.title.isprintable(), picture.name
