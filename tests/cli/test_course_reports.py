@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests_support import run_command, small_set
 
 pytestmark = [pytest.mark.xdist_group("course-reports"), pytest.mark.slow]
 
@@ -39,17 +38,15 @@ published = {{ weighted_f1 = 0.9 }}
 """
 
 
-def bloodsearch(*args: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "bloodsearch", *args],
-        cwd=cwd, env=dict(os.environ), capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
-    assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done
+@pytest.fixture(scope="module", autouse=True)
+def n_test() -> Iterator[int]:
+    """The number of test images of the small synthetic set, on which these tests train."""
+    with small_set() as n:
+        yield n
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(n_test: int, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which both parts of a small report B were run."""
     path = tmp_path_factory.mktemp("course")
     sizes = {"mlp": "mlp_width = 8", "cnn": "cnn_width = 4, cnn_blocks = 2"}
@@ -59,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in (1, 3)
     ]
     (path / "mine.toml").write_text(MINE + "".join(blocks))
-    done = bloodsearch(
+    done = run_command(
         "optimize", "mine.toml", "--replicates", "2", "--dataset", "synthetic", "--json", cwd=path
     )
     found = json.loads(done.stdout)
@@ -72,7 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def as_json(*args: str, cwd: Path) -> Any:
-    return json.loads(bloodsearch(*args, "--json", cwd=cwd).stdout)
+    return json.loads(run_command(*args, "--json", cwd=cwd).stdout)
 
 
 def test_the_same_command_adds_nothing_and_more_replicates_add_theirs(folder: Path) -> None:
@@ -82,9 +79,9 @@ def test_the_same_command_adds_nothing_and_more_replicates_add_theirs(folder: Pa
 
 def test_replicates_are_no_search_to_choose_the_luckiest_of(folder: Path) -> None:
     command = ["optimize", "mine.toml", "--only", "baselines", "--dataset", "synthetic"]
-    shown = bloodsearch(*command, "--replicates", "2", cwd=folder).stdout
+    shown = run_command(*command, "--replicates", "2", cwd=folder).stdout
     assert "bloodsearch final-eval report_b-synthetic --baselines" in shown
-    refused = bloodsearch("final-eval", "report_b-synthetic-baselines", cwd=folder, code=5)
+    refused = run_command("final-eval", "report_b-synthetic-baselines", cwd=folder, code=5)
     assert "not a search" in refused.stderr
     assert as_json("status", "report_b-synthetic-baselines", cwd=folder)["test_openings"] == 0
 
@@ -95,19 +92,19 @@ def test_nll_is_cross_entropy_to_the_bit(folder: Path) -> None:
     assert found["a"]["seeds"] == found["b"]["seeds"]
     assert found["a"]["values"] == found["b"]["values"]
     assert found["verdict"] == "the same on every seed"
-    same = bloodsearch("compare", "B-mlp-1", "B-mlp-3", cwd=folder).stdout
+    same = run_command("compare", "B-mlp-1", "B-mlp-3", cwd=folder).stdout
     assert "the same on every seed" in same
     assert "to tell" not in same
-    shown = bloodsearch("compare", "B-cnn-1", "B-mlp-1", cwd=folder).stdout
+    shown = run_command("compare", "B-cnn-1", "B-mlp-1", cwd=folder).stdout
     assert "paired on 2 common seeds" in shown
     assert "replicates of each" in shown
 
 
-def test_before_and_after_the_one_opening(folder: Path) -> None:
+def test_before_and_after_the_one_opening(folder: Path, n_test: int) -> None:
     as_json("report", "report_b", "--light", "--out", "before", cwd=folder)
     text = (folder / "before" / "report.md").read_text()
     assert "`bloodsearch final-eval report_b --baselines` tests all of them" in text
-    refused = bloodsearch("compare", "B-mlp-1", "B-cnn-1", "--split", "test", cwd=folder, code=5)
+    refused = run_command("compare", "B-mlp-1", "B-cnn-1", "--split", "test", cwd=folder, code=5)
     assert "no replicates to compare" in refused.stderr
 
     found = as_json("final-eval", "report_b", "--baselines", cwd=folder)
@@ -118,8 +115,8 @@ def test_before_and_after_the_one_opening(folder: Path) -> None:
         "B-cnn-1",
         "B-cnn-3",
     ]
-    assert all(sum(map(sum, c["confusion_matrix"])) == 2 * 3421 for c in found["configurations"])
-    again = bloodsearch("final-eval", "report_b", "--baselines", cwd=folder, code=5)
+    assert all(sum(map(sum, c["confusion_matrix"])) == 2 * n_test for c in found["configurations"])
+    again = run_command("final-eval", "report_b", "--baselines", cwd=folder, code=5)
     assert "already opened" in again.stderr
 
     files = as_json("report", "report_b", "--out", "after", cwd=folder)["files"]
@@ -141,7 +138,7 @@ def test_before_and_after_the_one_opening(folder: Path) -> None:
 
 def test_trials_get_their_replicates(folder: Path) -> None:
     sides = ["report_b-synthetic-grid:0", "report_b-synthetic-grid:1"]
-    refused = bloodsearch("compare", *sides, cwd=folder, code=5)
+    refused = run_command("compare", *sides, cwd=folder, code=5)
     assert "--replicates 3" in refused.stderr
     found = as_json("compare", *sides, "--replicates", "2", cwd=folder)
     assert found["paired"]
@@ -159,11 +156,14 @@ def test_trials_get_their_replicates(folder: Path) -> None:
         (["optimize", "report_a", "--from-study", "report_b"], "--from-study goes with a search"),
         (["status", "report_b-synthetic-grid", "--watch", "--json"], "does not go with --json"),
         (["compare", "B-mlp-1", "nothing"], "no study, trial or baseline"),
-        (["compare", "B-mlp-1", "B-cnn-1", "--split", "test", "--replicates", "2"], "final-eval's"),
+        (
+            ["compare", "B-mlp-1", "B-cnn-1", "--split", "test", "--replicates", "2"],
+            "only final-eval opens",
+        ),
     ],
 )
 def test_wrong_usage(folder: Path, args: list[str], message: str) -> None:
-    done = bloodsearch(
+    done = run_command(
         *args, *(["--dataset", "synthetic"] * (args[0] == "optimize")), cwd=folder, code=2
     )
     assert message in done.stderr

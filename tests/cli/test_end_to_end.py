@@ -9,11 +9,13 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from tests_support import run_command, small_set
 
 # one search for all tests of this file, which look at it in their order
 pytestmark = [pytest.mark.xdist_group("end-to-end"), pytest.mark.slow]
@@ -40,12 +42,19 @@ def bloodsearch(
 
 
 def as_json(*args: str, cwd: Path, **env: str) -> Any:
-    done = bloodsearch(*args, "--json", cwd=cwd, code=0, **env)
+    done = run_command(*args, "--json", cwd=cwd, code=0, **env)
     return json.loads(done.stdout)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def n_test() -> Iterator[int]:
+    """The number of test images of the small synthetic set, on which these tests train."""
+    with small_set() as n:
+        yield n
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(n_test: int, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which a search of four trials was run."""
     path = tmp_path_factory.mktemp("user")
     done = bloodsearch("optimize", "demo", "--trials", "4", *SMALL, cwd=path)
@@ -68,7 +77,7 @@ def test_same_command_adds_none_and_json_is_whole(folder: Path) -> None:
 
 
 def test_other_space_is_refused(folder: Path) -> None:
-    done = bloodsearch(
+    done = run_command(
         "optimize", "demo", "--trials", "4", *SMALL, "--epochs", "3", cwd=folder, code=5
     )
     assert done.stderr.count("\n") == 1
@@ -80,7 +89,7 @@ def test_status(folder: Path) -> None:
     found = as_json("status", "demo", "--name", "demo-synthetic", cwd=folder)
     assert found["complete"] + found["pruned"] == found["n_trials"] == 4
     assert found["workers"] == []
-    shown = bloodsearch("status", "demo", cwd=folder)
+    shown = run_command("status", "demo", cwd=folder)
     assert "4 of 4 trials finished" in shown.stdout
     assert "showing demo-synthetic" in shown.stderr
 
@@ -91,7 +100,7 @@ def test_leaderboard(folder: Path) -> None:
     assert {"number", "value", "state", "params", "epochs", "seconds"} <= set(rows[0])
     values = [row["value"] for row in rows if row["state"] == "complete"]
     assert values == sorted(values, reverse=True)
-    text = bloodsearch("leaderboard", "demo-synthetic", "--csv", cwd=folder).stdout
+    text = run_command("leaderboard", "demo-synthetic", "--csv", cwd=folder).stdout
     table = list(csv.DictReader(io.StringIO(text)))
     assert [int(row["number"]) for row in table][:3] == [row["number"] for row in rows]
     assert {"arch", "lr"} <= set(table[0])
@@ -105,9 +114,9 @@ def test_show_and_replay_bit_for_bit(folder: Path) -> None:
     assert set(stored.split()) <= set(record)
     assert record["curve"][record["best_epoch"] - 1] == record["value"] == best["value"]
     assert (
-        "ended because: all epochs trained" in bloodsearch("show", trial, "demo", cwd=folder).stdout
+        "ended because: all epochs trained" in run_command("show", trial, "demo", cwd=folder).stdout
     )
-    again = as_json("replay", trial, "demo-synthetic", cwd=folder)
+    again = json.loads(bloodsearch("replay", trial, "demo-synthetic", "--json", cwd=folder).stdout)
     assert again["identical"], again
     assert again["again"] == record["curve"]
 
@@ -124,10 +133,11 @@ def test_plain_optuna_reads_it(folder: Path) -> None:
     assert str(study.best_trial.number) in done.stdout
 
 
-def test_final_evaluation_opens_the_test_split_once(folder: Path) -> None:
+def test_final_evaluation_opens_the_test_split_once(folder: Path, n_test: int) -> None:
     # a module's tests run in file order: nothing was opened before
     assert as_json("status", "demo-synthetic", cwd=folder)["test_openings"] == 0
     command = ["final-eval", "demo-synthetic", "--replicates", "2", "--finalists", "2"]
+    command += ["--workers", "1"]
     found = as_json(*command, "--rounds", "1", "--train-val", cwd=folder)
     promised = (
         "study trial params replicates test_macro_f1 test_accuracy test_weighted_f1 per_class "
@@ -136,7 +146,7 @@ def test_final_evaluation_opens_the_test_split_once(folder: Path) -> None:
     assert set(promised.split()) <= set(found)
     assert found["replicates"] == len(set(found["seeds"])) == 2
     assert len(found["test_macro_f1"]["values"]) == 2
-    assert sum(map(sum, found["confusion_matrix"])) == 2 * 3421
+    assert sum(map(sum, found["confusion_matrix"])) == 2 * n_test
     assert found["per_class"][0]["name"] == "basophil"
     (refits,) = found["declared_options"]
     assert refits["option"] == "trained on train and validation"
@@ -157,7 +167,7 @@ def test_final_evaluation_opens_the_test_split_once(folder: Path) -> None:
         "result.json",
     ]
 
-    refused = bloodsearch("final-eval", "demo-synthetic", cwd=folder, code=5)
+    refused = run_command("final-eval", "demo-synthetic", cwd=folder, code=5)
     assert "already opened" in refused.stderr
     assert refused.stderr.count("\n") == 1
     again = as_json(*command, "--rounds", "1", "--force", cwd=folder)
@@ -175,7 +185,8 @@ def test_search_and_final_evaluation_on_postgres(tmp_path: Path, postgres_url: s
     assert found["complete"] + found["pruned"] == 3
     assert found["storage"].startswith("postgresql+psycopg://")
     command = ["final-eval", "demo-synthetic", "--replicates", "1", "--finalists", "1"]
+    command += ["--workers", "1"]
     result = as_json(*command, cwd=tmp_path, **env)
     assert result["test_openings"] == 1
-    bloodsearch("final-eval", "demo-synthetic", cwd=tmp_path, code=5, **env)
+    run_command("final-eval", "demo-synthetic", cwd=tmp_path, code=5, **env)
     assert not (tmp_path / "bloodsearch.db").exists()

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
+import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState
 
+from bloodsearch.search.cli import main
+from bloodsearch.search.data import synthetic
 from bloodsearch.search.data.bloodmnist import Fingerprint
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.study import create_or_resume
@@ -36,6 +42,10 @@ def tiny_study(**sections: object) -> StudyFile:
         },
     }
     return parse_study(data | sections, "tiny")
+
+
+SMALL_SET = {"PYTHONPATH": str(Path(__file__).with_name("small_set"))}
+"""Variables of a process that shall train on a quarter of the synthetic set, and its workers with it."""
 
 
 SIMULATED_WORKER = Path(__file__).parents[2] / "benchmarks" / "simulated_worker.py"
@@ -89,3 +99,38 @@ def fill_disk(path: Path) -> None:
     with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
         while file.write(bytes(4096)):
             pass
+
+
+def run_command(
+    *args: str, cwd: Path, code: int = 0, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in this process, which has its imports already; fail the test on another exit code."""
+    out, err = io.StringIO(), io.StringIO()
+    actual = 0
+    with (
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.MonkeyPatch.context() as monkeypatch,
+    ):
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+        try:
+            main(list(args))
+        except SystemExit as ended:
+            actual = int(ended.code or 0)
+    assert actual == code, f"exit {actual}\n{out.getvalue()}\n{err.getvalue()}"
+    return subprocess.CompletedProcess(args, actual, out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def small_set() -> Iterator[int]:
+    """Give this process and all that it starts the small synthetic set; yield the size of its test split."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        small = {
+            split: tuple(n // 4 for n in counts) for split, counts in synthetic._COUNTS.items()
+        }
+        monkeypatch.setattr(synthetic, "_COUNTS", small)
+        for name, value in SMALL_SET.items():
+            monkeypatch.setenv(name, value)
+        yield sum(small["test"])
