@@ -1,7 +1,8 @@
-"""The library as README and docs show it: this code is theirs, word for word."""
+"""The library as README and docs show it: these tests run the code of their pages."""
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 
@@ -14,33 +15,22 @@ from PIL import Image
 import bloodsearch
 from bloodsearch import make_sampler, open_storage, run_trials
 
-FROM_PYTHON = """
-from bloodsearch import export, final_eval, load_study, optimize, predict, report
-
-where = {"storage": "sqlite:///search.db", "name": "first"}
-search = optimize("demo", trials=4, dataset="synthetic", on_progress=print, **where)
-print(search.best_value, search.best_params)
-for row in load_study(**where).leaderboard(top=3):
-    print(row.number, row.value, row.params)
-final = final_eval(replicates=2, finalists=2, rounds=1, **where)  # opens the test split, once
-print(final.test_macro_f1.mean, final.test_macro_f1.values)
-print(report(out="report", **where).files[0])
-model = export(out="model.onnx", **where)
-print(predict("cells.png", model=model.out).predictions[0])
-"""
-OWN_OBJECTIVE = """
-import optuna
-from bloodsearch import FamilyPruner, PrunerSettings, make_sampler, open_storage, run_trials
-
-storage = open_storage("sqlite:///mine.db", create=True)
-study = optuna.create_study(
-    study_name="mine", storage=storage.optuna, load_if_exists=True, direction="maximize",
-    sampler=make_sampler(seed=0), pruner=FamilyPruner(PrunerSettings()),
-)
-run_trials(storage, study, objective, n_trials=20)  # in as many processes as you like: 20 in all
-"""
+ROOT = Path(__file__).parents[1]
 
 
+def code(page: str) -> str:
+    """Return the one Python block of a page."""
+    (block,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL
+    )
+    return str(block)
+
+
+FROM_PYTHON = code("README.md")
+OWN_OBJECTIVE = code("docs/guides/python.md")
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_ten_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (28, 28, 3), dtype=np.uint8)
