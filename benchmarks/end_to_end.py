@@ -24,8 +24,12 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.common import save, shown, spread, table
+from bloodsearch.search.api.placement import Placement
+from bloodsearch.search.api.training import train_queued
 from bloodsearch.search.database.storage import open_storage
-from bloodsearch.search.study import load
+from bloodsearch.search.evaluation.selection import queue_replicates
+from bloodsearch.search.seeds import derive_seed
+from bloodsearch.search.study import create_or_resume, info, load
 
 N_TRIALS, N_REPLICATES = 100, 5
 
@@ -74,8 +78,6 @@ def worker_minutes(trials: list[FrozenTrial]) -> float:
 
 def epochs(study: optuna.Study) -> tuple[int, int]:
     """Epochs that the trials trained, and that they would have trained without pruning."""
-    from bloodsearch.search.study import info
-
     planned = info(study).study_file.training.epochs_of
     trained = whole = 0
     for trial in finished(study.trials):
@@ -87,25 +89,18 @@ def epochs(study: optuna.Study) -> tuple[int, int]:
 
 
 def promise(folder: Path, study_name: str, trial: int) -> list[float]:
-    """Validation macro-F1 of the winner, trained again for as long as the second stage did."""
-    from bloodsearch.search.evaluation.selection import queue_replicates
-    from bloodsearch.search.seeds import derive_seed
-    from bloodsearch.search.study import create_or_resume, info
-    from bloodsearch.search.workers.leases import Leases
-    from bloodsearch.search.workers.slots import plan_slots
-    from bloodsearch.search.workers.supervisor import Supervisor
-
+    """Return the validation macro-F1 of the winner, trained again as long as the second stage did."""
     storage = open_storage(url_in(folder), create=False)
     study = load(storage, study_name)
-    known = info(study)
+    stored = info(study)
     again = create_or_resume(
-        storage, f"{study_name}-again", known.study_file, known.fingerprint, kind="finalists"
+        storage, f"{study_name}-again", stored.study_file, stored.fingerprint, kind="finalists"
     )
     winner = next(t for t in study.trials if t.number == trial)
-    seeds = [derive_seed(known.study_file.search.seed, "again", i) for i in range(N_REPLICATES)]
+    seeds = [derive_seed(stored.study_file.search.seed, "again", i) for i in range(N_REPLICATES)]
     if len(again.trials) < N_REPLICATES:
         queue_replicates(storage, again, winner, seeds)
-    Supervisor(Leases(storage, again), plan_slots("cpu", "auto", 1, threads=1), N_REPLICATES).run()
+    train_queued(storage, again, Placement("cpu"), data_root=None, on_progress=print)
     values = [t.value for t in load(storage, again.study_name).trials if t.value is not None]
     storage.close()
     return values

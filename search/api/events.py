@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something worth knowing, such as the storage in use or the death of a worker."""
+    """Something worth knowing, such as the storage in use."""
 
     text: str
+    warning: bool = False
+    """Whether it is shown even where progress is not, such as the death of a worker."""
 
     def __str__(self) -> str:
         return self.text

@@ -128,9 +128,8 @@ def evaluate_winner(
     storage, study = stored.storage, stored.study
     folder = request.out or Path("final") / stored.name
     if request.trial is not None and info(study).kind == "search":
-        choose_winner(
-            study, request.trial
-        )  # before anybody passes --force for a trial that is missing
+        # first: a user must not pass --force for a trial that does not exist
+        choose_winner(study, request.trial)
     if not request.force:
         again = stored_again(
             storage, study, trial=request.trial, n_replicates=request.replicates, out=folder

@@ -103,7 +103,8 @@ class Follower:
             Notice(
                 f"waiting for trials held by {names}; a worker without heartbeats is given up after "
                 f"{times.lease_s:.0f} s, or after {longest_s:.0f} s if its process is alive; Ctrl-C stops "
-                "waiting, and the same command resumes"
+                "waiting, and the same command resumes",
+                warning=True,
             )
         )
 
@@ -169,7 +170,7 @@ def run_workers(
         data_root=data_root,
         timeout_s=timeout_s,
         on_tick=follower.tick,
-        on_message=lambda text: on_progress(Notice(text)),
+        on_message=lambda text: on_progress(Notice(text, warning=True)),
         owns_process=owns_process,
     )
     follower.start()

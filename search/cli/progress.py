@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Screen:
-    """Shows events on standard error; with `quiet`, nothing."""
+    """Shows events on standard error; with `quiet`, warnings only."""
 
     def __init__(self, *, quiet: bool) -> None:
         self.quiet = quiet
@@ -23,11 +23,13 @@ class Screen:
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
+        if isinstance(event, Notice):
+            if event.warning or not self.quiet:
+                output.message(event.text)
+            return
         if self.quiet:
             return
         match event:
-            case Notice(text):
-                output.message(text)
             case RunStarted():
                 self._start_bar(event)
             case TrialEnded():
