@@ -159,6 +159,8 @@ class TrialRecord(_Stored):
     latency_ms: float | None = None
     """Milliseconds per image on one core."""
     train_seconds: float | None = None
+    seconds: float = 0.0
+    """Time that workers spent on the trial, over all its parts (see `trial_seconds`)."""
     val_accuracy: float | None = None
     per_class_f1: list[float | None] | None = None
     confusion: list[list[int]] | None = None
@@ -207,6 +209,20 @@ def ending_of(state: str, attrs: Mapping[str, Any]) -> tuple[Ending, str]:
     return _from_prose(state, str(attrs.get("stop_reason") or ""))
 
 
+def trial_seconds(trial: FrozenTrial) -> float:
+    """Return the seconds that workers spent on a trial, parts before an interruption included.
+
+    A trial of an earlier version, or of another program, has two times of day instead, of its last part
+    only. They may be in reverse order, because clocks are set back.
+    """
+    stored = [trial.user_attrs.get(key) for key in ("seconds", "train_seconds")]
+    known = [float(value) for value in stored if isinstance(value, int | float)]
+    if "seconds" in trial.user_attrs and known:
+        return known[0]
+    of_day = trial.duration.total_seconds() if trial.duration else 0.0
+    return max(0.0, of_day, *known)
+
+
 def trial_record(trial: FrozenTrial) -> TrialRecord:
     """Return what `trial` stores."""
     attrs, state = trial.user_attrs, trial.state.name.lower()
@@ -223,6 +239,7 @@ def trial_record(trial: FrozenTrial) -> TrialRecord:
             "finished": trial.datetime_complete,
             "ending": ending,
             "detail": detail,
+            "seconds": trial_seconds(trial),
         }
     )
 

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from .database.storage import Storage
 from .pruning.audit import audited
-from .records import trial_record
+from .records import trial_record, trial_seconds
 from .study import info
 from .workers.leases import Leases
 
@@ -37,7 +37,6 @@ def summarize(storage: Storage, study: optuna.Study) -> dict[str, Any]:
         "best_trial": best.number if best else None,
         "best_params": trial_record(best).shown_params if best else None,
         "seconds": round(
-            sum(t.duration.total_seconds() for t in trials if t.state.is_finished() and t.duration),
-            2,
+            sum(trial_seconds(trial) for trial in trials if trial.state.is_finished()), 2
         ),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable
 from typing import TypeVar
@@ -62,8 +63,10 @@ def retry_outage(
 
 
 def is_outage(error: BaseException) -> bool:
-    """Return whether waiting may help: a lost connection, a locked file, a read-only database."""
+    """Return whether waiting may help: a lost connection, a lock, a read-only database, a full disk."""
     if isinstance(error, optuna.exceptions.StorageInternalError | filelock.Timeout):
+        return True
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
     if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError):
         return True

@@ -30,14 +30,13 @@ class Standing:
 def standing(trial: FrozenTrial) -> Standing:
     """Return what the leaderboard shows of `trial`."""
     record = trial_record(trial)
-    duration = trial.duration.total_seconds() if trial.duration else 0.0
     return Standing(
         number=trial.number,
         value=trial.value,
         state=record.state,
         params=record.shown_params,
         epochs=len(record.reports) if record.epochs is None else record.epochs,
-        seconds=round(duration, 2),
+        seconds=round(record.seconds, 2),
         family=record.family or "",
         baseline=record.baseline,
         n_parameters=record.n_parameters,

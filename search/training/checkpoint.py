@@ -5,6 +5,8 @@ A file holds tensors, numbers and one JSON string, so `torch.load(weights_only=T
 
 from __future__ import annotations
 
+import errno
+import io
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,15 @@ def save(path: Path, payload: dict[str, Any]) -> None:
     Raises OSError when the disk is full or the folder cannot be written; `path` then still holds
     what it held before.
     """
+    buffer = io.BytesIO()  # torch's own writer turns a full disk into "unexpected pos 1344 vs 1238"
+    torch.save(payload, buffer)
     try:
-        with atomic_write(path) as temporary, temporary.open("wb") as file:
-            torch.save(payload, file)
-    except RuntimeError as error:  # torch's writer turns ENOSPC into one
-        raise OSError(f"cannot write {path}: {error}") from error
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(buffer.getbuffer())
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(error.errno, f"disk full: cannot write {path}") from None
+        raise
 
 
 def load(path: Path) -> dict[str, Any]:

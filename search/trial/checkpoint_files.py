@@ -1,20 +1,23 @@
-"""Where this machine keeps the checkpoints of trials, and until when."""
+"""The folder for checkpoints of trials, and what may be removed from it."""
 
 from __future__ import annotations
 
 import contextlib
 import re
+import time
 from pathlib import Path
 
 from .. import env
 from ..database.storage import Storage
 
-# a checkpoint, or what a process killed in the middle of writing one has left
+PART_S = 3600.0
+"""No checkpoint takes this long to write."""
+# a checkpoint, or a half-written one of an earlier version
 _FILE = re.compile(r"trial-(\d+)\.pt|\.trial-(\d+)\.pt\..+")
 
 
 def checkpoint_folder(storage: Storage) -> Path:
-    """Beside an SQLite file, else in the current folder, unless the environment names one."""
+    """Return the folder: $BLOODSEARCH_CHECKPOINTS, else beside an SQLite file, else in the current folder."""
     if configured := env.checkpoints():
         return configured
     path = storage.sqlite_path
@@ -22,21 +25,29 @@ def checkpoint_folder(storage: Storage) -> Path:
 
 
 def checkpoint_path(folder: Path, study_name: str, number: int) -> Path:
+    """Return where the checkpoint of a trial is stored."""
     return folder / study_name / f"trial-{number}.pt"
 
 
 def forget(path: Path) -> None:
-    """Remove a checkpoint that nobody will go on from."""
-    # none was written, or the folder is out of reach: it is in nobody's way
+    """Remove a checkpoint that no worker needs. A file that cannot be removed does no harm."""
     with contextlib.suppress(OSError):
         path.unlink()
 
 
 def leftovers(folder: Path, study_name: str) -> dict[Path, int]:
-    """The study's checkpoints, and what was left of half-written ones, with their trials' numbers."""
-    found: dict[Path, int] = {}
+    """Return the study's checkpoints, whole or half-written, with their trials' numbers."""
+    numbers: dict[Path, int] = {}
     with contextlib.suppress(OSError):
         for path in (folder / study_name).iterdir():
             if match := _FILE.fullmatch(path.name):
-                found[path] = int(match[1] or match[2])
-    return found
+                numbers[path] = int(match[1] or match[2])
+    return numbers
+
+
+def remove_old_parts(folder: Path, study_name: str) -> None:
+    """Remove half-written files that a killed process left more than PART_S seconds ago."""
+    with contextlib.suppress(OSError):
+        for path in (folder / study_name).glob(".part-*"):
+            if time.time() - path.stat().st_mtime > PART_S:
+                forget(path)

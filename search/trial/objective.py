@@ -26,7 +26,7 @@ from ..sampling.space import Params
 from ..seeds import trial_seed
 from ..study import StudyInfo, versions
 from ..training.config import TrialConfig
-from ..training.cost import latency_ms
+from ..training.cost import latency_ms, n_parameters
 from ..training.device import (
     DeviceData,
     Precision,
@@ -90,7 +90,7 @@ def run_trial(session: Session, study_info: StudyInfo, data: DeviceData) -> Outc
     saved = SavedTraining(session, study_info.name)
     try:
         params = parameters(session, study_info)
-        return _train(session, study_info, data, params, saved)
+        outcome = _train(session, study_info, data, params, saved)
     except Drained as drained:
         raise drained.__cause__ or drained from None
     except optuna.exceptions.UpdateFinishedTrialError:
@@ -102,7 +102,9 @@ def run_trial(session: Session, study_info: StudyInfo, data: DeviceData) -> Outc
             raise
         attrs = end_attributes(Ending.FAILED, f"{type(error).__name__}: {error}"[:300])
         attrs["traceback"] = traceback.format_exc()[-MAX_TRACEBACK:]
-        return Outcome(TrialState.FAIL, None, attrs, saved.path)
+        outcome = Outcome(TrialState.FAIL, None, dict(attrs), saved.path)
+    outcome.attrs["seconds"] = round(saved.seconds, 3)
+    return outcome
 
 
 def _train(
@@ -151,6 +153,8 @@ def _train(
 
     try:
         latency = _check_cost(study_info, config) if epochs.prunable else None
+        if study_info.kind in KEPT:
+            saved.wait_for_space(n_parameters(config.model))
         result = saved.resume(train, started=lambda: epochs.last is not None)
     except (TooCostly, Pruned, Diverged, OutOfMemory) as error:
         if epochs.last is None:

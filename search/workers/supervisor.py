@@ -31,7 +31,7 @@ from ..errors import (
 )
 from ..records import trial_record
 from ..study import last_ended
-from ..trial.checkpoint_files import checkpoint_folder, forget, leftovers
+from ..trial.checkpoint_files import checkpoint_folder, forget, leftovers, remove_old_parts
 from .leases import Leases
 from .slots import Slot
 from .watchdog import SIGNALS, watchdog
@@ -251,16 +251,18 @@ class Supervisor:
 
     def _tidy_up(self) -> None:
         """Remove the checkpoints of finished trials, which workers that died have left."""
-        found = leftovers(checkpoint_folder(self.leases.storage), self.leases.study.study_name)
-        if not found:
+        folder, name = checkpoint_folder(self.leases.storage), self.leases.study.study_name
+        remove_old_parts(folder, name)
+        numbers = leftovers(folder, name)
+        if not numbers:
             return
         try:
             trials = self.leases.study.get_trials(deepcopy=False)
         except KeyError:  # the study was deleted
-            ended = set(found.values())
+            ended = set(numbers.values())
         else:
             ended = {trial.number for trial in trials if trial.state.is_finished()}
-        for path, number in found.items():
+        for path, number in numbers.items():
             if number in ended:
                 forget(path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests_support import FINGERPRINT, tiny_study
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.errors import Interrupted, StorageError
 from bloodsearch.search.study import create_or_resume, load
-from bloodsearch.search.trial.checkpoint_files import checkpoint_folder, leftovers
+from bloodsearch.search.trial.checkpoint_files import checkpoint_folder, leftovers, remove_old_parts
 from bloodsearch.search.trial.outcome import Outcome
 from bloodsearch.search.trial.session import Session
 from bloodsearch.search.workers.leases import Leases
@@ -123,6 +124,17 @@ def test_what_is_left_of_a_checkpoint(tmp_path: Path) -> None:
     found = {path.name: number for path, number in leftovers(tmp_path, "s").items()}
     assert found == {"trial-3.pt": 3, ".trial-12.pt.x1y2": 12}
     assert leftovers(tmp_path / "nowhere", "s") == {}
+
+
+def test_half_written_files_of_killed_processes_are_removed_later(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    for name in (".part-0a.pt", ".part-0b.pt", "trial-1.pt"):
+        (tmp_path / "s" / name).touch()
+    os.utime(tmp_path / "s" / ".part-0a.pt", (0, 0))
+    os.utime(tmp_path / "s" / "trial-1.pt", (0, 0))
+    remove_old_parts(tmp_path, "s")
+    assert {path.name for path in (tmp_path / "s").iterdir()} == {".part-0b.pt", "trial-1.pt"}
+    remove_old_parts(tmp_path, "nowhere")
 
 
 def test_a_worker_learns_from_the_trials_that_it_finished(storage: Storage) -> None:

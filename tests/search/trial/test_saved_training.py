@@ -1,0 +1,131 @@
+"""What a trial's checkpoint carries on, and what a full disk costs."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+import optuna
+import pytest
+import torch
+from session_support import PlainSession
+from tests_support import FINGERPRINT, tiny_study
+
+from bloodsearch.search.database.outage import retry_outage
+from bloodsearch.search.errors import StorageError
+from bloodsearch.search.study import Kind, StudyInfo
+from bloodsearch.search.training import checkpoint
+from bloodsearch.search.training.device import DeviceData
+from bloodsearch.search.training.endings import Drained
+from bloodsearch.search.trial.objective import run_trial
+
+P = ParamSpec("P")
+T = TypeVar("T")
+POINT = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_width": 8}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class Waiting(PlainSession):
+    """A session that waits for the storage, and for space, as a worker's does."""
+
+    def persist(self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return retry_outage(lambda: operation(*args, **kwargs), limit_s=1)
+
+
+def session(folder: Path, kind: Kind = "search") -> Waiting:
+    study = optuna.create_study(direction="maximize")
+    study.enqueue_trial(POINT, user_attrs={"point": POINT})
+    info = StudyInfo("tiny", kind, tiny_study(), FINGERPRINT, None)
+    return Waiting(study.ask(), info, folder)
+
+
+def test_seconds_are_summed_over_the_parts_of_a_training(
+    small: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first part takes 100 seconds, by a clock that the test moves."""
+    moved = 0.0
+    monotonic = time.monotonic
+    monkeypatch.setattr(
+        "bloodsearch.search.trial.saved_training.time.monotonic", lambda: monotonic() + moved
+    )
+    worker = session(tmp_path)
+    epochs: list[int] = []
+
+    def report(epoch: int, value: float) -> None:
+        nonlocal moved
+        moved += 50.0
+        epochs.append(epoch)
+
+    worker.on_report, worker.stop = report, lambda: len(epochs) == 2
+    with pytest.raises(Drained):
+        run_trial(worker, worker.study_info, small)
+    worker.stop = lambda: False
+    outcome = run_trial(worker, worker.study_info, small)
+    # epoch 2 is reported again: this session's trial did not store it
+    assert epochs == [1, 2, 2, 3]
+    assert 200 <= outcome.attrs["seconds"] < 260
+
+
+class Usage(NamedTuple):
+    free: int
+
+
+def test_a_full_disk_is_waited_for_before_a_long_training(
+    small: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([0, 0, 10**9])
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(next(looks)))
+    worker = session(tmp_path, "replicates")
+    outcome = run_trial(worker, worker.study_info, small)
+    assert Path(outcome.attrs["weights"]).is_file()
+    assert list(looks) == []
+
+
+def test_a_disk_that_stays_full_ends_the_worker_before_the_training(
+    small: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(0))
+    worker = session(tmp_path, "replicates")
+    with pytest.raises(StorageError, match=r"disk full: .* needs 1.* MiB more"):
+        run_trial(worker, worker.study_info, small)
+    assert worker.trial.storage.get_trial(worker.trial._trial_id).intermediate_values == {}
+
+
+def test_weights_are_kept_in_memory_until_there_is_space(
+    small: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole training was once thrown away with "unexpected pos 1344 vs 1238"."""
+    save, full = checkpoint.save, [True, True]
+
+    def fills_up(path: Path, payload: dict[str, Any]) -> None:
+        if path.name.endswith(".weights.pt") and full:
+            full.pop()
+            raise OSError(errno.ENOSPC, f"disk full: cannot write {path}")
+        save(path, payload)
+
+    monkeypatch.setattr(checkpoint, "save", fills_up)
+    worker = session(tmp_path, "replicates")
+    outcome = run_trial(worker, worker.study_info, small)
+    assert full == []
+    assert Path(outcome.attrs["weights"]).is_file()
+
+
+def test_a_full_disk_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, data: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"disk full: cannot write .*trial-0\.pt"):
+        checkpoint.save(tmp_path / "trial-0.pt", {"a": 1})
+    assert list(tmp_path.iterdir()) == []
