@@ -17,7 +17,8 @@ from tests_support import FINGERPRINT, tiny_study
 
 from bloodsearch.search.database.outage import retry_outage
 from bloodsearch.search.errors import StorageError
-from bloodsearch.search.study import Kind, StudyInfo
+from bloodsearch.search.records import Kind
+from bloodsearch.search.study import StudyInfo
 from bloodsearch.search.training import checkpoint
 from bloodsearch.search.training.device import DeviceData
 from bloodsearch.search.training.endings import Drained
