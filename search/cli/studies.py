@@ -67,6 +67,7 @@ def show(
     ] = False,
 ) -> None:
     """Print a study file."""
+    load_study_file(study)  # prints study files only, whatever the path
     output.block(study_text(study))
     if parameters:
         output.line()
