@@ -1,1 +1,1 @@
-"""The two course reports the project grew from: their configurations, figures and claims beside ours."""
+"""The two course reports that the project grew from: their figures and claims beside replicates."""

@@ -1,4 +1,4 @@
-"""The course reports' errors by class, and their data: ours beside the published figures."""
+"""Build the sections on the course reports' errors by class and on their data."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..report import data_figures
 from ..report.class_figures import averaged, scores_of
 from ..report.classes import confusion_pictures, matrix
 from ..report.parts import Cell, Picture, Section, Table
+from ..report.words import plural
 from . import figures as course_figures
 from .gather import Course
 
@@ -18,14 +19,14 @@ GRANULOCYTE = "immature granulocyte"
 
 
 def final_model(course: Course) -> Section:
-    """Report A's Figure 4 and Table 5: the final CNN."""
+    """Repeat report A's Figure 4 and Table 5: the final CNN."""
     title = "Figure 4 and Table 5: the final CNN by class"
-    found = course.configurations.get("A-cnn")
-    if found is None or found.counts is None:
+    cnn = course.configurations.get("A-cnn")
+    if cnn is None or cnn.counts is None:
         return Section(title, warnings=["A-cnn was not trained."])
     printed = course.published["per_class"]
     rows: list[list[Cell]] = []
-    for i, (name, row) in enumerate(zip(CLASS_NAMES, scores_of(found.counts), strict=True)):
+    for i, (name, row) in enumerate(zip(CLASS_NAMES, scores_of(cnn.counts), strict=True)):
         cells: list[Cell] = [name]
         for key in ("precision", "recall", "f1"):
             cells += [row[key], printed[key][i]]
@@ -33,46 +34,49 @@ def final_model(course: Course) -> Section:
     columns = ["class"] + [
         f"{k}{p}" for k in ("precision", "recall", "F1") for p in ("", ", published")
     ]
-    n = len(found.trials)
-    note = f"Ours on the {course.split} split, pooled over {n} replicate{'s' * (n > 1)}."
+    note = (
+        f"Scored on the {course.split} split, pooled over {plural(len(cnn.trials), 'replicate')}."
+    )
     return Section(
         title,
         course.misprints("table-5"),
-        confusion_pictures("confusion", found.counts, note, "A-cnn. "),
+        confusion_pictures("confusion", cnn.counts, note, "A-cnn. "),
         [
             Table("table-5", "Table 5: scores of each class", columns, rows, note, digits=3),
-            matrix("confusion-a-cnn", "Figure 4: confusion matrix of A-cnn", found.counts, note),
+            matrix("confusion-a-cnn", "Figure 4: confusion matrix of A-cnn", cnn.counts, note),
         ],
     )
 
 
 def matrices(course: Course) -> Section:
-    """Report B's Figures 4 and 6, ours and theirs side by side."""
+    """Repeat report B's Figures 4 and 6, measured and published side by side."""
     pictures, tables = [], []
-    for name, theirs in course.published["confusion"].items():
-        found = course.configurations.get(name)
-        if found is None or found.counts is None:
+    for name, cells in course.published["confusion"].items():
+        configuration = course.configurations.get(name)
+        if configuration is None or configuration.counts is None:
             continue
-        printed = np.asarray(theirs)
+        counts, printed = configuration.counts, np.asarray(cells)
         seen = (
-            f"{name}: weighted F1 {averaged(found.counts, 'weighted_f1'):.4f} (ours, pooled), "
+            f"{name}: weighted F1 {averaged(counts, 'weighted_f1'):.4f} (replicates, pooled), "
             f"{averaged(printed, 'weighted_f1'):.4f} (from the published matrix)"
         )
-        draw = functools.partial(course_figures.matrices, found.counts, printed, seen, course.split)
+        draw = functools.partial(course_figures.matrices, counts, printed, seen, course.split)
         pictures.append(Picture(f"matrix-{name.lower()}", seen, draw))
-        n = len(found.trials)
-        note = f"{course.split} split, summed over {n} replicate{'s' * (n > 1)}."
-        tables.append(matrix(f"matrix-{name.lower()}", f"{name}: ours", found.counts, note))
+        n = len(configuration.trials)
+        note = f"Summed over {plural(n, 'replicate')} on the {course.split} split."
+        tables.append(matrix(f"matrix-{name.lower()}", f"{name}: replicates", counts, note))
     return Section(
         "Figures 4 and 6: confusion matrices", course.misprints("matrices"), pictures, tables
     )
 
 
 def data(course: Course) -> Section:
-    """Samples, and report A's class counts."""
+    """Show samples, and report A's class counts."""
     pictures: list[Picture] = []
     tables: list[Table] = []
-    warnings = [f"No pictures of the data: {course.no_data}"] if course.dataset is None else []
+    warnings = (
+        [f"There are no pictures of the data: {course.no_data}"] if course.dataset is None else []
+    )
     if course.dataset is not None:
         title = "Eight cells of each class: the first of the training split"
         pictures.append(
@@ -85,11 +89,11 @@ def data(course: Course) -> Section:
         draw = functools.partial(data_figures.one_class, course.dataset, GRANULOCYTE, title)
         pictures.append(Picture("granulocytes", title, draw))
     if course.report == "report_a":
-        ours, theirs = course.published["true_class_counts"], course.published["class_counts"]
+        counted, printed = course.published["true_class_counts"], course.published["class_counts"]
         title = "Table 1's class counts are not those of the data"
-        draw = functools.partial(course_figures.counts_beside, ours, theirs, title)
+        draw = functools.partial(course_figures.counts_beside, counted, printed, title)
         pictures.append(Picture("table-1", title, draw))
-        rows = list(zip(CLASS_NAMES, ours, theirs, strict=True))
+        rows = list(zip(CLASS_NAMES, counted, printed, strict=True))
         tables.append(Table("table-1", "Table 1: images of each class, all splits",
                             ["class", "in the data", "printed"], rows))  # fmt: skip
     return Section("The data", course.misprints("data"), pictures, tables, warnings)

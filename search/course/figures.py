@@ -1,4 +1,4 @@
-"""Pictures of the course reports' configurations: ours beside the published figures."""
+"""Draw the course reports' configurations: replicates beside the published figures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .verdicts import MARGIN, Claim
 
 
 def beside_published(course: Course, title: str) -> Figure:
-    """Each replicate as a dot, their mean as a line, the published figure as a diamond."""
+    """Draw each replicate as a dot, their mean as a line, the published figure as a diamond."""
     names = list(course.configurations)
     figure, axes = style.one(title, height=1.4 + 0.3 * len(names))
     printed = {name: course.printed(name) for name in names}
@@ -31,7 +31,7 @@ def beside_published(course: Course, title: str) -> Figure:
 
 
 def precision(course: Course, title: str) -> Figure:
-    """Precision and F1 of each configuration, two panels; published: from the report's matrices."""
+    """Draw precision and F1 of each configuration; published ones come from the report's matrices."""
     figure, panels = style.several(title, 1, 2, 1.6 + 0.3 * len(course.configurations))
     matrices = course.published["confusion"]
     for axes, key in zip(panels, ("weighted_precision", "weighted_f1"), strict=True):
@@ -50,17 +50,17 @@ def precision(course: Course, title: str) -> Figure:
 
 
 def _dots(axes: Axes, course: Course, key: str, printed: Mapping[str, float | None]) -> None:
-    """A row for each configuration: its replicates, their mean, the published figure."""
+    """Draw a row for each configuration: its replicates, their mean, the published figure."""
     names = list(course.configurations)
     for row, name in enumerate(names):
         values = list(course.scores(name, key).values())
         colour = style.FAMILY.get(course.configurations[name].family, style.GREY)
         axes.scatter(values, [row] * len(values), s=26, color=colour, alpha=0.75, zorder=3)
         axes.vlines(np.mean(values), row - 0.28, row + 0.28, color="black", linewidth=2, zorder=4)
-        theirs = printed[name]
-        if theirs is not None:
+        figure = printed[name]
+        if figure is not None:
             axes.scatter(
-                theirs, row, s=44, marker="D", facecolors="none", edgecolors=style.RED, zorder=5
+                figure, row, s=44, marker="D", facecolors="none", edgecolors=style.RED, zorder=5
             )
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
@@ -85,22 +85,26 @@ def _dot_handles() -> list[Line2D]:
 
 
 def forest(claims: Sequence[Claim], title: str) -> Figure:
-    """Each claim's estimate with its interval; the grey band is half a point either way."""
+    """Draw each claim's estimate with its interval; the grey band is half a point either way."""
     figure, axes = style.one(title, height=1.6 + 0.42 * len(claims))
     colours = {"holds": style.BLUE, "does not hold": style.RED, "cannot be told": style.GREY}
     markers = {"holds": "o", "does not hold": "X", "cannot be told": "s"}
     axes.axvspan(-MARGIN, MARGIN, color="#EEEEEE")
     axes.axvline(0, color="black", linewidth=0.8)
-    ends = [abs(c.found.mean) for c in claims] + [abs(c.published) for c in claims if c.published]
+    ends = [abs(c.difference.mean) for c in claims] + [
+        abs(c.published) for c in claims if c.published
+    ]
     limit = 2.2 * max([*ends, 0.02])
     for row, claim in enumerate(claims):
-        found, colour = claim.found, colours[claim.verdict]
-        low, high = max(found.low, -limit), min(found.high, limit)
+        difference, colour = claim.difference, colours[claim.verdict]
+        low, high = max(difference.low, -limit), min(difference.high, limit)
         axes.hlines(row, low, high, color=colour, linewidth=2)
-        axes.plot(found.mean, row, markers[claim.verdict], color=colour, markersize=7)
+        axes.plot(difference.mean, row, markers[claim.verdict], color=colour, markersize=7)
         if claim.published is not None:
             axes.plot(claim.published, row, "D", markerfacecolor="none", color=style.RED, zorder=5)
-    shown = [np.clip(v, -limit, limit) for c in claims for v in (c.found.low, c.found.high)]
+    shown = [
+        np.clip(v, -limit, limit) for c in claims for v in (c.difference.low, c.difference.high)
+    ]
     shown += [c.published for c in claims if c.published is not None] + [-2 * MARGIN, 2 * MARGIN]
     pad = 0.04 * (max(shown) - min(shown))
     axes.set_xlim(min(shown) - pad, max(shown) + pad)
@@ -116,7 +120,7 @@ def forest(claims: Sequence[Claim], title: str) -> Figure:
 
 
 def losses(configurations: Sequence[Configuration], title: str) -> Figure:
-    """Training and validation loss by epoch, one panel for each configuration, a line per replicate."""
+    """Draw training and validation loss by epoch, a panel per configuration, a line per replicate."""
     columns = min(2, len(configurations))
     rows = -(-len(configurations) // columns)
     figure, panels = style.several(title, rows, columns, 0.9 + 2.5 * rows)
@@ -147,13 +151,13 @@ def losses(configurations: Sequence[Configuration], title: str) -> Figure:
     return figure
 
 
-def capacity(found: Sequence[Configuration], title: str) -> Figure:
-    """Validation macro-F1 against the MLP's number of weights; the line joins one hidden layer's."""
+def capacity(mlps: Sequence[Configuration], title: str) -> Figure:
+    """Draw validation macro-F1 by the MLP's number of weights; the line joins those of one hidden layer."""
     figure, axes = style.one(title)
     line: list[tuple[int, float]] = []
-    for one in found:
+    for one in mlps:
         size, values = one.trials[0].record.n_parameters or 0, one.validation
-        label = "replicates" if one is found[0] else None
+        label = "replicates" if one is mlps[0] else None
         axes.scatter([size] * len(values), values, s=28, color=style.ORANGE, zorder=3, label=label)
         mean, deep = float(np.mean(values)), one.params.get("mlp_depth", 1) > 1
         axes.plot(size, mean, "_", color="black", markersize=16, markeredgewidth=2, zorder=4)
@@ -172,11 +176,13 @@ def capacity(found: Sequence[Configuration], title: str) -> Figure:
     return figure
 
 
-def matrices(ours: NDArray[np.int64], theirs: NDArray[np.int64], title: str, split: str) -> Figure:
-    """Two confusion matrices (8, 8) in percent of the true class, ours on the left."""
+def matrices(
+    measured: NDArray[np.int64], printed: NDArray[np.int64], title: str, split: str
+) -> Figure:
+    """Draw two confusion matrices (8, 8) in percent of the true class, the measured one on the left."""
     figure, panels = style.several(title, 1, 2, 4.7)
     for axes, counts, label in zip(
-        panels, (ours, theirs), (f"ours ({split})", "published (test)"), strict=True
+        panels, (measured, printed), (f"bloodsearch ({split})", "published (test)"), strict=True
     ):
         share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         axes.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1)
@@ -193,14 +199,14 @@ def matrices(ours: NDArray[np.int64], theirs: NDArray[np.int64], title: str, spl
     return figure
 
 
-def counts_beside(ours: Sequence[int], theirs: Sequence[int], title: str) -> Figure:
-    """Class counts of the data beside the printed ones."""
+def counts_beside(counted: Sequence[int], printed: Sequence[int], title: str) -> Figure:
+    """Draw the class counts of the data beside the printed ones."""
     figure, axes = style.one(title, height=3.9)
     places = np.arange(len(CLASS_NAMES))
-    axes.barh(places - 0.2, ours, 0.38, color=style.BLUE, label="in the data")
+    axes.barh(places - 0.2, counted, 0.38, color=style.BLUE, label="in the data")
     axes.barh(
         places + 0.2,
-        theirs,
+        printed,
         0.38,
         color="white",
         edgecolor=style.RED,
@@ -216,23 +222,23 @@ def counts_beside(ours: Sequence[int], theirs: Sequence[int], title: str) -> Fig
 
 
 def grid(effects: Sequence[Effect], title: str) -> Figure:
-    """The values of all points of a grid, once for each of their choices; a panel for each family."""
+    """Draw the values of all points of a grid, once for each of their choices; a panel per family."""
     families = list(dict.fromkeys(e.family for e in effects))
     n_rows = max(_rows([e for e in effects if e.family == f])[-1] for f in families)
     figure, panels = style.several(title, 1, len(families), 1.0 + 0.24 * n_rows)
     for axes, family in zip(panels, families, strict=True):
-        mine = [e for e in effects if e.family == family]
-        rows = _rows(mine)
+        shown = [e for e in effects if e.family == family]
+        rows = _rows(shown)
         colour = style.FAMILY.get(family, style.GREY)
-        for row, effect in zip(rows, mine, strict=True):
+        for row, effect in zip(rows, shown, strict=True):
             axes.scatter(effect.values, [row] * len(effect.values), s=12, color=colour, alpha=0.5)
             axes.vlines(np.mean(effect.values), row - 0.4, row + 0.4, color="black", linewidth=2)
-        axes.set_yticks(rows, [e.level for e in mine], fontsize=9)
+        axes.set_yticks(rows, [e.level for e in shown], fontsize=9)
         axes.set_ylim(n_rows + 0.7, -1.4)
         axes.grid(axis="y", visible=False)
         low = axes.get_xlim()[0]
-        for choice in dict.fromkeys(e.choice for e in mine):
-            first = min(r for r, e in zip(rows, mine, strict=True) if e.choice == choice)
+        for choice in dict.fromkeys(e.choice for e in shown):
+            first = min(r for r, e in zip(rows, shown, strict=True) if e.choice == choice)
             axes.text(low, first - 0.62, choice, fontsize=9, fontweight="bold", va="center")
         axes.set_title(style.family_name(family), fontsize=10)
         axes.set_xlabel("validation macro-F1")
@@ -240,7 +246,7 @@ def grid(effects: Sequence[Effect], title: str) -> Figure:
 
 
 def _rows(effects: Sequence[Effect]) -> list[float]:
-    """A place for each level, with room for the choice's name above its first."""
+    """Return a place for each level, with room for the choice's name above its first level."""
     places: list[float] = []
     for i, effect in enumerate(effects):
         new = i == 0 or effect.choice != effects[i - 1].choice

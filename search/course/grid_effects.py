@@ -1,4 +1,4 @@
-"""A grid's points in words, under each stop rule, and what each choice was worth."""
+"""Describe a grid's points in words, under each stop rule, and measure the effect of each choice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EARLY = RULES[-1]
 STOP = "stop rule"
 RATES = ("optimizer", "learning rate")
 RATED = "optimizer and learning rate"
-"""Both at once: a rate is small or large for an optimizer."""
+"""Both at once, because a rate is small or large only for an optimizer."""
 WORDS = {
     "adam": "Adam",
     "adamw": "AdamW",
@@ -32,7 +32,7 @@ TOLD = {"arch", "optimizer", "lr", "sgd_lr", "loss", "batch_size", "mlp_depth", 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A trained point: its level of each choice, and what each stop rule makes of it."""
+    """A trained point: its level of each choice, and its result under each stop rule."""
 
     trial: ReportTrial
     levels: dict[str, str]
@@ -52,13 +52,13 @@ class Effect:
     level: str
     values: list[float]
     against: str | None
-    """The report's level, None where this is it or where the grid lacks it."""
+    """The report's level; None if this is it, or if the grid does not have it."""
     differences: list[float]
-    """Of pairs of points that differ in this choice alone, this level minus the report's."""
+    """This level minus the report's, of pairs of points that differ in this choice alone."""
 
 
 def levels(params: Mapping[str, Any], searched: Iterable[str] = ()) -> dict[str, str]:
-    """A point's choices in words; `searched` names the parameters that its grid varies."""
+    """Return a point's choices in words; `searched` names the parameters that its grid varies."""
 
     def get(name: str) -> Any:
         return params.get(name, PARAMETERS[name].default)
@@ -79,23 +79,23 @@ def levels(params: Mapping[str, Any], searched: Iterable[str] = ()) -> dict[str,
 
 
 def points(grid: Gathered) -> list[Point]:
-    """All complete points, in the order of the grid."""
-    found = []
+    """Return all complete points in the order of the grid."""
+    complete = []
     for trial in sorted(grid.complete, key=lambda t: t.number):
         stops = {rule: kept for rule in RULES if (kept := stop(trial.curve, rule)) is not None}
         if EARLY in stops:
-            found.append(Point(trial, levels(trial.params, trial.record.sampled), stops))
-    return found
+            complete.append(Point(trial, levels(trial.params, trial.record.sampled), stops))
+    return complete
 
 
-def effects(found: Sequence[Point], report: Mapping[str, Mapping[str, str]]) -> list[Effect]:
-    """Every level of every choice that a family's points differ in, with patience as the stop rule.
+def effects(trained: Sequence[Point], report: Mapping[str, Mapping[str, str]]) -> list[Effect]:
+    """Return every level of every choice in which a family's points differ, with patience as the stop rule.
 
     `report` holds the report's own levels by family; STOP is a choice like the others.
     """
     result = []
-    for family in dict.fromkeys(p.family for p in found):
-        mine = [p for p in found if p.family == family]
+    for family in dict.fromkeys(p.family for p in trained):
+        mine = [p for p in trained if p.family == family]
         own = {**report.get(family, {}), STOP: str(EARLY)}
         own[RATED] = _rated(own)
         values = {tuple(p.levels.items()): p.stops[EARLY].value for p in mine}

@@ -1,4 +1,4 @@
-"""The section on a course report's grid: its best points, beside the report's, and its choices."""
+"""Build the section on a course report's grid: its best points and the effect of each choice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .stop_rules import RULES
 
 
 def section(course: Course) -> Section:
-    """The grid of `course`, which has one."""
+    """Show the grid of `course`, which must have one."""
     assert course.grid is not None
     title, grid = "The grid", course.grid
     found = points(grid)
@@ -31,8 +31,8 @@ def section(course: Course) -> Section:
         seen = _headline(worth)
         pictures.append(
             Picture("grid", seen, functools.partial(course_figures.grid, worth, seen),
-                    "A dot is a training, a line the mean of its row. All rows but the stop rule's "
-                    f"are under {EARLY}.")
+                    "A dot is a training, a line the mean of its row. All rows except those of the stop rule "
+                    f"use {EARLY}.")
         )  # fmt: skip
     tables = [_best(found), _hyperparameters(found, report), _worth(worth)]
     return Section(title, _text(course, found), pictures, tables, warnings)
@@ -42,11 +42,11 @@ def _text(course: Course, found: Sequence[Point]) -> list[str]:
     most = max(p.trial.epochs for p in found)
     ended = sum(p.stops[EARLY].by_patience for p in found)
     text = [
-        f"{len(found)} combinations were trained once each, for at most {most} epochs. The report's "
-        "5, 10 and 15 epochs are the beginnings of the same trainings, since the learning rate is "
-        "constant: their value is that of the epoch they end in. Early stopping keeps the best "
-        f"epoch before {EARLY.patience} without a better macro-F1 on validation; it ended {ended} of "
-        f"the {len(found)} trainings, the others kept the best of all their epochs.",
+        f"{len(found)} combinations were trained once each, for at most {most} epochs. Because the learning "
+        "rate is constant, the report's 5, 10 and 15 epochs are the beginnings of the same trainings. "
+        f"Early stopping ends after {EARLY.patience} epochs without a better macro-F1 on validation and "
+        f"keeps the best epoch. It ended {ended} of the {len(found)} trainings; the others kept the best of "
+        "all their epochs.",
     ]
     spreads = {
         name: float(np.std(c.validation, ddof=1))
@@ -56,8 +56,8 @@ def _text(course: Course, found: Sequence[Point]) -> list[str]:
     if spreads:
         listed = " and ".join(f"{sd:.4f} ({name})" for name, sd in spreads.items())
         text.append(
-            f"The same training with other seeds differs by a standard deviation of {listed}: "
-            "the order of the best points is mostly luck, the means over many points are not."
+            f"The same training with other seeds has a standard deviation of {listed}. The order of the best "
+            "points is therefore mostly luck; the means over many points are not."
         )
     return text
 
@@ -84,7 +84,7 @@ def _best(found: Sequence[Point]) -> Table:
 
 
 def _hyperparameters(found: Sequence[Point], report: Mapping[str, Mapping[str, str]]) -> Table:
-    """Report A's Table 2, ours beside it."""
+    """Repeat report A's Table 2 beside the best points of this grid."""
     columns, cells = ["hyperparameter"], []
     for family in dict.fromkeys(p.family for p in found):
         value, rule, best = max(
@@ -92,7 +92,7 @@ def _hyperparameters(found: Sequence[Point], report: Mapping[str, Mapping[str, s
              for rule, kept in p.stops.items()), key=lambda row: row[0],
         )  # fmt: skip
         name = style.family_name(family)
-        columns += [f"best {name}, report", f"best {name}, our grid"]
+        columns += [f"best {name}, report", f"best {name}, this grid"]
         printed = {**report.get(family, {}), STOP: "early stopping", "validation macro-F1": "-"}
         ours = {**best.levels, STOP: str(rule), "validation macro-F1": f"{value:.4f}"}
         cells.append((printed, ours))
@@ -120,18 +120,17 @@ def _worth(found: Sequence[Effect]) -> Table:
     columns = ["family", "choice", "level", "n", "mean", "best"]
     return Table(
         "grid-choices",
-        "What each choice was worth on average (validation macro-F1)",
+        "The effect of each choice on average (validation macro-F1)",
         [*columns, "difference from the report's", "median", "sd of the pairs"],
         rows,
-        "Differences are of pairs of points that differ in this choice alone: their mean, their median "
-        "(which a few trainings that learn nothing do not move) and their spread, mostly that between "
-        "other settings. No difference: the report's own choice, "
-        "or its choice is not in the grid.",
+        "Differences are taken between pairs of points that differ in this choice alone. The median is "
+        "not moved by a few trainings that learn nothing. The spread comes mostly from the other settings. "
+        "A row without a difference is the report's own choice, or the grid does not contain that choice.",
     )
 
 
 def _headline(found: Sequence[Effect]) -> str:
-    """The choice whose levels differ most on average, by family."""
+    """Name the choice whose levels differ most on average, by family."""
     parts = []
     for family in dict.fromkeys(e.family for e in found):
         ranges = []

@@ -1,4 +1,4 @@
-"""The pages that repeat the course reports: every table and figure of theirs with ours beside it."""
+"""Build the pages that repeat the course reports: their tables and figures beside new measurements."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ import numpy as np
 from ..database.storage import Storage
 from ..report import class_figures
 from ..report.parts import Cell, Picture, Report, Section, Table
-from ..report.words import times
+from ..report.words import plural, times
 from . import classes as course_classes
 from . import figures as course_figures
 from . import grid_section as course_grid
 from .gather import Configuration, Course, gather_course
 from .verdicts import MARGIN, claims
 
-SYNTHETIC = "SYNTHETIC DATA: drawings of cells, not blood cells. Nothing compares with the report."
+SYNTHETIC = (
+    "SYNTHETIC DATA: drawings of cells, not blood cells. Do not compare them with the report."
+)
 
 
 def build_course(storage: Storage, report: str, base: str, data_root: Path | None) -> Report:
-    """The page of report_a or report_b from the studies `BASE-baselines` and `BASE-grid`.
+    """Build the page of report_a or report_b from the studies `BASE-baselines` and `BASE-grid`.
 
-    Raises StorageError when the baselines were not trained.
+    Raises StorageError if the baselines were not trained.
     """
     course = gather_course(storage, report, base, data_root)
     parts = [_overview(course), _claims(course)]
@@ -39,7 +41,7 @@ def build_course(storage: Storage, report: str, base: str, data_root: Path | Non
         facts=[
             ("data", course.fingerprint.describe()),
             (
-                "ours",
+                "trained",
                 f"{_replicates(course)} replicates of {len(course.configurations)} configurations",
             ),
             ("scores from", f"the {course.split} split"),
@@ -54,33 +56,37 @@ def build_course(storage: Storage, report: str, base: str, data_root: Path | Non
 def _overview(course: Course) -> Section:
     metric = course.metric_name
     rows: list[list[Cell]] = []
-    for name, found in course.configurations.items():
+    for name, configuration in course.configurations.items():
         values = list(course.scores(name).values())
         printed = course.printed(name)
         mean = float(np.mean(values))
         rows.append(
             [name, len(values), mean, _sd(values), printed, None if printed is None else mean - printed,
-             *_stopping(found)]
+             *_stopping(configuration)]
         )  # fmt: skip
     differences = [row[5] for row in rows if isinstance(row[5], float)]
     above = sum(difference > 0 for difference in differences)
-    title = f"{above} of {len(differences)} published {metric} figures are exceeded by our mean"
+    title = f"{above} of {len(differences)} published {metric} figures are below the mean of the replicates"
     warnings = []
     if course.split == "validation":
         warnings.append(
-            "Ours are validation scores, the published ones test scores: they are not comparable. "
+            "These are validation scores; the published figures are test scores, so they do not compare. "
             f"`bloodsearch final-eval {course.report} --baselines` tests all of them with one opening."
         )
+    warnings += [
+        f"{name}: {plural(n, 'replicate')} diverged and {'has' if n == 1 else 'have'} no score."
+        for name, n in course.diverged.items()
+    ]
     columns = ["configuration", "n", f"{course.split} {metric}, mean", "sd", "published"]
     columns += ["difference"]
     return Section(
         "All configurations beside the report",
         [
-            "The same seeds were used for every configuration. Published figures come from one training "
-            f"each, without a spread. {course.published['left_open']}"
+            "All configurations were trained with the same seeds. Each published figure comes from one "
+            f"training and has no spread. {course.published['left_open']}"
         ],
         [Picture("beside", title, functools.partial(course_figures.beside_published, course, title))],
-        [Table("configurations", f"Ours ({course.split}) beside the published figures",
+        [Table("configurations", f"Replicates ({course.split}) beside the published figures",
                [*columns, "best epoch, mean", "last epoch, mean", "seconds, mean"], rows)],
         warnings,
     )  # fmt: skip
@@ -88,22 +94,22 @@ def _overview(course: Course) -> Section:
 
 def _claims(course: Course) -> Section:
     values = {name: course.scores(name) for name in course.configurations}
-    found = claims(course.report, values, course.best_sgd())
-    if not found:
-        return Section("The claims", warnings=["No claim's configurations were all trained."])
-    counts = Counter(c.verdict for c in found)
-    title = f"The verdicts on {len(found)} claims: " + ", ".join(
+    tested = claims(course.report, values, course.best_sgd())
+    if not tested:
+        return Section("The claims", warnings=["No claim has all its configurations trained."])
+    counts = Counter(c.verdict for c in tested)
+    title = f"The verdicts on {len(tested)} claims: " + ", ".join(
         f"{verdict} {counts[verdict]}" for verdict in ("holds", "does not hold", "cannot be told")
     )
     rows: list[list[Cell]] = []
-    for c in found:
-        known = c.found.known
-        interval = (
-            f"{c.found.low:+.4f} to {c.found.high:+.4f}" if known else "none from one replicate"
-        )
-        needed = c.found.needed() if known and c.verdict == "cannot be told" else None
+    for c in tested:
+        has_interval = c.difference.known
+        interval = "none from one replicate"
+        if has_interval:
+            interval = f"{c.difference.low:+.4f} to {c.difference.high:+.4f}"
+        needed = c.difference.needed() if has_interval and c.verdict == "cannot be told" else None
         rows.append(
-            [c.text, c.where, c.compared, f"{c.found.mean:+.4f}", interval, c.n,
+            [c.text, c.where, c.compared, f"{c.difference.mean:+.4f}", interval, c.n,
              "" if c.published is None else f"{c.published:+.4f}", c.spoken(),
              "" if needed is None else str(needed)]
         )  # fmt: skip
@@ -111,13 +117,14 @@ def _claims(course: Course) -> Section:
     return Section(
         "The claims",
         [
-            "Each is a difference of means over replicates with common seeds, with Student's interval of "
-            "the paired differences. The interval holds the seeds' luck, not that of the finite split. "
-            f"Equal means less than {MARGIN} either way, no gain less than {MARGIN} more. The last column "
-            "says how many replicates would tell a difference as large as the estimate with 80 % probability."
+            "Each claim is tested by a difference of means over replicates with common seeds. The interval "
+            "is Student's, of the paired differences. It covers the choice of seeds, not the finite split. "
+            f'"Equal" means a difference of less than {MARGIN} either way, "no gain" a gain of less than '
+            f"{MARGIN}. The last column is the number of replicates that would detect a difference as large "
+            "as the estimate with 80 % probability."
         ],
-        [Picture("claims", title, functools.partial(course_figures.forest, found, title))],
-        [Table("claims", "The claims, tested", [*columns, "replicates to tell"], rows)],
+        [Picture("claims", title, functools.partial(course_figures.forest, tested, title))],
+        [Table("claims", "The claims, tested", [*columns, "replicates needed"], rows)],
     )
 
 
@@ -130,7 +137,8 @@ def _report_a(course: Course) -> list[Section]:
             course,
             "Section 5.4: optimizers",
             [n for n in course.configurations if n in ("A-mlp", "A-cnn") or "-sgd-" in n],
-            "Published for SGD: the best of learning rates 0.1 to 0.001, beside our best on validation.",
+            "The published figure for SGD is the best of learning rates 0.1 to 0.001, "
+            "beside the rate that is best on validation here.",
         ),
         _losses(course, "Figure 3: loss curves", {"curves": ["A-mlp", "A-cnn"]}),
         course_classes.final_model(course),
@@ -151,37 +159,38 @@ def _report_b(course: Course) -> list[Section]:
 def _table(
     course: Course, title: str, names: Sequence[str], note: str = "", text: str = ""
 ) -> Section:
-    """One of report A's tables, with ours and theirs in each row."""
+    """Repeat one of report A's tables, with measured and published figures in each row."""
     rows: list[list[Cell]] = []
     for name in names:
         if name not in course.configurations:
             continue
-        found = course.configurations[name]
+        configuration = course.configurations[name]
         values = list(course.scores(name).values())
         printed = course.published["stopping"].get(name, {})
-        best, last, seconds = _stopping(found)
-        theirs = printed.get("seconds")
+        best, last, seconds = _stopping(configuration)
+        printed_seconds = printed.get("seconds")
         rows.append(
             [name, len(values), float(np.mean(values)), _sd(values), course.printed(name),
-             best, last, printed.get("epoch"), seconds, theirs and f"{theirs:.1f}"]
+             best, last, printed.get("epoch"), seconds,
+             printed_seconds and f"{printed_seconds:.1f}"]
         )  # fmt: skip
     if not rows:
-        return Section(title, warnings=["None of its configurations was trained."])
+        return Section(title, warnings=["None of these configurations was trained."])
     columns = ["configuration", "n", f"macro-F1, mean ({course.split})", "sd", "published"]
     columns += ["best epoch, mean", "last epoch, mean", "published stop"]
     columns += ["seconds, mean", "published seconds"]
     note = note or (
-        "Seconds are of different machines, ours with whatever else it did. The report does not say "
-        "what its patience watched, nor whether its stopping epoch is the best or the last one; ours "
+        "Seconds come from different machines, under different loads. The report does not say what its "
+        "patience watched, nor whether its stopping epoch is the best or the last one. Here patience "
         "watches macro-F1 on validation."
     )
     slug = title.split(":")[0].lower().replace(" ", "-").replace(".", "-")
-    table = Table(slug, "Ours beside the published figures", columns, rows, note)
+    table = Table(slug, "Replicates beside the published figures", columns, rows, note)
     return Section(title, course.misprints(text), tables=[table])
 
 
 def _precision(course: Course) -> Section:
-    """Report B's Figures 3 and 5; what it does not print is computed from its matrices."""
+    """Repeat report B's Figures 3 and 5; figures it does not print are computed from its matrices."""
     title = "Figures 3 and 5: precision and F1"
     rows: list[list[Cell]] = []
     gaps = [0.0]
@@ -192,8 +201,8 @@ def _precision(course: Course) -> Section:
         row: list[Cell] = [name, len(course.scores(name))]
         for key in keys:
             values = list(course.scores(name, key).values())
-            theirs = None if given is None else class_figures.averaged(given, key)
-            row += [float(np.mean(values)), _sd(values), theirs]
+            printed = None if given is None else class_figures.averaged(given, key)
+            row += [float(np.mean(values)), _sd(values), printed]
         precision, weighted = (np.mean(list(course.scores(name, k).values())) for k in keys[:2])
         gaps.append(abs(float(precision - weighted)))
         rows.append(row)
@@ -206,76 +215,76 @@ def _precision(course: Course) -> Section:
     seen = f"Weighted precision and weighted F1 are at most {max(gaps):.3f} apart"
     draw = functools.partial(course_figures.precision, course, seen)
     note = (
-        f"Ours on the {course.split} split; published: from the report's confusion matrices. It "
-        "prints weighted F1 alone as a number."
+        f"The replicates are scored on the {course.split} split. The published figures come from the "
+        "report's confusion matrices; as a number it prints only weighted F1."
     )
     return Section(
         title,
         course.misprints("scores"),
         [Picture("precision", seen, draw)],
-        [Table("figures-3-and-5", "Ours beside the published figures", columns, rows, note)],
+        [Table("figures-3-and-5", "Replicates beside the published figures", columns, rows, note)],
     )
 
 
 def _capacity(course: Course) -> Section:
     names = ("A-mlp-64", "A-mlp-256", "A-mlp", "A-mlp-4096", "A-mlp-1024x2")
-    found = [course.configurations[n] for n in names if n in course.configurations]
+    trained = [course.configurations[n] for n in names if n in course.configurations]
     title = "Figure 2: F1 against the MLP's size"
-    if not found:
+    if not trained:
         return Section(title, warnings=["No MLP was trained."])
-    best = max(found, key=lambda c: float(np.mean(c.validation)))
+    best = max(trained, key=lambda c: float(np.mean(c.validation)))
     seen = (
-        f"The best of {len(found)} MLP sizes is {best.name}: "
+        f"The best of {len(trained)} MLP sizes is {best.name}: "
         f"mean macro-F1 {np.mean(best.validation):.4f} on validation"
     )
     columns = ["configuration", "weights", "n", "validation macro-F1, mean", "sd"]
     rows: list[list[Cell]] = [
         [c.name, c.trials[0].record.n_parameters, len(c.trials), float(np.mean(c.validation)),
-         _sd(c.validation)] for c in found
+         _sd(c.validation)] for c in trained
     ]  # fmt: skip
     if course.split == "test":
         columns += ["test macro-F1, mean", "sd"]
-        for row, c in zip(rows, found, strict=True):
+        for row, c in zip(rows, trained, strict=True):
             values = list(c.macro_f1.values())
             row += [float(np.mean(values)), _sd(values)]
     return Section(
         title,
         [
-            "The report's figure shows validation scores and names no sizes; these stand around its "
-            "winner, one hidden layer of 1024 neurons."
+            "The report's figure shows validation scores without naming the sizes. The sizes here surround "
+            "its winner, one hidden layer of 1024 neurons."
         ],
-        [Picture("capacity", seen, functools.partial(course_figures.capacity, found, seen))],
-        [Table("capacity", "Ours; the report prints no numbers", columns, rows)],
+        [Picture("capacity", seen, functools.partial(course_figures.capacity, trained, seen))],
+        [Table("capacity", "MLP sizes; the report prints no numbers", columns, rows)],
     )
 
 
 def _losses(course: Course, title: str, groups: dict[str, list[str]]) -> Section:
     pictures = []
     for slug, names in groups.items():
-        mine = [course.configurations[n] for n in names if n in course.configurations]
-        if not mine:
+        trained = [course.configurations[n] for n in names if n in course.configurations]
+        if not trained:
             continue
-        ends = [t.record.val_losses for c in mine for t in c.trials if t.record.val_losses]
+        ends = [t.record.val_losses for c in trained for t in c.trials if t.record.val_losses]
         above = float(np.mean([losses[-1] - min(losses) for losses in ends])) if ends else 0.0
-        seen = f"The validation loss ends {above:.3f} above its lowest, the mean of {len(ends)} trainings"
+        seen = f"On average the validation loss ends {above:.3f} above its lowest ({len(ends)} trainings)"
         pictures.append(
-            Picture(slug, seen, functools.partial(course_figures.losses, mine, seen),
-                    "A line for each replicate. The training loss includes dropout and any class weights.")
+            Picture(slug, seen, functools.partial(course_figures.losses, trained, seen),
+                    "One line per replicate. The training loss includes dropout and class weights, if any.")
         )  # fmt: skip
     return Section(title, pictures=pictures)
 
 
-def _stopping(found: Configuration) -> tuple[str | None, str | None, str | None]:
-    """Means over replicates, to one decimal: best epoch, last epoch, training seconds."""
+def _stopping(configuration: Configuration) -> tuple[str | None, str | None, str | None]:
+    """Return means over replicates with one decimal: best epoch, last epoch, training seconds."""
 
     def mean(values: Iterable[float | None]) -> str | None:
-        known = [value for value in values if value is not None]
-        return f"{np.mean(known):.1f}" if known else None
+        stored = [value for value in values if value is not None]
+        return f"{np.mean(stored):.1f}" if stored else None
 
     return (
-        mean(t.record.best_epoch for t in found.trials),
-        mean(t.epochs for t in found.trials),
-        mean(t.record.train_seconds for t in found.trials),
+        mean(t.record.best_epoch for t in configuration.trials),
+        mean(t.epochs for t in configuration.trials),
+        mean(t.record.train_seconds for t in configuration.trials),
     )
 
 

@@ -1,4 +1,4 @@
-"""Stop rules, read from one curve.
+"""Read stop rules from one curve.
 
 Under a constant learning rate a shorter training is the beginning of a longer one.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A number of epochs, or a patience: one of the two is 0."""
+    """A number of epochs, or a patience. The other one is 0."""
 
     epochs: int = 0
     patience: int = 0
@@ -22,12 +22,12 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """What a rule gets out of a training. Epochs count from 1."""
+    """The model that a rule keeps of a training. Epochs count from 1."""
 
     value: float
-    """Of the model that is kept: the last epoch's, under patience the best one's."""
+    """The score of the kept epoch: the last one, or under patience the best one."""
     kept: int
-    """Its epoch."""
+    """The epoch whose model is kept."""
     last: int
     """The last epoch that was trained."""
     by_patience: bool = False
@@ -35,13 +35,13 @@ class Stop:
 
 
 RULES = (Rule(epochs=5), Rule(epochs=10), Rule(epochs=15), Rule(patience=5))
-"""Those of report A's grid."""
+"""The stop rules of report A's grid."""
 
 
 def stop(curve: Sequence[float], rule: Rule) -> Stop | None:
-    """The model that `rule` keeps of a training with this validation curve; None if it is too short.
+    """Return the model that `rule` keeps of a training with this validation curve, None if it is too short.
 
-    Equal is not better, as in the training itself.
+    An equal value is no improvement, as in the training itself.
     """
     if rule.epochs:
         if len(curve) < rule.epochs:

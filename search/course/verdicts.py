@@ -1,4 +1,4 @@
-"""What the course reports claim, tested on replicates: an estimate, an interval and a verdict."""
+"""Test the course reports' claims on replicates: an estimate, an interval and a verdict."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from ..evaluation.intervals import Difference, Verdict, equal, larger, paired_difference
 
 MARGIN = 0.005
-"""Half a point: two configurations that differ by less are called equal."""
+"""Half a point. Two configurations that differ by less are called equal."""
 
 Values = Mapping[str, Mapping[int, float]]
 """Configuration -> seed -> score."""
@@ -18,24 +18,24 @@ Values = Mapping[str, Mapping[int, float]]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claim in words and what the replicates say to it."""
+    """A claim in words, and the difference that the replicates show."""
 
     text: str
     where: str
     compared: str
-    found: Difference
+    difference: Difference
     published: float | None
     verdict: Verdict
 
     @property
     def n(self) -> int:
-        return self.found.n_a
+        return self.difference.n_a
 
     def spoken(self) -> str:
-        """The verdict as the report shows it."""
+        """Return the verdict as the report shows it."""
         if self.verdict == "cannot be told":
             return f"cannot be told at n = {self.n}"
-        same = self.found.low == self.found.high == 0
+        same = self.difference.low == self.difference.high == 0
         return f"{self.verdict}: the same on every seed" if same else self.verdict
 
 
@@ -43,13 +43,13 @@ Judge = Callable[[Difference], Verdict]
 
 
 def claims(report: str, values: Values, best_sgd: Mapping[str, str]) -> list[Claim]:
-    """All claims of a report whose configurations have common seeds.
+    """Test all claims of a report whose configurations have common seeds.
 
     `best_sgd` names, by family, the SGD configuration that is best on validation.
     """
     specs = _claims_a(best_sgd) if report == "report_a" else _claims_b()
-    found = [_test(values, *spec) for spec in specs]
-    return [claim for claim in found if claim is not None]
+    tested = [_test(values, *spec) for spec in specs]
+    return [claim for claim in tested if claim is not None]
 
 
 Spec = tuple[str, str, Sequence[str], Sequence[str], float | None, Judge]
@@ -96,7 +96,7 @@ def _claims_b() -> list[Spec]:
         specs.append(
             (text, "section 4", [nll_sgd, nll_adam], [ce_sgd, ce_adam], nll[family], _same)
         )
-        # report B does not say that Adam is better, but that long trainings end alike
+        # report B claims that long trainings end alike, not that Adam is better
         text = f"Adam and SGD end up alike ({family.upper()})"
         specs.append(
             (text, "section 4", [ce_adam, nll_adam], [ce_sgd, nll_sgd], adam[family], _same)
@@ -104,17 +104,17 @@ def _claims_b() -> list[Spec]:
     return specs
 
 
-def no_gain(found: Difference) -> Verdict:
-    """Of the claim that A is not better than B by more than the margin."""
-    if not found.known:
+def no_gain(difference: Difference) -> Verdict:
+    """Judge the claim that A is not better than B by more than the margin."""
+    if not difference.known:
         return "cannot be told"
-    if found.high < MARGIN:
+    if difference.high < MARGIN:
         return "holds"
-    return "does not hold" if found.low > MARGIN else "cannot be told"
+    return "does not hold" if difference.low > MARGIN else "cannot be told"
 
 
-def _same(found: Difference) -> Verdict:
-    return equal(found, MARGIN)
+def _same(difference: Difference) -> Verdict:
+    return equal(difference, MARGIN)
 
 
 def _test(
@@ -126,7 +126,7 @@ def _test(
     published: float | None,
     judge: Judge,
 ) -> Claim | None:
-    """Paired on seeds: each seed gives the mean of its A configurations minus that of its B ones."""
+    """Pair by seed: each seed gives the mean of its A configurations minus that of its B configurations."""
     if not all(name in values for name in (*a, *b)):
         return None
     seeds = set.intersection(*(set(values[name]) for name in (*a, *b)))
@@ -136,9 +136,9 @@ def _test(
         float(np.mean([values[n][seed] for n in a]) - np.mean([values[n][seed] for n in b]))
         for seed in sorted(seeds)
     ]
-    found = paired_difference(differences)
+    difference = paired_difference(differences)
     compared = f"{_names(a)} minus {_names(b)}"
-    return Claim(text, where, compared, found, published, judge(found))
+    return Claim(text, where, compared, difference, published, judge(difference))
 
 
 def _names(names: Sequence[str]) -> str:

@@ -66,7 +66,7 @@ def _end_share(distribution: BaseDistribution) -> float | None:
 
 def _natural_limit(parameter: str, distribution: BaseDistribution, end: str) -> bool:
     """Return whether the range ends where the parameter itself does, so it cannot be widened."""
-    known = PARAMETERS[parameter]
+    limits = PARAMETERS[parameter]
     if isinstance(distribution, CategoricalDistribution):
         numbers = [c for c in distribution.choices if isinstance(c, int | float)]
         low, high = min(numbers), max(numbers)
@@ -74,5 +74,5 @@ def _natural_limit(parameter: str, distribution: BaseDistribution, end: str) -> 
         assert isinstance(distribution, IntDistribution | FloatDistribution)
         low, high = distribution.low, distribution.high
     if end == "lower":
-        return low == 0 or (known.low is not None and low <= known.low)
-    return known.high is not None and high >= known.high
+        return low == 0 or (limits.low is not None and low <= limits.low)
+    return limits.high is not None and high >= limits.high

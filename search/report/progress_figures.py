@@ -18,10 +18,10 @@ def history(trials: Sequence[ReportTrial], title: str) -> Figure:
     """Draw value by trial number: complete trials filled, pruned ones hollow, the best so far as a line."""
     figure, axes = style.one(title)
     for family in _families(trials):
-        mine = [t for t in trials if t.family == family]
+        shown = [t for t in trials if t.family == family]
         colour, marker = style.look(family)
-        complete = [t for t in mine if t.state == "complete"]
-        pruned = [t for t in mine if t.state == "pruned" and t.best is not None]
+        complete = [t for t in shown if t.state == "complete"]
+        pruned = [t for t in shown if t.state == "pruned" and t.best is not None]
         axes.scatter(
             [t.number for t in complete], [t.best or 0 for t in complete],
             s=32, c=colour, marker=marker, label=f"{style.family_name(family)}, complete",
@@ -71,11 +71,12 @@ def families(trials: Sequence[ReportTrial], title: str) -> Figure:
     """Draw macro-F1 of complete trials by number of weights, a colour per family."""
     figure, axes = style.one(title)
     for family in _families(trials):
-        mine = [t for t in trials if t.family == family and t.record.n_parameters]
+        shown = [t for t in trials if t.family == family and t.record.n_parameters]
         colour, marker = style.look(family)
         axes.scatter(
-            [t.record.n_parameters or 0 for t in mine], [t.value or 0 for t in mine],
-            s=36, c=colour, marker=marker, alpha=0.85, label=f"{style.family_name(family)} (n = {len(mine)})",
+            [t.record.n_parameters or 0 for t in shown], [t.value or 0 for t in shown],
+            s=36, c=colour, marker=marker, alpha=0.85,
+            label=f"{style.family_name(family)} (n = {len(shown)})",
         )  # fmt: skip
     style.log_axis(axes, "trainable weights")
     axes.set_ylabel(F1)
@@ -94,10 +95,10 @@ def pareto(trials: Sequence[ReportTrial], title: str) -> Figure:
             axes.set_visible(False)
             continue
         for family in _families(costly):
-            mine = [t for t in costly if t.family == family]
+            shown = [t for t in costly if t.family == family]
             colour, marker = style.look(family)
             axes.scatter(
-                [_cost(t, attribute) for t in mine], [t.value or 0 for t in mine],
+                [_cost(t, attribute) for t in shown], [t.value or 0 for t in shown],
                 s=30, c=colour, marker=marker, alpha=0.8, label=style.family_name(family),
             )  # fmt: skip
         front = frontier(costly, attribute)

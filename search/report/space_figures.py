@@ -86,10 +86,10 @@ def _slice(
 ) -> None:
     rng = np.random.default_rng(0)
     for family, done in sorted({(t.family, t.state == "complete") for t in trials}):
-        mine = [t for t in trials if (t.family, t.state == "complete") == (family, done)]
+        shown = [t for t in trials if (t.family, t.state == "complete") == (family, done)]
         colour = style.FAMILY.get(family, style.GREY)
         axes.scatter(
-            [_x(distribution, t.searched[name], rng) for t in mine], [t.best or 0.0 for t in mine],
+            [_x(distribution, t.searched[name], rng) for t in shown], [t.best or 0.0 for t in shown],
             s=16, marker=style.MARKER.get(family, "D"), edgecolors=colour, linewidths=0.8,
             facecolors=colour if done else "none", alpha=0.9 if done else 0.6,
         )  # fmt: skip
