@@ -1,4 +1,7 @@
-"""Every environment variable that bloodsearch reads, but for torch's and the database drivers' own."""
+"""The environment variables of bloodsearch, read when they are needed, never at import.
+
+Those of torch and of the database drivers are not listed here.
+"""
 
 from __future__ import annotations
 
@@ -14,23 +17,26 @@ CHECKPOINTS = "BLOODSEARCH_CHECKPOINTS"
 WORKER_MB = "BLOODSEARCH_WORKER_MB"
 """Resident memory in MiB past which a worker is replaced between two trials; default 4096."""
 LEASE_S = "BLOODSEARCH_LEASE_S"
-"""Seconds without a beat after which a worker counts as dead; default 60. The same for all workers."""
+"""Seconds without a heartbeat after which a worker is stale; default 60. All workers need the same value."""
 STATE_HOME = "XDG_STATE_HOME"
 """Folder of the user's state files; default ~/.local/state."""
 OUTAGE_S = "BLOODSEARCH_OUTAGE_S"
-"""Seconds that a worker waits for a storage that went away; default 300."""
+"""Seconds that a worker waits for an unavailable database, and a command for a full server; default 300."""
 
 
 def storage() -> str | None:
+    """Return the database URL, or None if it is not set."""
     return os.environ.get(STORAGE) or None
 
 
 def data_root() -> Path | None:
+    """Return the folder with the data, or None if it is not set."""
     configured = os.environ.get(DATA)
     return Path(configured) if configured else None
 
 
 def checkpoints() -> Path | None:
+    """Return the folder for checkpoints, or None if it is not set."""
     configured = os.environ.get(CHECKPOINTS)
     return Path(configured) if configured else None
 
@@ -46,19 +52,22 @@ def state_folder() -> Path | None:
 
 
 def worker_mb() -> float:
+    """Return the memory limit of a worker in MiB."""
     return _number(WORKER_MB, 4096)
 
 
 def lease_s() -> float:
+    """Return the length of a lease in seconds."""
     return _number(LEASE_S, 60)
 
 
 def outage_s() -> float:
+    """Return how long to wait for the database, in seconds."""
     return _number(OUTAGE_S, 300)
 
 
 def _number(name: str, default: float) -> float:
-    """A positive number; anything else counts as not set, as an empty variable does."""
+    """Return the variable's positive number. Any other text counts as not set."""
     try:
         value = float(os.environ.get(name, ""))
     except ValueError:

@@ -1,1 +1,1 @@
-"""The database: opened, locked, retried after an outage; our tables and Optuna's."""
+"""The database: opened, locked, retried after an outage; the tables of bloodsearch and of Optuna."""

@@ -169,9 +169,11 @@ def limit_transactions(engine: sa.Engine) -> None:
     """
     if engine.dialect.name != "postgresql":
         return
+    # at least a second, at most what the server's integer holds
+    idle_ms = int(min(max(1.0, env.lease_s()), 2e6) * 1000)
     limits = (
         f"SET LOCAL lock_timeout = {int(LOCK_TIMEOUT_S * 1000)};"
-        f"SET LOCAL idle_in_transaction_session_timeout = {max(1, int(env.lease_s() * 1000))}"
+        f"SET LOCAL idle_in_transaction_session_timeout = {idle_ms}"
     )
 
     def begin(connection: sa.Connection) -> None:
@@ -213,7 +215,7 @@ def _locked_transaction(engine: sa.Engine) -> Iterator[None]:
             db.detach()  # closed at the end, not kept idle
             if db.execute(sa.select(sa.func.pg_try_advisory_xact_lock(ADVISORY_KEY))).scalar():
                 try:
-                    with keep_alive(db, every_s=env.lease_s() / 6):
+                    with keep_alive(db, every_s=min(env.lease_s() / 6, 60.0)):
                         yield
                 finally:
                     # a lost connection has released the lock already

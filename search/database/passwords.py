@@ -1,4 +1,4 @@
-"""Passwords stay out of what is shown, logged or kept."""
+"""Keep passwords out of everything that is shown, logged or stored."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _PASSWORDS = (
 
 
 def shown(url: sa.URL) -> str:
-    """`url` without its passwords, for messages and records."""
+    """Return `url` without its passwords, for messages and records."""
     hidden = dict.fromkeys(_secret_options(url), "HIDDEN")
     return url.update_query_dict(hidden).render_as_string(hide_password=True)
 
 
 def _secret_options(url: sa.URL) -> list[str]:
-    """libpq's other places for a password: ?password=, ?sslpassword=."""
+    """Return the options that hold a password in libpq, such as ?password= and ?sslpassword=."""
     return [key for key in url.query if "password" in key.lower()]
 
 
 def redact(text: str, url: sa.URL) -> str:
-    """`text` without the passwords of `url`, as they are and as an address spells them."""
+    """Return `text` without the passwords of `url`, both plain and as a URL spells them."""
     given = (url.query[key] for key in _secret_options(url))
     values = [v for value in given for v in ((value,) if isinstance(value, str) else value)]
     for secret in filter(None, [url.password, *values]):
@@ -45,7 +45,7 @@ def redact(text: str, url: sa.URL) -> str:
 
 
 def hide_passwords(text: str) -> str:
-    """`text` without what looks like the password of a storage address given in a wrong place."""
+    """Return `text` without anything that looks like a password in a storage address."""
     text = _PASSWORDS[0].sub(r"\1***@", text)
     for pattern in _PASSWORDS[1:]:
         text = pattern.sub(r"\1***", text)
@@ -60,6 +60,7 @@ class RedactingFilter(logging.Filter):
         self._url = url
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrite the record; let every record pass."""
         text = hide_passwords(redact(record.getMessage(), self._url))
         record.msg, record.args = one_line(text), None
         return True

@@ -1,4 +1,4 @@
-"""Our own tables, beside Optuna's in the same database."""
+"""The tables of bloodsearch, beside Optuna's in the same database."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ ledger_table = sa.Table(
 )
 
 
-# Counting a study's trials by state is part of every claim; without an index that covers it a claim
-# reads all rows. Optuna neither sees nor minds it.
+# Every claim counts the study's trials by state. Without an index that covers the count a claim reads
+# all rows. Optuna does not notice the index.
 STATE_INDEX = sa.text(
     "CREATE INDEX IF NOT EXISTS bloodsearch_trials_by_state ON trials (study_id, state, trial_id)"
 )
 
 
 def create_tables(engine: sa.Engine) -> None:
-    """Make our tables and the index if they are missing. Call under the storage's lock."""
+    """Create the tables and the index if they are missing. Call it under the storage's lock."""
     metadata.create_all(engine)
     with engine.begin() as db:
         db.execute(STATE_INDEX)

@@ -77,6 +77,27 @@ def test_password_is_hidden(storage: Storage) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("lease", ["inf", "1e30", "0.0001", "nan", "-1", "soon", ""])
+def test_any_length_of_a_lease_opens_a_database(
+    storage_url: str, lease: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BLOODSEARCH_LEASE_S", lease)
+    storage = open_storage(storage_url, create=True)
+    with storage.lock(), storage.engine.connect() as db:
+        db.execute(sa.text("SELECT 1"))
+    storage.close()
+
+
+def test_settings_are_read_at_call_time(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for lease, shown in (("7", "7s"), ("9", "9s")):
+        monkeypatch.setenv("BLOODSEARCH_LEASE_S", lease)
+        storage = open_storage(postgres_url, create=True)
+        with storage.engine.connect() as db:
+            timeout = sa.text("SHOW idle_in_transaction_session_timeout")
+            assert db.execute(timeout).scalar() == shown
+        storage.close()
+
+
 def test_pickled_storage_keeps_its_settings(storage: Storage) -> None:
     """Optuna's storages can be sent to another process."""
     cached = pickle.loads(pickle.dumps(storage.optuna))
