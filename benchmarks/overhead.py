@@ -24,7 +24,6 @@ from optuna.trial import TrialState, create_trial
 from benchmarks.common import BACKENDS, save, shown, spread, table
 from bloodsearch.search.data.bloodmnist import Fingerprint
 from bloodsearch.search.database.storage import open_storage
-from bloodsearch.search.pruning.peers import TablePeers
 from bloodsearch.search.pruning.pruner import FamilyPruner, make_pruner
 from bloodsearch.search.sampling.draw import suggest_at_once
 from bloodsearch.search.sampling.sampler import trial_sampler
@@ -176,7 +175,7 @@ def measure(url: str) -> list[dict[str, float]]:
     leases, me = Leases(storage, study), own_identity("cpu")
     leases.registry.register(me)
     study_file = info(study).study_file
-    pruner = make_pruner(study_file, lambda: TablePeers(storage.engine))
+    pruner = make_pruner(study_file)
     found = []
     for _ in range(N_MEASURED + 3):
         leases.registry.heartbeat(me)  # a real worker has a thread for this

@@ -1,14 +1,14 @@
-"""When a trial is stopped, and why.
+"""The pruner: when a trial is stopped, and why.
 
-Peers are finished trials of the same family: a fast family must not end a slow starter of the
-other. Each is judged by its best epoch so far, carried forward past its own end, because single
-epochs of a BatchNorm network jump by 0.1-0.2 and because a trial that patience ended early is still a
-peer.
+A trial is compared with its peers, the finished trials of its family. A fast family must not end slow
+starters of another one. The value compared is the best epoch so far, because single epochs of a BatchNorm
+network jump by 0.1 to 0.2. It is carried forward past a peer's end, so a trial that early stopping ended
+remains a peer.
 
-Two rules: "family" stops what is below a quantile of its peers now, and needs a warm-up, because the first
-epochs' order says little of the end (`python -m benchmarks landscape`); "forecast" learns from peers how far
-trainings still come and how uncertain that is, and stops what is unlikely to end among the best of all
-families.
+There are two rules. "family" prunes a trial below a quantile of its peers at the same epoch. It needs a
+warm-up, because the order of the first epochs says little about the end (`python -m benchmarks landscape`).
+"forecast" learns from peers how much trainings still improve and how uncertain that is. It prunes a trial
+that is unlikely to end among the best of all families.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from optuna.trial import FrozenTrial
 from ...studies import StudyFile
 from ...studies.schema import Pruner
 from .forecast import Forecast
-from .peers import Losses, Peer, Peers, StudyPeers, losses_at
+from .peers import Losses, Peer, StudyPeers, losses_at
 from .quantile import Quantile
 
 REREAD_S = 2.0
-"""Within a trial, how old the list of peers may be: reading it costs milliseconds per epoch."""
+"""Largest age in seconds of the list of peers within a trial. Reading it takes milliseconds."""
 
 
 def _no_schedule(family: str) -> int:
@@ -41,23 +41,23 @@ def _no_schedule(family: str) -> int:
 
 
 class Rule(Protocol):
-    """Decides from the finished trials that it was told."""
+    """A rule that decides from finished trials."""
 
     def learn(self, peers: Sequence[Peer]) -> None:
-        """More trials have finished; each has reported something."""
+        """Add finished trials. Each has at least one report."""
         ...
 
     def verdict(self, family: str, epoch: int, own: float, losses: Losses | None) -> str | None:
-        """Why a trial should stop after `epoch`, its best value so far being `own`; None to go on."""
+        """Return why a trial whose best value is `own` should stop after `epoch`, or None."""
         ...
 
 
 @dataclass(slots=True)
 class _Memory:
-    """What a pruner has learned about one study."""
+    """The state of a pruner for one study."""
 
     rule: Rule
-    peers: Peers
+    peers: StudyPeers
     sign: int
     """1 for a study that maximizes, -1 for one that minimizes."""
     read_at: float = -math.inf
@@ -94,17 +94,14 @@ class FamilyPruner(optuna.pruners.BasePruner):
     def __init__(
         self,
         settings: Pruner,
-        new_peers: Callable[[], Peers] = StudyPeers,
         epochs_of: Callable[[str], int] = _no_schedule,
     ) -> None:
         """Make a pruner that knows no study yet.
 
-        `new_peers` is called once per study and makes the reader of its finished trials. `epochs_of` returns
-        the length of a family's schedule. A longer trial (a baseline has its own recipe) does not show how
-        shorter ones continue.
+        `epochs_of` returns the length of a family's schedule. A longer trial (a baseline has its own recipe)
+        does not show how shorter ones continue.
         """
         self.settings = settings
-        self.new_peers = new_peers
         self.epochs_of = epochs_of
         self._forget()
 
@@ -174,7 +171,7 @@ class FamilyPruner(optuna.pruners.BasePruner):
         if study._study_id not in memories:
             minimize = study.direction is optuna.study.StudyDirection.MINIMIZE
             memories[study._study_id] = _Memory(
-                self._new_rule(), self.new_peers(), -1 if minimize else 1
+                self._new_rule(), StudyPeers(), -1 if minimize else 1
             )
         return memories[study._study_id]
 
@@ -184,6 +181,6 @@ class FamilyPruner(optuna.pruners.BasePruner):
         return Quantile(self.settings)
 
 
-def make_pruner(study_file: StudyFile, new_peers: Callable[[], Peers] = StudyPeers) -> FamilyPruner:
+def make_pruner(study_file: StudyFile) -> FamilyPruner:
     """Return the pruner that a study file asks for."""
-    return FamilyPruner(study_file.pruner, new_peers, study_file.training.epochs_of)
+    return FamilyPruner(study_file.pruner, study_file.training.epochs_of)

@@ -24,7 +24,6 @@ from ..database.outage import is_outage, reason_of, retry_outage
 from ..database.passwords import RedactingFilter
 from ..database.storage import Storage, open_storage, parse_url
 from ..errors import BloodsearchError, Interrupted, StorageError
-from ..pruning.peers import TablePeers
 from ..pruning.pruner import make_pruner
 from ..study import StudyInfo, info, load
 from ..training.endings import Drained
@@ -115,7 +114,7 @@ class _Worker:
         self.leases = Leases(storage, study)
         self.identity = own_identity(settings.slot)
         self.heartbeat = Heartbeat(self.leases.registry, self.identity, drain)
-        self.pruner = make_pruner(self.info.study_file, lambda: TablePeers(storage.engine))
+        self.pruner = make_pruner(self.info.study_file)
         self.make_trainer = make_trainer
         self.n_failures = self.n_outages = 0
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import optuna
 import pytest
 import sqlalchemy as sa
@@ -11,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from bloodsearch.search.database.optuna_rows import trials_table, values_table
 from bloodsearch.search.database.storage import open_storage
-from bloodsearch.search.pruning.peers import StudyPeers, TablePeers
+from bloodsearch.search.pruning.peers import StudyPeers
 from bloodsearch.search.sampling.draw import suggest_at_once
 from bloodsearch.search.sampling.sampler import trial_sampler
 from bloodsearch.search.sampling.space import suggest
@@ -115,45 +113,37 @@ def test_optuna_goes_on_where_we_stopped(leases: Leases) -> None:
     assert [trial.number for trial in leases.study.trials] == list(range(6))
 
 
-def test_pruner_learns_the_same_from_tables_as_from_optuna(leases: Leases) -> None:
-    """At each look the same peers, each told once, in whatever order trials end."""
-    tables, study = TablePeers(leases.storage.engine), StudyPeers()
+def test_a_pruner_is_given_each_finished_trial_once(leases: Leases) -> None:
+    """In whatever order trials end."""
+    source = StudyPeers()
 
-    def both() -> Sequence[tuple[object, ...]]:
-        found = []
-        for source in (tables, study):
-            peers = source.new(leases.study)
-            found.append(
-                sorted(
-                    (p.family, p.complete, tuple(sorted(p.values.items())), p.losses_at(1))
-                    for p in peers
-                )
-            )
-        assert found[0] == found[1]
-        return found[0]
+    def new() -> list[tuple[object, ...]]:
+        return sorted(
+            (p.family, p.complete, tuple(sorted(p.values.items())), p.losses_at(1))
+            for p in source.new(leases.study)
+        )
 
-    assert both() == []
+    assert new() == []
     our_trial(leases, COMPLETE, 0.5, {1: 0.5, 2: 0.25})
     slow = leases.study.ask()  # an early trial that ends late
     slow.set_user_attr("family", "a family that sorts first")
     leases.study.enqueue_trial({})
     our_trial(leases, FAIL, None, {1: 0.5})
     our_trial(leases, PRUNED, None, {1: 0.125})
-    assert len(both()) == 2
-    assert both() == []
+    assert len(new()) == 2
+    assert new() == []
     slow.report(0.375, 1)
     slow.set_user_attr("train_losses", [1.5])
     slow.set_user_attr("val_losses", [0.5])
     leases.study.tell(slow, 0.375)
     our_trial(leases, COMPLETE, 0.625, {1: 0.625})
-    assert [found[2:] for found in both()] == [
+    assert [found[2:] for found in new()] == [
         (((1, 0.375),), (1.5, 0.5)),
         (((1, 0.625),), None),
     ]
-    assert both() == []
+    assert new() == []
 
 
-@pytest.mark.parametrize("kind", ["tables", "Optuna"])
 @pytest.mark.parametrize(
     "attrs",
     [
@@ -164,10 +154,10 @@ def test_pruner_learns_the_same_from_tables_as_from_optuna(leases: Leases) -> No
     ],
 )
 def test_models_that_could_not_be_trained_are_no_peers(
-    leases: Leases, kind: str, attrs: dict[str, str]
+    leases: Leases, attrs: dict[str, str]
 ) -> None:
     """Ten refused models once lowered the pruner's bar by half, and two more switched it off."""
-    source = TablePeers(leases.storage.engine) if kind == "tables" else StudyPeers()
+    source = StudyPeers()
     ended = leases.study.ask()
     ended.report(0.0, 1)
     for key, value in attrs.items():
