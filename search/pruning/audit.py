@@ -1,4 +1,4 @@
-"""The pruner's audit: a share of the trials runs to its end whatever the pruner says."""
+"""The pruner's audit: a share of the trials is never pruned, to see which good trials the pruner misses."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ..records import trial_record
 from ..seeds import derive_seed
 
 TOP = 8
-"""As many trials go into the choice of a winner by default: an audited one among them was nearly missed."""
+"""Number of finalists by default. An audited trial among them would have been missed."""
 
 
 def audited(trials: list[FrozenTrial]) -> dict[str, int]:
-    """How many complete trials the pruner would have stopped, and how many of the best `TOP` are such."""
+    """Count the audited trials among the complete ones and among the best `TOP`."""
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     best = sorted(complete, key=lambda trial: -(trial.value or 0.0))[:TOP]
     return {
@@ -23,6 +23,6 @@ def audited(trials: list[FrozenTrial]) -> dict[str, int]:
 
 
 def is_audited(study_file: StudyFile, number: int) -> bool:
-    """Whether this trial runs to its end whatever the pruner says, to see what the pruner misses."""
+    """Return whether this trial is exempt from pruning."""
     drawn = derive_seed(study_file.search.seed, "audit", number) / 2**31
     return drawn < study_file.pruner.audit

@@ -164,7 +164,7 @@ class FamilyPruner(optuna.pruners.BasePruner):
             best = max(scores.values())
             verdict = memory.rule.verdict(family, epoch, best, losses)
         unit = "" if memory.sign > 0 else " (as 1 - value)"
-        return verdict and f"best of {epoch} epochs{unit} {best:.4f} {verdict}"
+        return verdict and f"best{unit} {best:.4f} by epoch {epoch}; {verdict}"
 
     def _memory_of(self, study: optuna.Study) -> _Memory:
         memories = self._memories.setdefault(study._storage, {})

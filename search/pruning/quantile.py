@@ -1,4 +1,4 @@
-"""The rule that stops what is below a quantile of its peers now."""
+"""The family rule: prune a trial that is below a quantile of its peers at the same epoch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Values = NDArray[np.float64]
 
 
 class Quantile:
-    """Best values so far of a family's trials; pruned ones count as far as they came."""
+    """Compares best values so far within a family. Pruned trials count up to their end."""
 
     def __init__(self, settings: Pruner) -> None:
         self.settings = settings
@@ -33,13 +33,13 @@ class Quantile:
         bar = float(np.quantile(peers, quantile))
         if own >= bar:
             return None
-        return f"is below {bar:.4f}, the {quantile:.0%} quantile of {len(peers)} {family} trials"
+        return f"below {bar:.4f}, the {quantile:.0%} quantile of {len(peers)} {family} trials"
 
     def _so_far(self, family: str, epoch: int) -> Values:
         if family not in self._curves:
             return np.empty(0)
         curves = self._curves[family]
-        # past the longest curve every complete peer has its final best
+        # after the longest curve each complete peer counts with its final best
         column = curves[:, min(epoch, curves.shape[1]) - 1]
         if epoch > curves.shape[1]:
             column = column[self._complete[family]]
@@ -57,5 +57,5 @@ class Quantile:
             last = longest if peer.complete else max(peer.values)
             row[:last] = peer.best_so_far(last)
         self._curves[family] = curves
-        found = [peer.complete for peer in peers]
-        self._complete[family] = np.append(self._complete.get(family, []), found).astype(bool)
+        complete = [*self._complete.get(family, ()), *(peer.complete for peer in peers)]
+        self._complete[family] = np.array(complete, dtype=bool)

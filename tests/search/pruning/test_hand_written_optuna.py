@@ -77,7 +77,7 @@ def test_reason_of_a_minimizing_study_names_its_unit() -> None:
     trial = create_trial(state=TrialState.RUNNING, intermediate_values={1: 0.9, 2: 0.8})
     reason = FamilyPruner(RULES[0]).reason(study_of(ENDS, "minimize"), trial)
     assert reason is not None
-    assert reason.startswith("best of 2 epochs (as 1 - value) 0.2000 is below")
+    assert reason.startswith("best (as 1 - value) 0.2000 by epoch 2; below")
 
 
 @pytest.mark.parametrize("settings", RULES, ids=lambda rule: str(rule.name))

@@ -169,7 +169,7 @@ def test_a_pruner_that_is_none_prunes_nothing() -> None:
 
 def test_the_reason_tells_the_numbers() -> None:
     text = reason(THREE, [0.1234, 0.1])
-    assert text == "best of 2 epochs 0.1234 is below 0.6000, the 50% quantile of 3 cnn trials"
+    assert text == "best 0.1234 by epoch 2; below 0.6000, the 50% quantile of 3 cnn trials"
 
 
 def test_the_trial_itself_and_running_trials_are_no_peers() -> None:
@@ -316,8 +316,8 @@ def test_the_forecasts_reason_tells_the_numbers() -> None:
     text = pruner.reason(study_of([*STEADY, ("mlp", P, [0.2])]), running([0.5, 0.5]))
     assert text is not None
     assert re.fullmatch(
-        r"best of 2 epochs 0.5000 has a chance of \d\.\d% to reach 0\.9000, number 4 of 7 trials, "
-        r"as 6 cnn trials went on",
+        r"best 0\.5000 by epoch 2; \d\.\d% chance of reaching 0\.9000 \(rank 4 of 7\), "
+        r"judged from 6 cnn trials",
         text,
     )
 
