@@ -57,5 +57,5 @@ class Quantile:
             last = longest if peer.complete else max(peer.values)
             row[:last] = peer.best_so_far(last)
         self._curves[family] = curves
-        complete = [*self._complete.get(family, ()), *(peer.complete for peer in peers)]
-        self._complete[family] = np.array(complete, dtype=bool)
+        flags = [*self._complete.get(family, ()), *(peer.complete for peer in peers)]
+        self._complete[family] = np.array(flags, dtype=bool)
