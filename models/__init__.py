@@ -1,4 +1,4 @@
-"""The two model families: a frozen configuration in, a `torch.nn.Module` out."""
+"""The two model families: `build_model` makes a `torch.nn.Module` from a frozen configuration."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["CNNConfig", "MLPConfig", "ModelConfig", "build_model", "parse_model_
 
 
 def build_model(config: MLPConfig | CNNConfig) -> nn.Module:
-    """A freshly initialised model for images (n, 3, 28, 28) scaled to [-1, 1]; logits (n, 8).
+    """Build a model with new weights: images (n, 3, 28, 28) scaled to [-1, 1] to logits (n, 8).
 
-    The weights come from torch's global generator: seed it first.
+    The weights are drawn from torch's global generator: seed it first.
     """
-    # torch takes seconds to import; configurations alone must stay cheap (`bloodsearch --help`)
+    # Importing torch takes seconds. `bloodsearch --help` and the study files need configurations only.
     if isinstance(config, MLPConfig):
         from .mlp import MLP
 

@@ -1,4 +1,4 @@
-"""The CNN family."""
+"""The CNN family: blocks of convolutions, a head, and a classifier of linear layers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Block(nn.Module):
 
 
 class CNN(nn.Module):
-    """Input (n, 3, 28, 28), logits (n, 8)."""
+    """A stack of blocks. Maps images (n, 3, 28, 28) to logits (n, 8)."""
 
     def __init__(self, config: CNNConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The MLP family."""
+"""The MLP family: linear layers on flattened pixels."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .dropout import Dropout
 def hidden_layers(
     n_in: int, widths: tuple[int, ...], *, dropout: float, norm: bool
 ) -> tuple[list[nn.Module], int]:
-    """Linear - [BatchNorm] - ReLU - [dropout] for each width; returns the layers and the last width."""
+    """Make linear - [BatchNorm] - ReLU - [dropout] for each width. Return the layers and the last width."""
     layers: list[nn.Module] = []
     for width in widths:
-        # a bias in front of a BatchNorm has no effect: the normalisation subtracts it
+        # BatchNorm subtracts the mean, so a bias in front of it has no effect
         layers.append(nn.Linear(n_in, width, bias=not norm))
         if norm:
             layers.append(nn.BatchNorm1d(width))
@@ -27,7 +27,7 @@ def hidden_layers(
 
 
 class MLP(nn.Module):
-    """Input (n, 3, 28, 28) in any memory format, logits (n, 8)."""
+    """A stack of hidden layers. Maps images (n, 3, 28, 28), in any memory format, to logits (n, 8)."""
 
     def __init__(self, config: MLPConfig) -> None:
         super().__init__()
@@ -39,8 +39,8 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(n_last, N_CLASSES))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        # Flattened in the order of memory (rows, columns, channels): the training data are stored
-        # so, and this keeps the flattening free of a copy. The order of inputs means nothing to an MLP.
+        # Flatten in the order of memory (rows, columns, channels), which needs no copy. The order of the
+        # inputs does not matter to an MLP.
         flat = images.permute(0, 2, 3, 1).reshape(images.shape[0], -1)
         logits: torch.Tensor = self.layers(flat)
         return logits

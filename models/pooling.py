@@ -1,10 +1,9 @@
-"""2x2 max-pooling for channels-last memory on a CPU, several times as fast as torch's own there.
+"""2x2 max-pooling for channels-last memory on a CPU, several times as fast as torch's.
 
 torch's kernel writes an int64 index per output and scatters gradients through it, one element at a
 time. Here the maximum is two element-wise maxima over whole tensors, and the gradient is masked by
-comparing again: passes that run at the speed of the memory. Masks and gradients are handled as
-integers of the same width, because torch vectorises those operations for integers and not for
-booleans or bfloat16.
+comparing again. These passes run at the speed of the memory. Masks and gradients are handled as integers
+of the same width, because torch vectorises these operations for integers but not for booleans or bfloat16.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ _BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
 
 
 def max_pool(x: torch.Tensor, *, relu: bool) -> torch.Tensor:
-    """Maxima of 2x2 windows, then a ReLU if asked: (n, c, h, w) to (n, c, h // 2, w // 2).
+    """Return the maxima of 2x2 windows, after a ReLU if `relu`: (n, c, h, w) to (n, c, h // 2, w // 2).
 
-    Equal to torch's `max_pool2d` and `relu` to the bit, gradients included: the first of several
-    equal maxima gets the gradient. With `relu`, a window of NaN may come out as 0.
+    Values and gradients are bitwise identical to torch's `max_pool2d` and `relu`; the first of several
+    equal maxima gets the gradient. With `relu`, a window of NaN may become 0.
     """
     if _is_fast_here(x):
         pooled: torch.Tensor = _MaxPool.apply(x, relu)  # type: ignore[no-untyped-call]
@@ -36,7 +35,7 @@ def _is_fast_here(x: torch.Tensor) -> bool:
         x.device.type == "cpu"
         and x.dtype in _BITS
         and x.is_contiguous(memory_format=torch.channels_last)
-        # an exported graph holds the plain operations
+        # an exported graph contains the plain operations
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     )
@@ -46,8 +45,8 @@ class _MaxPool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, relu: bool) -> torch.Tensor:
         bits = _BITS[x.dtype]
-        # Followed by a ReLU, only positive maxima count, and positive floats are ordered as their
-        # bits are: the whole pooling is then integer arithmetic.
+        # With a ReLU only positive maxima count. Positive floats are ordered like their bits, so the whole
+        # pooling is integer arithmetic.
         source = x.view(bits) if relu else x
         left, right = _columns(source)
         rows = torch.maximum(left, right)  # (n, h // 2, 2, w // 2, c)
@@ -70,7 +69,7 @@ class _MaxPool(torch.autograd.Function):
         _split(g, _mask(torch.ge, rows[:, :, 0], rows[:, :, 1]), g_rows[:, :, 0], g_rows[:, :, 1])
         n, c, h, w = source.shape
         covered = h % 2 == 0 and w % 2 == 0
-        make = torch.empty if covered else torch.zeros  # an odd row or column has no gradient
+        make = torch.empty if covered else torch.zeros  # an odd last row or column has no gradient
         g_source = make((n, h, w, c), dtype=bits).permute(0, 3, 1, 2)
         left, right = _columns(source)
         _split(g_rows, _mask(torch.ge, left, right), *_columns(g_source))
@@ -78,7 +77,7 @@ class _MaxPool(torch.autograd.Function):
 
 
 def _columns(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Views (n, h // 2, 2, w // 2, c) of the even and the odd columns of (n, c, h, w)."""
+    """Return views (n, h // 2, 2, w // 2, c) of the even and the odd columns of (n, c, h, w)."""
     h, w = x.shape[2] // 2, x.shape[3] // 2
     even = x.permute(0, 2, 3, 1)[:, : 2 * h, : 2 * w]
     windows = torch.unflatten(torch.unflatten(even, 2, (w, 2)), 1, (h, 2))
@@ -86,14 +85,14 @@ def _columns(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _mask(compare: Any, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Ones where `a` compares so with `b`, zeros elsewhere: integers as wide as theirs."""
-    found = torch.empty(a.shape, dtype=a.dtype)
-    compare(a, b, out=found)
-    # the bits of 1.0 are some large integer
-    return found.view(_BITS[a.dtype]).clamp_(max=1) if a.is_floating_point() else found
+    """Return 1 where `compare(a, b)` holds and 0 elsewhere, as integers of the same width."""
+    mask = torch.empty(a.shape, dtype=a.dtype)
+    compare(a, b, out=mask)
+    # read as an integer, 1.0 is a large number
+    return mask.view(_BITS[a.dtype]).clamp_(max=1) if a.is_floating_point() else mask
 
 
 def _split(g: torch.Tensor, mask: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> None:
-    """Write `g` to `first` where `mask` is one and to `second` where it is zero; zeros elsewhere."""
+    """Write `g` to `first` where `mask` is 1, to `second` where it is 0, and 0 to the other."""
     torch.mul(g, mask, out=first)
     torch.sub(g, first, out=second)

@@ -45,5 +45,5 @@ def check_latency(model: MLPConfig | CNNConfig, max_latency_ms: float | None) ->
         return None
     measured = latency_ms(model)
     if measured > max_latency_ms:
-        raise TooCostly(f"{measured:.3g} ms an image, at most {max_latency_ms:g}")
+        raise TooCostly(f"{measured:.3g} ms per image, at most {max_latency_ms:g}")
     return measured

@@ -1,4 +1,4 @@
-"""What to search: the study files that ship, and the schema that checks them."""
+"""Study files: those that ship, and the schema that checks them."""
 
 from .files import (
     DEFAULT_STUDY,

@@ -1,8 +1,8 @@
-"""From a decoded TOML file to a checked study, and what is wrong with it in one line.
+"""Check a decoded study file and describe its first problem in one line.
 
     study = load_study_file("bloodmnist", overrides=["training.epochs=5"])
 
-Whatever is wrong ends in a StudyFileError: one line with the file, the key and what is allowed.
+Every problem is raised as a StudyFileError: one line with the file, the key and the allowed values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_MESSAGE = 1000
 
 
 class StudyFileError(ValueError):
-    """A study file that cannot be used. The message is one line, whatever the file holds."""
+    """A study file cannot be used. The message is one printable line, whatever the file contains."""
 
     def __init__(self, message: str) -> None:
         line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
@@ -27,7 +27,10 @@ class StudyFileError(ValueError):
 
 
 def parse_study(data: dict[str, Any], source: str) -> StudyFile:
-    """A checked study from a decoded TOML file or a stored one; `source` names it in errors."""
+    """Return the checked study of a decoded TOML file or a stored one; `source` names it in errors.
+
+    Raises StudyFileError.
+    """
     try:
         return StudyFile.model_validate(_with_tuples(data))
     except ValidationError as error:
@@ -37,7 +40,7 @@ def parse_study(data: dict[str, Any], source: str) -> StudyFile:
 
 
 def _with_tuples(data: Any) -> Any:
-    """TOML and JSON know lists only; the frozen models hold tuples."""
+    """Turn lists into tuples, which the frozen models hold."""
     if isinstance(data, dict):
         return {key: _with_tuples(value) for key, value in data.items()}
     if isinstance(data, list):
@@ -46,10 +49,10 @@ def _with_tuples(data: Any) -> Any:
 
 
 def _first_problem(error: ValidationError) -> str:
-    """The most specific problem as one line: key, what is wrong, what is allowed."""
+    """Describe the most specific problem in one line: the key, the problem, the allowed values."""
     problems = error.errors(include_url=False)
-    # An entry of the space is one of several shapes, and pydantic reports a problem for each:
-    # the deepest location belongs to the shape that was meant.
+    # An entry of the space may have several shapes, and pydantic reports a problem for each. The deepest
+    # location belongs to the shape that was meant.
     problem = max(problems, key=lambda p: len(p["loc"]))
     parts = [
         str(part)

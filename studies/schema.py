@@ -1,4 +1,4 @@
-"""The study file: what to search, typed and checked. `studies.parsing` makes one of a decoded file."""
+"""The schema of a study file. `studies.parsing` checks a decoded file against it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ BY_FAMILY = {"epochs", "final_epochs", "warmup_epochs"}
 
 class Search(Section):
     sampler: Literal["tpe", "random", "grid", "baselines"] = "tpe"
-    """tpe: Optuna's TPE, grouped; grid: every point of a space of lists; baselines: only those."""
+    """tpe: Optuna's grouped TPE; grid: every point of a space of lists; baselines: only the baselines."""
     startup_trials: Count = 16
     """TPE begins after this many trials. Baselines and running trials count too."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0

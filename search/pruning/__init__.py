@@ -1,1 +1,1 @@
-"""When a trial is stopped early, and the audit of those decisions."""
+"""Pruning: the rules, the peers they learn from, and the audit of their decisions."""

@@ -1,1 +1,1 @@
-"""What to try next: the search space, the sampler and grids."""
+"""Sampling: the search space, the sampler, grids, and drawing a trial's point."""

@@ -1,10 +1,13 @@
-"""From search parameters to a training configuration: the only file that names a search parameter.
+"""From search parameters to a training configuration.
 
     params = suggest(trial, study_file)        # every parameter, before anything can prune
     config = to_config(params, epochs=..., patience=...)
 
-A parameter that the study file fixes is not suggested and is not stored as an Optuna parameter; it
-is in the resolved configuration.
+This file gives every parameter its meaning. Elsewhere only a few are read by name: `arch`, which is the
+family of a trial, `epochs` and `patience`, and what the reports explain in words.
+
+A parameter that the study file fixes is not suggested and not stored as an Optuna parameter. It is part of
+the resolved configuration.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ Params = dict[str, Value]
 
 
 def distribution(name: str, entry: Entry) -> BaseDistribution | None:
-    """The Optuna distribution of a space's entry, None for a fixed value."""
+    """Return the Optuna distribution of a space's entry, None for a fixed value."""
     if isinstance(entry, Range):
         if PARAMETERS[name].kind is int:
             return IntDistribution(
@@ -45,63 +48,66 @@ def distribution(name: str, entry: Entry) -> BaseDistribution | None:
 
 
 def suggest(trial: optuna.trial.BaseTrial, study: StudyFile) -> Params:
-    """Sample every parameter that exists for this trial, fixed ones and defaults included."""
+    """Sample every parameter of the space that exists for this trial; fixed values are included."""
     params: Params = {}
     for name in PARAMETERS:
         if name not in study.space or not _exists(name, params):
             continue
         entry = study.space[name]
-        found = distribution(name, entry)
-        if found is None:
+        numbers = distribution(name, entry)
+        if numbers is None:
             params[name] = _cast(name, _fixed(entry))
         else:
-            params[name] = _suggest(trial, name, found)
+            params[name] = _suggest(trial, name, numbers)
     return params
 
 
-def _suggest(trial: optuna.trial.BaseTrial, name: str, found: BaseDistribution) -> Value:
-    if isinstance(found, FloatDistribution):
-        return trial.suggest_float(name, found.low, found.high, step=found.step, log=found.log)
-    if isinstance(found, IntDistribution):
-        return trial.suggest_int(name, found.low, found.high, step=found.step, log=found.log)
-    assert isinstance(found, CategoricalDistribution)
-    value: Value = trial.suggest_categorical(name, found.choices)  # type: ignore[assignment]
+def _suggest(trial: optuna.trial.BaseTrial, name: str, numbers: BaseDistribution) -> Value:
+    if isinstance(numbers, FloatDistribution):
+        return trial.suggest_float(
+            name, numbers.low, numbers.high, step=numbers.step, log=numbers.log
+        )
+    if isinstance(numbers, IntDistribution):
+        return trial.suggest_int(
+            name, numbers.low, numbers.high, step=numbers.step, log=numbers.log
+        )
+    assert isinstance(numbers, CategoricalDistribution)
+    value: Value = trial.suggest_categorical(name, numbers.choices)  # type: ignore[assignment]
     return value
 
 
 def searched(params: Params, study: StudyFile) -> Params:
-    """The part of `params` that Optuna shall see as this trial's parameters, or nothing.
+    """Return the part of `params` that becomes the Optuna parameters of the trial.
 
-    A point with a value outside the space, or without one of its parameters, is not shown at
-    all: a partial one would split the parameter groups that TPE models jointly.
+    Return {} if a value is outside the space or a parameter is missing: a partial point would split the
+    groups of parameters that TPE models jointly.
     """
-    seen: Params = {}
+    suggested: Params = {}
     for name, entry in study.space.items():
         if not _exists(name, params):
             continue
-        found = distribution(name, entry)
+        numbers = distribution(name, entry)
         value = params.get(name, PARAMETERS[name].default)
         if value is None:
             return {}
-        if found is None:
+        if numbers is None:
             if value != _cast(name, _fixed(entry)):
                 return {}
             continue
         try:
-            inside = found._contains(found.to_internal_repr(value))
+            inside = numbers._contains(numbers.to_internal_repr(value))
         except ValueError:
             inside = False
         if not inside:
             return {}
-        seen[name] = value
-    return seen
+        suggested[name] = value
+    return suggested
 
 
 def transferred(params: Params, study: StudyFile) -> Params:
-    """The point of `study` that trains the same model in the same way, or nothing.
+    """Map `params`, perhaps of another study, onto the space of `study`. Return {} if they do not fit.
 
-    `params` may be of another study. What `study` does not name has its default here, so a point with
-    another value there is none of it; epochs and patience are those of whoever trains.
+    Parameters that the space omits must have their defaults. `epochs` and `patience` are ignored.
     """
     if not searched(params, study):
         return {}
@@ -119,13 +125,15 @@ def transferred(params: Params, study: StudyFile) -> Params:
 
 
 def baseline_params(baseline: Baseline) -> Params:
+    """Return the parameters of a baseline, with integers as floats where the parameter is a float."""
     return {name: _cast(name, value) for name, value in baseline.params.items()}
 
 
 def to_config(params: Params, *, epochs: int, patience: int, min_epochs: int = 0) -> TrialConfig:
-    """The training configuration of `params`; `epochs` and `patience` unless they are searched.
+    """Return the training configuration of `params`.
 
-    Raises UsageError when the parameters do not make a configuration.
+    `epochs` and `patience` apply if `params` has none. Raises UsageError if a parameter is missing or out of
+    bounds, or if the parameters do not fit together.
     """
 
     for name, value in params.items():
@@ -212,7 +220,7 @@ def _loss(get: Any) -> LossConfig:
 
 
 def _exists(name: str, params: Params) -> bool:
-    """Whether a parameter's conditions hold; those it depends on come earlier in PARAMETERS."""
+    """Return whether a parameter's conditions hold. PARAMETERS lists those it depends on first."""
     return all(
         params.get(other, PARAMETERS[other].default) in values
         for other, values in PARAMETERS[name].when.items()

@@ -349,6 +349,6 @@ def test_costly_model_is_not_trained(
     outcome = run(trial, small, tmp_path, lambda epoch, value: reports.update({epoch: value}))
     assert outcome.state is TrialState.PRUNED
     assert outcome.attrs["ending"] == "too_costly"
-    assert outcome.attrs["detail"] == "2.5 ms an image, at most 1"
+    assert outcome.attrs["detail"] == "2.5 ms per image, at most 1"
     assert outcome.value == 0.0
     assert reports == {}  # it is compared with nothing
