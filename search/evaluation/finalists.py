@@ -125,7 +125,7 @@ def race_text(race: Race) -> str:
 
 
 def finalist_rows(raced: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """A stored race as a table: trial, search value, fresh mean, n, parameters, ms an image, mark."""
+    """A stored race as a table: trial, search value, fresh mean, n, parameters, ms per image, mark."""
 
     def mark(found: dict[str, Any]) -> str:
         diverged = found.get("n_diverged", 0)  # older races do not know it
