@@ -11,7 +11,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from ..database.storage import Storage
-from ..errors import RefusedError
+from ..errors import DataError, RefusedError
 from ..study import load
 from ..study_names import replicates_name
 from ..trial.weights_files import places, with_weights
@@ -32,20 +32,21 @@ def evaluated_replicates(
     study = load(storage, replicates_name(study_name, result["trial"]))
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     by_seed: dict[Any, FrozenTrial] = {}
-    for trial in with_weights(
-        study, complete
-    ):  # a later one was trained because the weights were lost
+    # a later trial with the same seed was trained because the weights were lost
+    for trial in with_weights(study, complete):
         seed = trial.user_attrs.get("seed")
         if seed not in by_seed or weights_missing(by_seed[seed]) or not weights_missing(trial):
             by_seed[seed] = trial
     folders = list(_folders(storage, study_name, result))
+    own = [folder for folder in folders if _is_of(folder, result)]
     replicates = []
     for i, seed in enumerate(result["seeds"]):
-        kept = [folder / f"replicate-{i}.pt" for folder in folders if _is_of(folder, result)]
-        path = next((path for path in kept if path.is_file()), None)
-        if seed in by_seed and not weights_missing(by_seed[seed]):
+        if seed not in by_seed:
+            continue
+        kept = (folder / f"replicate-{i}.pt" for folder in own)
+        if not weights_missing(by_seed[seed]):
             replicates.append(by_seed[seed])
-        elif seed in by_seed and path is not None:
+        elif path := next((path for path in kept if _is_replicate(path, result, seed)), None):
             replicates.append(_with_path(by_seed[seed], path))
     n_missing = len(result["seeds"]) - len(replicates)
     if n_missing:
@@ -78,6 +79,21 @@ def _is_of(folder: Path, result: dict[str, Any]) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(stored, dict) and all(stored.get(key) == result.get(key) for key in _SAME)
+
+
+def _is_replicate(path: Path, result: dict[str, Any], seed: int) -> bool:
+    """Return whether a file holds the replicate with `seed` of this evaluation.
+
+    Files of earlier versions hold no identifier.
+    """
+    from ..training import checkpoint  # imports torch
+
+    try:
+        payload = checkpoint.load(path)
+    except (OSError, DataError):
+        return False
+    expected = {"evaluation": result.get("evaluation") or "", "seed": seed}
+    return all(payload.get(key, value) == value for key, value in expected.items())
 
 
 def _with_path(trial: FrozenTrial, path: Path) -> FrozenTrial:

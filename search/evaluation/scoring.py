@@ -32,10 +32,17 @@ def load_model(trial: FrozenTrial) -> torch.nn.Module:
 
     record = trial_record(trial)
     path = Path(record.weights or "")
-    model = build_model(TrialConfig.model_validate(record.config).model)
+    config = TrialConfig.model_validate(record.config)
+    model = build_model(config.model)
     try:
-        model.load_state_dict(load(path)["state_dict"])
-    except (DataError, LookupError, TypeError, AttributeError, RuntimeError):
+        payload = load(path)
+        # a file of another trial may fit: two configurations can have the same architecture
+        if (text := payload.get("config")) and TrialConfig.model_validate_json(text) != config:
+            raise ValueError("config")
+        if payload.get("seed", record.seed) != record.seed:
+            raise ValueError("seed")
+        model.load_state_dict(payload["state_dict"])
+    except (DataError, LookupError, TypeError, ValueError, AttributeError, RuntimeError):
         raise DataError(
             f"{path} does not hold the weights of replicate {trial.number}; move it away and run "
             "`bloodsearch final-eval` again, which trains it again"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from optuna.trial import FrozenTrial
@@ -12,10 +13,12 @@ from tests_support import FINGERPRINT, tiny_study
 from weights_support import trained
 
 from bloodsearch.search.database.storage import Storage, open_storage
-from bloodsearch.search.errors import RefusedError
+from bloodsearch.search.errors import DataError, RefusedError
 from bloodsearch.search.evaluation.evaluated import evaluated_replicates
+from bloodsearch.search.evaluation.scoring import load_model
 from bloodsearch.search.evaluation.selection import queue_replicates, replicates
 from bloodsearch.search.study import create_or_resume, load
+from bloodsearch.search.training import checkpoint
 from bloodsearch.search.trial.weights_files import stored_path
 
 MLP = {"arch": "mlp", "widths": [8], "norm": True, "dropout": 0.2}
@@ -107,6 +110,37 @@ def test_another_evaluations_folder_is_not_taken(moved: Path) -> None:
     assert str(moved / "x.db.checkpoints") in said
     assert str(moved / "final/tiny") in said
     assert "--force" not in said
+
+
+@pytest.mark.parametrize("wrong", [{"evaluation": "another"}, {"seed": 7}])
+def test_weights_of_another_evaluation_are_not_taken(moved: Path, wrong: dict[str, Any]) -> None:
+    result = RESULT | {"evaluation": "this"}
+    final = moved / "final/tiny"
+    (final / "result.json").write_text(json.dumps(result))
+    shutil.rmtree(moved / "x.db.checkpoints")
+    for i, seed in enumerate((1, 2)):
+        path = final / f"replicate-{i}.pt"
+        right = {"evaluation": "this", "seed": seed}
+        checkpoint.save(path, checkpoint.load(path) | right)
+    storage = opened(moved)
+    assert len(evaluated_replicates(storage, "tiny", result)) == 2
+    checkpoint.save(final / "replicate-1.pt", checkpoint.load(path) | wrong)
+    with pytest.raises(RefusedError, match="1 of the 2 weight files"):
+        evaluated_replicates(storage, "tiny", result)
+
+
+@pytest.mark.parametrize("wrong", ["config", "seed"])
+def test_weights_of_another_trial_are_not_loaded(tmp_path: Path, wrong: str) -> None:
+    trial = trained(tmp_path, MLP, seed=1)
+    path = Path(trial.user_attrs["weights"])
+    config = trial.user_attrs["config"]
+    own = {"config": json.dumps(config), "seed": 1}
+    checkpoint.save(path, checkpoint.load(path) | own)
+    load_model(trial)
+    other = {"config": json.dumps(config | {"epochs": 2}), "seed": 2}
+    checkpoint.save(path, checkpoint.load(path) | {wrong: other[wrong]})
+    with pytest.raises(DataError, match="does not hold the weights of replicate"):
+        load_model(trial)
 
 
 def test_a_file_outside_the_databases_folder_keeps_its_path(

@@ -16,7 +16,7 @@ from session_support import PlainSession
 from tests_support import FINGERPRINT, tiny_study
 
 from bloodsearch.models import build_model
-from bloodsearch.search.data.bloodmnist import Dataset
+from bloodsearch.search.data.bloodmnist import Dataset, load_dataset
 from bloodsearch.search.data.synthetic import make_split
 from bloodsearch.search.database.storage import open_storage
 from bloodsearch.search.errors import DataError
@@ -257,7 +257,7 @@ def test_the_test_split_is_not_opened_for_unusable_weights(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     storage = open_storage(f"sqlite:///{tmp_path}/x.db", create=True)
-    study = create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
+    study = create_or_resume(storage, "tiny", tiny_study(), load_dataset("synthetic").fingerprint)
     winner = study.ask()
     winner.set_user_attr("params", POINT)
     study.tell(winner, 0.5)
