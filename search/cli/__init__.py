@@ -1,4 +1,4 @@
-"""The `bloodsearch` command. Each command parses, calls the library and shows what came back.
+"""The `bloodsearch` command. Each command parses, calls the library and shows the result.
 
 Nothing here imports torch, medmnist or scikit-learn: `--help` and `status` answer at once.
 """
@@ -21,7 +21,7 @@ app = commands.build_app()
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run a command line and exit with its code; a mistake costs one line, not a traceback."""
+    """Run a command line and exit with its code. An error is one line, without a traceback."""
     args = sys.argv[1:] if args is None else args
     debug = "--debug" in args
     logging.captureWarnings(not debug)  # library warnings are not for users
@@ -45,7 +45,7 @@ def main(args: list[str] | None = None) -> None:
 
 @contextlib.contextmanager
 def _sigterm_interrupts() -> Iterator[None]:
-    """SIGTERM does what Ctrl-C does, wherever nobody has better plans for it."""
+    """Treat SIGTERM as Ctrl-C until a command installs its own handler."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""`bloodsearch demo`: a search and a final evaluation in about two minutes, on any machine."""
+"""`bloodsearch demo`: run a search and a final evaluation in about two minutes."""
 
 from __future__ import annotations
 

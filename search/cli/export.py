@@ -1,4 +1,4 @@
-"""`bloodsearch export`: the final evaluation's model as one file that anyone can run."""
+"""`bloodsearch export`: write the final evaluation's model as one file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bloodsearch report`: figures, tables and a Markdown and HTML page about a study."""
+"""`bloodsearch report`: write figures, tables, a Markdown and an HTML page about a study."""
 
 from __future__ import annotations
 

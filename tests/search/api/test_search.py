@@ -15,6 +15,7 @@ import pytest
 from optuna.trial import TrialState
 
 from bloodsearch import RefusedError, StudyFileError, UsageError, load_study, optimize
+from bloodsearch.search.api import training
 from bloodsearch.search.api.events import (
     Event,
     Notice,
@@ -27,6 +28,7 @@ from bloodsearch.search.api.placement import Placement
 from bloodsearch.search.api.results import SearchResult
 from bloodsearch.search.database.storage import open_storage
 from bloodsearch.search.workers.leases import Leases
+from bloodsearch.search.workers.liveness import own_identity
 
 pytestmark = pytest.mark.usefixtures("simulated")
 
@@ -254,9 +256,6 @@ def test_other_workers_that_hold_the_last_trials_are_named(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in a copied database, whose workers train somewhere else."""
-    from bloodsearch.search.api import training
-    from bloodsearch.search.workers.liveness import own_identity
-
     monkeypatch.setattr(training, "WAIT_NOTICE_S", 0.0)
     search(sqlite_url, trials=1, create_only=True)
     storage = open_storage(sqlite_url, create=False)
@@ -277,3 +276,11 @@ def test_other_workers_that_hold_the_last_trials_are_named(
     assert started.is_set()
     assert "last heartbeat" in notices(events)
     assert "Ctrl-C stops waiting" in notices(events)
+
+
+def test_no_process_is_forked() -> None:
+    """A process that has loaded CUDA must not be forked: workers are new processes."""
+    for file in (Path(training.__file__).parents[1]).rglob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        assert "os.fork" not in text, file
+        assert "multiprocessing" not in text, file
