@@ -1,9 +1,9 @@
-"""Optuna's own rows, written many at a time.
+"""Write Optuna's own rows many at a time.
 
-Through Optuna's storage each parameter, attribute, report and state is a transaction of its own with
-several reads before it: a trial with 20 reports took 52 ms of them on SQLite and 126 ms on PostgreSQL.
-Here they are the same rows, as tests/search/database/test_optuna_rows.py checks against Optuna, written by
-whoever holds the trial's lease.
+Optuna's storage takes a transaction for each parameter, attribute, report and state, with several reads
+before it: a trial with 20 reports took 52 ms of them on SQLite and 126 ms on PostgreSQL. The functions here
+write the same rows for the worker that holds the trial's lease. tests/search/database/test_optuna_rows.py
+compares them with Optuna's.
 """
 
 from __future__ import annotations
@@ -52,21 +52,21 @@ _REPORT = sa.insert(reports_table).from_select(
 
 
 def insert_trial(db: sa.Connection, study_id: int, number: int) -> int:
-    """A new running trial's id. Call with the study locked, with the number that comes next."""
+    """Insert a running trial and return its id. Call it with the study locked and the next free number."""
     row = {"study_id": study_id, "number": number, "state": TrialState.RUNNING}
     result = db.execute(sa.insert(trials_table).values(datetime_start=datetime.now(), **row))
     return int(cast("tuple[Any]", result.inserted_primary_key)[0])
 
 
 def start_waiting(db: sa.Connection, trial_id: int) -> bool:
-    """Start a waiting trial. False if it no longer waits, because another program has started it."""
+    """Start a waiting trial. Return False if another program has started it already."""
     waiting = (_t.trial_id == trial_id) & (_t.state == TrialState.WAITING)
     values = {"state": TrialState.RUNNING, "datetime_start": datetime.now()}
     return bool(db.execute(sa.update(trials_table).where(waiting).values(**values)).rowcount)
 
 
 def back_to_waiting(db: sa.Connection, trial_id: int) -> None:
-    """A running trial waits again, with all that it has."""
+    """Put a running trial back to waiting, with its parameters and reports."""
     running = (_t.trial_id == trial_id) & (_t.state == TrialState.RUNNING)
     db.execute(sa.update(trials_table).where(running).values(state=TrialState.WAITING))
 
@@ -79,7 +79,7 @@ def insert_report(db: sa.Connection, trial_id: int, worker_id: str, step: int, v
 
 
 def keep_reports(db: sa.Connection, trial_id: int, values: dict[int, float]) -> None:
-    """Store `values`, by step, in place of all reports of the trial."""
+    """Replace all reports of the trial by `values`, step -> value."""
     db.execute(sa.delete(reports_table).where(_r.trial_id == trial_id))
     rows = [
         {
@@ -95,7 +95,7 @@ def keep_reports(db: sa.Connection, trial_id: int, values: dict[int, float]) -> 
 
 
 def write_attrs(db: sa.Connection, trial_id: int, attrs: dict[str, Any]) -> None:
-    """Set user attributes."""
+    """Set user attributes. NaN and infinities become null, because JSON lacks them."""
     if not attrs:
         return
     t = attributes_table.c
@@ -108,7 +108,7 @@ def write_attrs(db: sa.Connection, trial_id: int, attrs: dict[str, Any]) -> None
 
 
 def end_trial(db: sa.Connection, trial_id: int, state: TrialState, value: float | None) -> bool:
-    """End a running trial. False if it does not run, because another program has ended it.
+    """End a running trial. Return False if it is not running, because another program has ended it.
 
     A pruned trial without a value gets its last reported one, as in Optuna.
     """
