@@ -19,6 +19,7 @@ from .edges import N_TOP, crowded_ends
 from .gather import Gathered, ReportTrial
 from .importance import Importance
 from .points import count_points
+from .words import plural
 
 MIN_SEARCHED = 20
 """Finished trials of the search before anything is said about its space."""
@@ -178,8 +179,8 @@ def _audit(study: Gathered) -> Check:
         )
     missed = sum(t.record.audit is not None for t in study.complete[:TOP])
     text = (
-        f"the pruner would have stopped {n} audited trials, which were trained to their end; "
-        f"{missed} of them are among the best {TOP}"
+        f"the pruner would have stopped {plural(n, 'audited trial')}, trained to the end all the same; "
+        f"{missed} of {n} are among the best {TOP}"
     )
     if missed:
         advice = "prune later: raise `pruner.warmup_epochs`, or lower `pruner.chance` or `pruner.quantile`"

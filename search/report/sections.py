@@ -19,6 +19,8 @@ from .parts import Picture, Section, Table
 
 N_TOP = 10
 N_CURVES = 5
+NARROW = 0.5
+"""The largest part of a range in which it is worth saying that the best trials are."""
 FANOVA = (
     "Importances are measured by fANOVA over complete trials with four seeds; the bars are one standard "
     "deviation between the seeds. The optimizers' learning rates count as one parameter, the position in "
@@ -252,7 +254,8 @@ def where_the_best_lie(trials: Iterable[ReportTrial], names: Sequence[str], spac
         there = f"= {low}" if low == high else f"from {low} to {high}"
         text = f"The best {len(top)} of {len(having)} complete trials have {name} {there}"
         spans.append((max(places) - min(places), text))
-    return min(spans, default=(0.0, ""))[1]
+    span, text = min(spans, default=(0.0, ""))
+    return text if span <= NARROW else ""
 
 
 def _groups(trials: Sequence[ReportTrial]) -> dict[str, list[str]]:

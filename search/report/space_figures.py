@@ -70,10 +70,11 @@ def slices(trials: Sequence[ReportTrial], names: Sequence[str], space: Space, ti
                label=style.family_name(f))
         for f in seen
     ]  # fmt: skip
-    handles.append(
-        Line2D([], [], color=style.GREY, marker="o", markerfacecolor="none", linestyle="",
-               label="pruned (best epoch)")
-    )  # fmt: skip
+    if any(t.state == "pruned" for t in trials):
+        handles.append(
+            Line2D([], [], color=style.GREY, marker="o", markerfacecolor="none", linestyle="",
+                   label="pruned (best epoch)")
+        )  # fmt: skip
     hidden = sum(value < bottom for value in values)
     if hidden:
         handles.append(Line2D([], [], linestyle="", label=style.below(hidden, "trials")))

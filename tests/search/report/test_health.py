@@ -232,11 +232,11 @@ def test_pruner_that_nearly_cost_one_of_the_best(storage: Storage, make_study: M
     assert check(gather(storage, study, None), "pruner's audit").status == "too few trials"
     fake_trial(study, 12, 0.4, audit="below its peers")
     found = check(gather(storage, study, None), "pruner's audit")
-    assert (found.status, "stopped 1 audited trials" in found.finding) == ("good", True)
+    assert (found.status, "stopped 1 audited trial," in found.finding) == ("good", True)
     fake_trial(study, 13, 0.95, audit="below its peers")
     found = check(gather(storage, study, None), "pruner's audit")
     assert found.status == "look"
-    assert "1 of them are among the best 8" in found.finding
+    assert "1 of 2 are among the best 8" in found.finding
 
 
 SMALL = {

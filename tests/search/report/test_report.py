@@ -110,6 +110,18 @@ def test_where_the_best_lie_is_a_value_or_a_range(
     assert text == f"The best 3 of 12 complete trials have {there}"
 
 
+def test_a_wide_range_of_the_best_is_not_worth_a_title(
+    storage: Storage, make_study: MakeStudy
+) -> None:
+    trials = [
+        dataclasses.replace(trial, value=0.9, searched={"cnn_width": width})
+        for trial, width in zip(
+            gather(storage, make_study([0.9] * 12), None).trials, [8, 64, 32] * 4, strict=True
+        )
+    ]
+    assert where_the_best_lie(trials, ["cnn_width"], {"cnn_width": IntDistribution(8, 64)}) == ""
+
+
 def test_the_winner_is_the_final_evaluations(storage: Storage, make_study: MakeStudy) -> None:
     study = make_study([0.5, 0.9, 0.4, 0.8, 0.3, 0.2, 0.1, 0.7])
     assert getattr(gather(storage, study, None).winner, "number", None) == 1
