@@ -42,8 +42,8 @@ def export(
         bool,
         typer.Option(
             "--check-test",
-            help="Open the test split once more, on the record: do exported files give the final "
-            "evaluation's confusion matrix?",
+            help="Open the test split once more, on the record, and check that exported files give the "
+            "final evaluation's confusion matrix.",
         ),
     ] = False,
     storage: StorageOption = None,
@@ -88,7 +88,7 @@ def export(
     check = result.get("test_check")
     if check and not check["identical"]:
         raise BloodsearchError(
-            f"exported files classify at least {check['n_different']} test images otherwise than the "
+            f"exported files classify at least {check['n_different']} test images differently from the "
             "final evaluation; do not use them"
         )
 

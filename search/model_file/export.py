@@ -1,8 +1,8 @@
-"""One file for those who only predict: preprocessing, model and provenance together.
+"""Export a model as one file that holds preprocessing, weights and provenance.
 
     uint8 images (n, 28, 28, 3) -> scaling to [-1, 1] -> model -> softmax -> probabilities (n, 8)
 
-The file replaces an older one only after its answers were compared with PyTorch's.
+The file replaces an older one only after its answers have been compared with PyTorch's.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ class Trained:
     trials: list[FrozenTrial]
 
     def best(self) -> int:
-        """The replicate with the best validation macro-F1: the test split chooses nothing."""
+        """Return the number of the replicate with the best validation macro-F1."""
         return max(range(len(self.trials)), key=lambda i: (self.trials[i].value or 0.0, -i))
 
 
 class SelfContained(torch.nn.Module):
-    """uint8 images (n, 28, 28, 3) in, class probabilities (n, 8) float32 out."""
+    """Maps uint8 images (n, 28, 28, 3) to float32 class probabilities (n, 8)."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
@@ -124,10 +124,17 @@ def provenance(
 def export(
     trial: FrozenTrial, facts: dict[str, Any], data: Dataset, form: Format, out: Path
 ) -> float:
-    """Write `trial`'s model to `out` and return the largest difference to PyTorch on 256 images.
+    """Write the model of `trial` to `out` and compare its answers with PyTorch's.
 
-    Raises BloodsearchError when the file's answers differ (it is not kept then), UsageError when
-    `out` cannot be written.
+    Returns the largest difference of a probability on N_PARITY validation images. Raises BloodsearchError
+    if it exceeds TOLERANCE, UsageError if `out` cannot be written. `out` then holds what it held before.
+
+    Args:
+        trial: A replicate with its weights.
+        facts: What the file says about itself, from `provenance`.
+        data: The data set whose validation images are compared.
+        form: "onnx" or "torch".
+        out: The file to write.
     """
     if os.path.isdir(out):
         raise UsageError(f"{out} is a folder; name a file in it with --out")
@@ -157,9 +164,17 @@ def export(
 def check_on_test(
     storage: Storage, study: optuna.Study, trained: Trained, data: Dataset, data_root: Path | None
 ) -> dict[str, Any]:
-    """Do exported files of all replicates give the final evaluation's confusion matrix?
+    """Compare exported files of all replicates with the final evaluation's confusion matrix.
 
-    Opens the test split once more, on the record, after everything else is ready.
+    Opens the test split once more, on the record, after everything else is ready. Returns the result as the
+    ledger stores it.
+
+    Args:
+        storage: The storage with the ledger.
+        study: The search.
+        trained: Its final evaluation.
+        data: The data set, for the comparison of each file with PyTorch.
+        data_root: The folder with bloodmnist.npz.
     """
     with tempfile.TemporaryDirectory() as folder:
         classifiers = []
@@ -176,15 +191,15 @@ def check_on_test(
             data_root=data_root,
             forced=True,
         )
-        found = np.sum(
+        counts = np.sum(
             [confusion_of(labels, c.probabilities(images).argmax(axis=1)) for c in classifiers],
             axis=0,
         )
-    difference = np.abs(found - np.asarray(trained.result["confusion_matrix"])).sum()
+    difference = np.abs(counts - np.asarray(trained.result["confusion_matrix"])).sum()
     result = {
         "check": "exported files against the final evaluation",
         "identical": not difference,
-        # an image in another cell leaves one and enters one
+        # an image that moved counts in two cells
         "n_different": int(difference) // 2,
         "n_images": len(images),
         "replicates": len(classifiers),
@@ -228,8 +243,8 @@ def _write_torch(model: torch.nn.Module, facts: dict[str, Any], path: Path) -> R
 
     def run(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            found: NDArray[np.float32] = loaded(torch.from_numpy(images)).numpy()
-        return found
+            answers: NDArray[np.float32] = loaded(torch.from_numpy(images)).numpy()
+        return answers
 
     return run
 
@@ -241,13 +256,13 @@ _WRITERS: dict[Format, Callable[[torch.nn.Module, dict[str, Any], Path], Run]] =
 
 
 def _example() -> torch.Tensor:
-    # more than one image: an example of one would fix the batch at one
+    # an example of one image would fix the size of a batch at one
     return torch.zeros((3, 28, 28, 3), dtype=torch.uint8)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporters talk to their developers."""
+    """Silence the exporters' logs, warnings and prints."""
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()):

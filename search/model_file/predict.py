@@ -29,7 +29,7 @@ METADATA_KEY = "bloodsearch"
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """An exported model. `provenance` is what the export wrote about where it comes from."""
+    """An exported model, with what the export wrote about its origin."""
 
     session: Any
     classes: tuple[str, ...]
@@ -120,7 +120,7 @@ def _array(path: Path, key: str | None) -> tuple[str, Images]:
             array: Images = archive[name]
     except (UsageError, RefusedError, DataError):
         raise
-    except Exception as error:  # zipfile, zlib and numpy meet damage in many ways
+    except Exception as error:  # zipfile, zlib and numpy raise many classes for damaged files
         reason = " ".join(str(error).split())[:120]
         raise DataError(
             f"{path} cannot be read ({reason}); it should be made by np.savez"

@@ -6,6 +6,7 @@ import ast
 import csv
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from tests_support import FINGERPRINT, tiny_study
 from bloodsearch.search.cli import main, output
 from bloodsearch.search.data import bloodmnist as data
 from bloodsearch.search.data import synthetic
+from bloodsearch.search.database.passwords import RedactingFilter
 from bloodsearch.search.database.storage import open_storage
 from bloodsearch.search.evaluation import ledger
 from bloodsearch.search.study import create_or_resume
@@ -205,3 +207,25 @@ def test_without_standard_output(planted: str) -> None:
         shell=True, capture_output=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_log_records_are_one_printable_line() -> None:
+    """Errors of a database or a trial are logged by workers; others can write them."""
+    record = logging.LogRecord(
+        "x",
+        logging.WARNING,
+        "",
+        0,
+        "trial %d failed: %s",
+        (1, "\x1b[2J\x1b]0;x\x07\nbest 1.0"),
+        None,
+    )
+    assert RedactingFilter(sa.make_url("sqlite:///x.db")).filter(record)
+    assert record.getMessage() == r"trial 1 failed: \x1b[2J\x1b]0;x\x07\nbest 1.0"
+
+
+def test_warnings_without_a_handler_are_neutral(capsys: pytest.CaptureFixture[str]) -> None:
+    output.MessageHandler().handle(
+        logging.LogRecord("x", logging.WARNING, "", 0, "\x1b[2J\nx", None, None)
+    )
+    assert capsys.readouterr().err == "bloodsearch: \\x1b[2J\\nx\n"
