@@ -4,7 +4,8 @@ Takes the arguments of `worker-process`, so that the supervisor can start it, an
 environment: SIM_EPOCHS, SIM_EPOCH_S (seconds each), SIM_LOG (a file that gets one line per claim),
 SIM_POISON (the number of a trial that kills its worker), SIM_CRASH (one that ends it with a traceback),
 SIM_BUG (one that fails), SIM_DEAF (set: trials do not hear that they should stop), SIM_START_S (seconds
-before the first claim), SIM_HOST (the machine's name), SIM_NO_DATA (set: there are none).
+before the first claim), SIM_HOST (the machine's name), SIM_CLOCK (a file with the
+seconds by which the clock is wrong), SIM_NO_DATA (set: there are no data).
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import time
 import zlib
 from pathlib import Path
 
+import sqlalchemy as sa
 from optuna.trial import TrialState
 
+from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.errors import BloodsearchError, DataError
 from bloodsearch.search.study import StudyInfo
 from bloodsearch.search.training.endings import Drained
@@ -81,6 +84,16 @@ class SleepingTrainer:
                 file.write(line + "\n")
 
 
+def shift_clock(file: Path) -> None:
+    """Let the database's clock, as this process reads it, be wrong by the number in `file`."""
+    now = Storage.now
+
+    def shifted(self: Storage) -> sa.ColumnElement[float]:
+        return now(self) + float(file.read_text())
+
+    setattr(Storage, "now", shifted)  # noqa: B010
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("study_name")
@@ -92,6 +105,8 @@ def main() -> None:
     args = parser.parse_args()
     if host := os.environ.get("SIM_HOST"):
         socket.gethostname = lambda: host
+    if clock := os.environ.get("SIM_CLOCK"):
+        shift_clock(Path(clock))
     drain = Drain()
     drain.on_signals()
     drain.on_closed_stdin()
