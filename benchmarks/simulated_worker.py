@@ -24,6 +24,7 @@ from optuna.trial import TrialState
 
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.errors import BloodsearchError, DataError
+from bloodsearch.search.records import Ending, end_attributes
 from bloodsearch.search.study import StudyInfo
 from bloodsearch.search.training.endings import Drained
 from bloodsearch.search.trial.outcome import Outcome
@@ -60,7 +61,8 @@ class SleepingTrainer:
             raise MemoryError("a bug of the worker's own")
         if os.environ.get("SIM_BUG") in (str(trial.number), "all"):
             told = f"ValueError: a bug with {os.environ['BLOODSEARCH_STORAGE']} in hand"
-            return Outcome(TrialState.FAIL, None, {"detail": told, "traceback": told})
+            attrs = end_attributes(Ending.FAILED, told) | {"traceback": told}
+            return Outcome(TrialState.FAIL, None, dict(attrs))
         stored = session.persist(trial.storage.get_trial, trial._trial_id)
         reported = set(stored.intermediate_values)
         params = stored.user_attrs.get("point") or session.suggest(

@@ -7,6 +7,8 @@ import re
 import time
 from pathlib import Path
 
+import optuna
+
 from .. import env
 from ..database.storage import Storage
 
@@ -43,6 +45,24 @@ def leftovers(folder: Path, study_name: str) -> dict[Path, int]:
             if match := _FILE.fullmatch(path.name):
                 numbers[path] = int(match[1] or match[2])
     return numbers
+
+
+def remove_leftovers(storage: Storage, study: optuna.Study) -> None:
+    """Remove the checkpoints of finished trials, and half-written ones, that dead workers left."""
+    folder = checkpoint_folder(storage)
+    remove_old_parts(folder, study.study_name)
+    numbers = leftovers(folder, study.study_name)
+    if not numbers:
+        return
+    try:
+        trials = study.get_trials(deepcopy=False)
+    except KeyError:  # the study was deleted
+        ended = set(numbers.values())
+    else:
+        ended = {trial.number for trial in trials if trial.state.is_finished()}
+    for path, number in numbers.items():
+        if number in ended:
+            forget(path)
 
 
 def remove_old_parts(folder: Path, study_name: str) -> None:

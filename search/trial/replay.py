@@ -21,7 +21,7 @@ class Replay:
     stored: list[float]
     again: list[float]
     differs: list[str]
-    """What differs between then and now and may explain a difference."""
+    """Versions and the device that differ and may explain a difference."""
 
     @property
     def identical(self) -> bool:
@@ -40,14 +40,21 @@ def replay_trial(
     device: str,
     on_epoch: Callable[[int, float, float | None], None],
 ) -> Replay:
-    """Train `trial` again for as many epochs as it was trained; `on_epoch` gets epoch, now, then.
+    """Train `trial` again for as many epochs as before, and compare the curves.
 
-    Raises RefusedError when the trial holds no configuration or no epoch, or the data are others.
+    Raises RefusedError when the trial has no configuration or no epoch, or the data differ.
+
+    Args:
+        trial: A finished trial.
+        study_info: The study's description.
+        data_root: The folder with the data set.
+        device: The torch device.
+        on_epoch: Called with the epoch, its new value and its stored value.
     """
     record = trial_record(trial)
     if record.config is None or record.seed is None:
         raise RefusedError(
-            f"trial {trial.number} is {trial.state.name.lower()} and holds no configuration to replay; "
+            f"trial {trial.number} is {trial.state.name.lower()} and has no configuration to replay; "
             "only finished trials do"
         )
     import torch
@@ -68,9 +75,9 @@ def replay_trial(
     n_epochs = len(record.reports) if record.epochs is None else record.epochs
     if not n_epochs:
         raise RefusedError(
-            f"trial {trial.number} holds no epoch to compare with: {record.stop_reason}"
+            f"trial {trial.number} has no epoch to compare with: {record.stop_reason}"
         )
-    # past its epochs there may be a report of zero, which ranks a trial that could not be trained
+    # earlier versions reported a zero after the last epoch of a trial that could not be trained
     stored = record.curve[:n_epochs]
     again: list[float] = []
 

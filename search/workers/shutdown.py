@@ -1,4 +1,4 @@
-"""Asked to stop: by a signal, by `bloodsearch stop`, or because the supervisor has died."""
+"""The graceful shutdown of a worker: by a signal, by `bloodsearch stop`, or after the supervisor's death."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..errors import Interrupted
 
 
 class Drain:
-    """Set once, by a signal, by `bloodsearch stop` or by the supervisor's death.
+    """The request to drain a worker. Calling it returns whether the request was made.
 
-    Before `begin` there is nothing to give back: a request then ends the process at once, which loads
-    libraries and data for seconds.
+    Before `begin` the worker loads libraries and data for seconds and holds no trial. A request then ends
+    the process at once.
     """
 
     def __init__(self) -> None:
@@ -25,18 +25,21 @@ class Drain:
         return self._event.is_set()
 
     def begin(self) -> None:
+        """Let later requests wait for the worker to put its trial back."""
         self._begun = True
 
     def request(self) -> None:
+        """Ask the worker to drain."""
         if not self._begun:
             os._exit(Interrupted.exit_code)
         self._event.set()
 
     def wait(self, seconds: float) -> None:
+        """Wait for a request, at most `seconds`."""
         self._event.wait(seconds)
 
     def on_signals(self) -> None:
-        """SIGINT and SIGTERM ask for a drain; a second one ends the process at once."""
+        """Drain on SIGINT and SIGTERM. A second signal ends the process at once."""
 
         def handle(number: int, frame: object) -> None:
             if self():
@@ -47,7 +50,7 @@ class Drain:
             signal.signal(number, handle)
 
     def on_closed_stdin(self) -> None:
-        """Drain when standard input closes: the supervisor holds its other end and has died."""
+        """Drain when standard input closes, because its other end was the supervisor's, which died."""
 
         def watch() -> None:
             with contextlib.suppress(OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Device slots: where workers run, found and checked without importing torch in this process."""
+"""Device slots for workers, checked without importing torch in this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import UsageError
 
 MAX_WORKERS = 512
-# oneDNN, OpenMP and BLAS each have a pool of their own; all are told the same number
+# oneDNN, OpenMP and BLAS each have their own pool; all get the same number
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 # oneDNN and torch's layer above it each keep the kernels of their last 1,024 shapes, and every trial brings
 # new ones (docs/concepts/engine.md). The largest CNN of the default study needs 104 of the first kind.
@@ -21,14 +21,14 @@ KERNEL_CACHE = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "200", "LRU_CACHE_CAPACITY": 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One worker's place: `label` is the machine's name for the device, `device` the process's."""
+    """One worker's place. `label` names the device on the machine, `device` in the worker's process."""
 
     label: str
     device: str
     threads: int
 
     def environment(self) -> dict[str, str]:
-        """Variables that must be set before the worker imports torch."""
+        """Return the variables to set before the worker imports torch."""
         variables = dict.fromkeys(THREAD_VARIABLES, str(self.threads)) | KERNEL_CACHE
         if self.label.startswith("cuda:"):
             variables["CUDA_VISIBLE_DEVICES"] = _visible(int(self.label.removeprefix("cuda:")))
@@ -36,11 +36,13 @@ class Slot:
 
 
 def plan_slots(devices: str, workers: str, per_device: int, *, threads: int) -> list[Slot]:
-    """One slot for each worker. Raises UsageError for devices or counts this machine cannot serve.
+    """Return one slot per worker. Raises UsageError for devices or counts that this machine does not have.
 
-    `devices` is "auto", "cpu", "mps" or a list like "cuda:0,cuda:1"; `workers` is "auto" (one per
-    device slot; on a CPU as many as have `threads` cores each) or a number. On a CPU each training has
-    `threads` threads, whatever the number of workers; beside a GPU the cores are divided.
+    Args:
+        devices: "auto", "cpu", "mps" or a list like "cuda:0,cuda:1".
+        workers: A number, or "auto": one per device slot, on a CPU as many as have `threads` cores each.
+        per_device: Slots per device.
+        threads: Threads per training on a CPU. Beside a GPU the cores are divided among the workers.
     """
     if per_device < 1:
         raise UsageError(f"--workers-per-device {per_device}: at least 1")
@@ -60,7 +62,7 @@ def plan_slots(devices: str, workers: str, per_device: int, *, threads: int) -> 
 
 
 def idle_cores(slots: list[Slot]) -> int:
-    """Cores that nobody of these workers trains on; 0 where they train on other devices."""
+    """Return the number of CPU cores these workers leave idle, 0 if they train on a GPU."""
     if any(slot.device != "cpu" for slot in slots):
         return 0
     return max(0, core_count() - sum(slot.threads for slot in slots))
@@ -92,13 +94,13 @@ def _devices(devices: str) -> list[str]:
 
 
 def core_count() -> int:
-    """Cores that this process may use: its affinity, and no more than its container's CPU quota."""
+    """Return the cores that this process may use, by its affinity and its container's CPU quota."""
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min(n_cores or 1, _quota(Path("/sys/fs/cgroup/cpu.max"))))
 
 
 def _quota(cpu_max: Path) -> int:
-    """Cores in a cgroup's "QUOTA PERIOD" file, rounded up; very many where there is no limit."""
+    """Return the cores in a cgroup's "QUOTA PERIOD" file, rounded up; sys.maxsize without a limit."""
     try:
         quota, period = cpu_max.read_text().split()
         return -(-int(quota) // int(period))
@@ -107,27 +109,27 @@ def _quota(cpu_max: Path) -> int:
 
 
 def cuda_count() -> int:
-    """CUDA devices that torch can use here; asks a child only where a driver is present."""
+    """Return the number of CUDA devices that torch can use. Starts a child only if there is a driver."""
     if not (shutil.which("nvidia-smi") or Path("/dev/nvidiactl").exists()):
         return 0
     return _ask_torch("torch.cuda.device_count()")
 
 
 def has_mps() -> bool:
-    """Whether torch can use an Apple GPU here; asks a child only on a Mac."""
+    """Return whether torch can use an Apple GPU. Starts a child only on a Mac."""
     return sys.platform == "darwin" and _ask_torch("torch.backends.mps.is_available()") > 0
 
 
 def _ask_torch(question: str) -> int:
-    """A number that torch knows, from a child: this process must not import it."""
+    """Return a number from torch in a child process, because this process must not import it."""
     code = f"import torch; print(int({question}))"
-    found = subprocess.run(
+    answer = subprocess.run(
         [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False
     )
-    return int(found.stdout) if found.returncode == 0 else 0
+    return int(answer.stdout) if answer.returncode == 0 else 0
 
 
 def _visible(index: int) -> str:
-    """The name of device `index` for a child, if this process itself sees only some devices."""
+    """Return the name of device `index` for a child, if this process itself sees only some devices."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return visible.split(",")[index].strip() if visible else str(index)

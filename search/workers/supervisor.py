@@ -1,8 +1,8 @@
 """The supervisor: one worker process per slot, restarted when it dies, drained on a signal.
 
-It never imports torch. Its children learn their device and thread counts from the environment before
-they import anything, get the storage's address the same way (a command line is visible to all), and
-drain when it dies, because it holds the other end of their standard input.
+It never imports torch. Its children read their device, thread counts and the storage's address from the
+environment, because every user of the machine can read a command line. They drain when the supervisor dies,
+because it holds the other end of their standard input.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ from ..errors import (
 )
 from ..records import trial_record
 from ..study import last_ended
-from ..trial.checkpoint_files import checkpoint_folder, forget, leftovers, remove_old_parts
+from ..trial.checkpoint_files import remove_leftovers
 from .leases import Leases
 from .slots import Slot
 from .watchdog import SIGNALS, watchdog
 from .worker import EXIT_RECYCLE, EXIT_RETIRED
 
 DRAIN_S = 20.0
-"""How long children may take to give their trials back before they are killed."""
+"""How long children may take to put their trials back before they are killed."""
 PROMPT_S = 4.0
-"""The same after a signal: then the command has to end within 5 s, killed children or not."""
+"""The same after a signal, when the command has to end within 5 s."""
 LAST_S = 4.8
-"""When a signal ends the command even though it hangs."""
+"""How long after a signal a command that hangs is ended."""
 STOP_EVERY_S = 1.0
-"""How often the storage is asked for a `bloodsearch stop`."""
+"""How often the supervisor looks for a `bloodsearch stop`."""
 TICK_S = 0.25
 MAX_BACKOFF_S = 30.0
 ORDERLY = (0, 2, 3, 4, 5, 130, EXIT_RETIRED)
-"""Exit codes of a worker that another one in its place would end with too."""
-_STOPPED = "drained by `bloodsearch stop`; the same command goes on"
+"""Exit codes after which a new worker would end in the same way."""
+_STOPPED = "drained by `bloodsearch stop`; run the same command again to resume"
 MAX_DEATHS_IN_A_ROW = 6
-"""Deaths of one slot, with no trial finished in between, before it stays empty."""
+"""After so many deaths, with no trial finished in between, a slot stays empty."""
 
 
 @dataclass(slots=True)
@@ -67,10 +67,20 @@ class _Child:
 
 @dataclass(slots=True)
 class Supervisor:
+    """Runs one worker process per slot.
+
+    Args:
+        leases: The study's leases.
+        slots: The places for workers.
+        n_trials: The study's total of finished trials; None for the total of the last `optimize`.
+        data_root: The folder with the data set.
+        timeout_s: Seconds after which `run` drains the workers and returns False.
+        on_tick: Called a few times per second.
+    """
+
     leases: Leases
     slots: list[Slot]
     n_trials: int | None = None
-    """The study's total of finished trials; None: what the last `optimize` asked for."""
     data_root: Path | None = None
     timeout_s: float | None = None
     on_tick: Callable[[], None] = lambda: None
@@ -87,10 +97,10 @@ class Supervisor:
     _children: list[_Child] = field(default_factory=list, init=False)
 
     def run(self) -> bool:
-        """Keep the slots busy until the budget is spent; False if the time was over first.
+        """Run workers until the budget is spent. False if the time was up first.
 
-        Raises Interrupted when drained by a signal or by `bloodsearch stop`, BloodsearchError when
-        all workers retired.
+        Raises Interrupted when drained by a signal or by `bloodsearch stop`, LostStudyError when the study
+        is gone, and BloodsearchError when all workers stopped early.
         """
         self._children = [_Child(slot) for slot in self.slots]
         self._n_stops = retry_outage(self.leases.registry.n_stops)
@@ -102,7 +112,7 @@ class Supervisor:
                 while any(child.retired is None for child in self._children):
                     time.sleep(TICK_S)
                     if self._signals:
-                        raise Interrupted("interrupted; the same command goes on where it stopped")
+                        raise Interrupted("interrupted; run the same command again to resume")
                     if self._told_to_stop():
                         raise Interrupted(_STOPPED)
                     if deadline is not None and time.monotonic() > deadline:
@@ -115,7 +125,7 @@ class Supervisor:
                 raise
             finally:
                 self._drain()
-        self._judge()
+        self._check_budget()
         return True
 
     def _start(self, child: _Child) -> None:
@@ -160,12 +170,12 @@ class Supervisor:
             self._after_death(child, f"signal {-code}" if code < 0 else f"exit code {code}")
 
     def _after_death(self, child: _Child, how: str) -> None:
-        """A signal or a bug ended the child: put its trial back, restart it later and later."""
+        """Put the trial of a dead child back and restart the child, after a growing delay."""
         retry_outage(self.leases.reclaim, give_up=self._signalled)
         counts = retry_outage(self.leases.counts, give_up=self._signalled)
-        finished = sum(n for state, n in counts.items() if state.is_finished())
-        child.deaths = child.deaths + 1 if finished == child.finished_at_death else 1
-        child.finished_at_death = finished
+        n_finished = sum(n for state, n in counts.items() if state.is_finished())
+        child.deaths = child.deaths + 1 if n_finished == child.finished_at_death else 1
+        child.finished_at_death = n_finished
         if child.deaths >= MAX_DEATHS_IN_A_ROW:
             child.retired = 1
             self.on_message(
@@ -176,14 +186,14 @@ class Supervisor:
         delay = min(MAX_BACKOFF_S, 0.25 * 2 ** (child.deaths - 1))
         child.restart_at = time.monotonic() + delay
         self.on_message(
-            f"a worker on {child.slot.label} died ({how}); its trial went back, a new one starts"
+            f"a worker on {child.slot.label} died ({how}); its trial was put back and a new worker starts"
         )
 
     def _signalled(self) -> bool:
         return self._signals > 0
 
     def _told_to_stop(self) -> bool:
-        """Whether `bloodsearch stop` came. Workers hear it themselves, but not while they start."""
+        """Return whether `bloodsearch stop` was called. Workers that are still starting do not notice it."""
         if time.monotonic() - self._stop_looked_at < STOP_EVERY_S:
             return False
         self._stop_looked_at = time.monotonic()
@@ -194,12 +204,12 @@ class Supervisor:
                 return False
             raise
 
-    def _judge(self) -> None:
-        """All slots are empty: was it because the work is done?"""
+    def _check_budget(self) -> None:
+        """Raise the reason why all workers ended, unless the budget is spent."""
         codes = [child.retired for child in self._children]
         if all(code == 0 for code in codes):
             return
-        self.leases.check_study()
+        retry_outage(self.leases.check_study, limit_s=5)
         counts = retry_outage(self.leases.counts, limit_s=5)
         n_trials = self.n_trials or self.leases.study.user_attrs.get("n_trials", 0)
         n_finished = sum(n for state, n in counts.items() if state.name in ("COMPLETE", "PRUNED"))
@@ -208,13 +218,13 @@ class Supervisor:
         if Interrupted.exit_code in codes:
             raise Interrupted(_STOPPED)
         if StorageError.exit_code in codes:
-            raise StorageError("the workers lost the storage; the same command goes on")
+            raise StorageError("the workers lost the storage; run the same command again to resume")
         for kind in (UsageError, DataError, RefusedError):
             if all(code == kind.exit_code for code in codes):
                 raise kind("no worker could start, see the messages above")
         raise BloodsearchError(
-            f"all workers retired; {n_finished} of {n_trials} trials are finished, "
-            f"the same command goes on; {self._last_error()}"
+            f"all workers stopped early with {n_finished} of {n_trials} trials finished; "
+            f"{self._last_error()}; run the same command again to resume"
         )
 
     def _last_error(self) -> str:
@@ -224,7 +234,7 @@ class Supervisor:
         return f"the last error, in trial {last.number}: {trial_record(last).stop_reason}"
 
     def _drain(self) -> None:
-        """Ask all children to stop, kill those that do not, put back what they held."""
+        """Ask all children to stop, kill the ones that do not, and put their trials back."""
         running = [child.process for child in self._children if child.process is not None]
         for process in running:
             process.terminate()
@@ -239,9 +249,13 @@ class Supervisor:
                 time.sleep(0.02)
             _close(process)
         with contextlib.suppress(StorageError):
-            # they were slow, and are no evidence against their trials
+            # children that were killed for being slow do not count against their trials
             retry_outage(lambda: self.leases.reclaim(killed), limit_s=5, give_up=self._signalled)
-            retry_outage(self._tidy_up, limit_s=5, give_up=self._signalled)
+            retry_outage(
+                lambda: remove_leftovers(self.leases.storage, self.leases.study),
+                limit_s=5,
+                give_up=self._signalled,
+            )
 
     def _out_of_time(self, started: float) -> bool:
         now = time.monotonic()
@@ -249,30 +263,14 @@ class Supervisor:
             return self._signals > 1 or now > self._signalled_at + PROMPT_S
         return now > started + DRAIN_S
 
-    def _tidy_up(self) -> None:
-        """Remove the checkpoints of finished trials, which workers that died have left."""
-        folder, name = checkpoint_folder(self.leases.storage), self.leases.study.study_name
-        remove_old_parts(folder, name)
-        numbers = leftovers(folder, name)
-        if not numbers:
-            return
-        try:
-            trials = self.leases.study.get_trials(deepcopy=False)
-        except KeyError:  # the study was deleted
-            ended = set(numbers.values())
-        else:
-            ended = {trial.number for trial in trials if trial.state.is_finished()}
-        for path, number in numbers.items():
-            if number in ended:
-                forget(path)
-
-    def _abandon(self) -> None:
-        """The last act of a supervisor that waits for a storage when it should have ended."""
+    def _kill_children(self) -> None:
+        """Kill the children of a supervisor that hangs and is about to be ended."""
         for child in self._children:
             if child.process is not None:
                 child.process.kill()
         print(
-            "bloodsearch: interrupted while the storage did not answer; the same command goes on",
+            "bloodsearch: interrupted while the storage did not answer; "
+            "run the same command again to resume",
             file=sys.stderr,
             flush=True,
         )
@@ -289,7 +287,7 @@ class Supervisor:
         previous = {n: signal.signal(n, count) for n in SIGNALS}
         try:
             if self.owns_process:
-                with watchdog(LAST_S, self._abandon, Interrupted.exit_code):
+                with watchdog(LAST_S, self._kill_children, Interrupted.exit_code):
                     yield
             else:
                 yield
@@ -299,6 +297,6 @@ class Supervisor:
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:
-    """Our end of an ended child's standard input."""
+    """Close this end of an ended child's standard input."""
     if process.stdin is not None:
         process.stdin.close()

@@ -1,4 +1,4 @@
-"""Ends a process that a signal has asked to end, when it cannot do so itself."""
+"""Ends a process that hangs after a signal."""
 
 from __future__ import annotations
 
@@ -14,25 +14,30 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextlib.contextmanager
 def watchdog(limit_s: float, last_act: Callable[[], None], exit_code: int) -> Iterator[None]:
-    """Ends the process `limit_s` after a SIGINT or SIGTERM, unless the block is left before.
+    """End the process `limit_s` seconds after SIGINT or SIGTERM, unless the block ends earlier.
 
-    A database driver may keep the main thread for minutes (a lock, a server that does not answer), and
-    no Python handler runs meanwhile. The byte that the interpreter writes for each handled signal
-    comes at once. Needs the main thread.
+    A database driver may block the main thread for minutes (a lock, a server that does not answer). Python's
+    signal handlers do not run meanwhile, but the interpreter writes a byte for each signal at once. Call from
+    the main thread.
+
+    Args:
+        limit_s: Seconds between the signal and the end.
+        last_act: Called before the process ends.
+        exit_code: The code with which the process ends.
     """
-    ours, theirs = socket.socketpair()
-    theirs.setblocking(False)
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
     left = threading.Event()
 
     def watch() -> None:
-        while received := ours.recv(1):
+        while received := reader.recv(1):
             if received[0] in SIGNALS:
                 if not left.wait(limit_s):
                     last_act()
                     os._exit(exit_code)
                 return
 
-    previous = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
@@ -40,6 +45,6 @@ def watchdog(limit_s: float, last_act: Callable[[], None], exit_code: int) -> It
     finally:
         left.set()
         signal.set_wakeup_fd(previous)
-        theirs.close()
+        writer.close()
         thread.join()
-        ours.close()
+        reader.close()

@@ -42,7 +42,7 @@ def test_worker_with_three_failures_in_a_row_retires(
 ) -> None:
     monkeypatch.setenv("SIM_BUG", "all")
     study = tiny(storage)
-    with pytest.raises(BloodsearchError, match="all workers retired") as caught:
+    with pytest.raises(BloodsearchError, match="all workers stopped early") as caught:
         supervisor(storage, study, 10, 2).run()
     assert caught.value.exit_code == 1
     assert "the last error, in trial" in str(caught.value)
@@ -176,7 +176,7 @@ def test_worker_that_dies_at_once_is_restarted_later_and_later(
     )
     search = supervisor(storage, tiny(storage), 3, 1)
     search.program = (sys.executable, "-c", suicide)
-    with pytest.raises(BloodsearchError, match="all workers retired"):
+    with pytest.raises(BloodsearchError, match="all workers stopped early"):
         search.run()
     starts = [float(line) for line in log.read_text().splitlines()]
     pauses = [later - earlier for earlier, later in itertools.pairwise(starts)]
