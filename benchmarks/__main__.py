@@ -8,7 +8,15 @@ import sys
 NAMES = (
     *("exactness", "kills", "overhead", "efficiency", "survival"),
     *("epochs", "operations", "harness", "startup", "memory", "quality", "recipe"),
-    *("lengths", "landscape", "pruners", "end_to_end", "end_to_end_mlp", "plain_optuna"),
+    *(
+        "lengths",
+        "landscape",
+        "pruners",
+        "intervals",
+        "end_to_end",
+        "end_to_end_mlp",
+        "plain_optuna",
+    ),
 )
 
 

@@ -18,7 +18,7 @@ Predict = Callable[[Images], Probabilities]
 
 @dataclass(frozen=True, slots=True)
 class Averaging:
-    """What is reported beside the plain figure."""
+    """Averages that are scored beside the plain figure."""
 
     orientations: bool = False
     """Average each replicate's probabilities over the eight rotations and reflections."""
@@ -30,7 +30,7 @@ PLAIN = Averaging()
 
 
 def over_orientations(predict: Predict, images: Images) -> Probabilities:
-    """Mean probabilities (n, 8) over the eight orientations of images (n, 28, 28, 3)."""
+    """Return mean probabilities (n, 8) over the eight orientations of images (n, 28, 28, 3)."""
     import torch
 
     from ..training.augment import N_ORIENTATIONS, orient
@@ -44,7 +44,7 @@ def over_orientations(predict: Predict, images: Images) -> Probabilities:
 def averaged(
     wanted: Averaging, predict: Sequence[Predict], images: Images, labels: NDArray[np.uint8]
 ) -> list[dict[str, Any]]:
-    """Scores of each wanted option: what it is, macro-F1 and accuracy over its models."""
+    """Return the scores of each option in `wanted`: its name, macro-F1 and accuracy over its models."""
     plain = [p(images) for p in predict] if wanted.replicates else []
     found = []
     if wanted.orientations:
@@ -61,7 +61,7 @@ def averaged(
 def scored_refits(
     predict: Sequence[Predict], images: Images, labels: NDArray[np.uint8]
 ) -> list[dict[str, Any]]:
-    """Scores of models that were trained on train and validation together; none without models."""
+    """Return the scores of models that were trained on train and validation together; [] without models."""
     if not predict:
         return []
     return [_scored("trained on train and validation", [p(images) for p in predict], labels)]

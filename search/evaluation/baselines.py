@@ -34,7 +34,7 @@ from .selection import weights_missing
 
 
 def baselines_part(file: StudyFile) -> StudyFile:
-    """The study file that holds the baselines alone.
+    """Return the study file that holds the baselines alone.
 
     Raises UsageError when there are none, or when those of a family differ in their number of epochs.
     """
@@ -65,7 +65,7 @@ def baselines_part(file: StudyFile) -> StudyFile:
 
 
 def _shared(file: StudyFile, key: str, of_study: Callable[[Value], int]) -> Value:
-    """The value of `key` that all baselines have. Raises UsageError when they differ."""
+    """Return the value of `key` that all baselines share. Raises UsageError when they differ."""
     own = {b.params.get(key, of_study(b.params["arch"])) for b in file.baselines}
     if len(own) > 1:
         raise UsageError(
@@ -78,9 +78,9 @@ def _shared(file: StudyFile, key: str, of_study: Callable[[Value], int]) -> Valu
 def queue_baselines(
     storage: Storage, name: str, part: StudyFile, fingerprint: Fingerprint, n_replicates: int
 ) -> tuple[optuna.Study, int]:
-    """The study of the baselines' replicates, with all of them queued, and its number of trials.
+    """Return the study of the baselines' replicates, with all of them queued, and its number of trials.
 
-    Replicates that exist are kept; a failed one, or one whose weights are gone, is queued again.
+    Existing replicates are kept. A failed one, or one without its weights, is queued again.
     """
     study = create_or_resume(storage, name, part, fingerprint, kind="replicates")
     seeds = replicate_seeds(part, n_replicates)
@@ -106,7 +106,7 @@ def queue_baselines(
 
 
 def by_baseline(study: optuna.Study) -> dict[str, list[FrozenTrial]]:
-    """Complete replicates of each baseline, in the order of the study file and of replicates."""
+    """Return the complete replicates of each baseline, in the order of the study file and of replicates."""
     found: dict[str, dict[int, FrozenTrial]] = {
         b.name: {} for b in info(study).study_file.baselines
     }
@@ -127,8 +127,9 @@ def evaluate_baselines(
 ) -> dict[str, Any]:
     """Open the test split once for all replicates of all baselines; write `out` and the ledger.
 
-    Raises RefusedError when it was opened for this study before and `force` is not set, or when
-    replicates that were asked for are missing: an opening must not be spent on a part of them.
+    A stored result that `out` does not hold is written there again instead, and nothing is opened.
+    Raises RefusedError when the split was opened for this study before and `force` is not set, or when a
+    replicate is missing: an opening must not be spent on a part of them.
     """
     if not force:
         if (result := _stored_again(storage, study.study_name, out)) is not None:
@@ -197,13 +198,13 @@ def _write(out: Path, result: dict[str, Any]) -> None:
 
 
 def latest_result(storage: Storage, study_name: str) -> dict[str, Any] | None:
-    """What the last opening for all baselines of this study found."""
+    """Return the result of the last opening for all baselines of this study."""
     results = [o.result for o in ledger.openings(storage, study_name) if o.result]
     return next((r for r in reversed(results) if "configurations" in r), None)
 
 
 def _lacking(study: optuna.Study, trained: dict[str, list[FrozenTrial]]) -> list[str]:
-    """The baselines that did not end, completed or diverged, with each seed that was queued for any."""
+    """Return the baselines that have not ended with every seed that was queued for any of them."""
     records = [trial_record(trial) for trial in study.get_trials(deepcopy=False)]
     asked = {record.seed for record in records if record.baseline is not None}
     ended = {(r.baseline, r.seed) for r in records if r.state in ("complete", "pruned")}

@@ -48,7 +48,7 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """In words, at 95 %."""
+        """Return the verdict in words, at 95 %."""
         found, n = self.difference, f"n = {self.difference.n_a} and {self.difference.n_b}"
         if found.paired and found.low == found.high == 0:
             return "the same on every seed"
@@ -61,9 +61,9 @@ class Comparison:
 
 
 def find_side(storage: Storage, spec: str, default_study: str, split: Split) -> Side:
-    """The configuration that `spec` means and the replicates it has.
+    """Return the configuration that `spec` names, with its replicates.
 
-    Raises UsageError when it means nothing in this storage.
+    Raises UsageError when `spec` matches nothing in this storage.
     """
     names = optuna.get_all_study_names(storage.optuna)
     study_name, separator, which = spec.rpartition(":")
@@ -89,7 +89,7 @@ def find_side(storage: Storage, spec: str, default_study: str, split: Split) -> 
 
 
 def compare(a: Side, b: Side) -> Comparison:
-    """Raises RefusedError when a side has no replicates, or the data are not the same."""
+    """Compare two sides. Raises RefusedError if one has no replicates, or their data differ."""
     if a.data_hash != b.data_hash:
         raise RefusedError(f"{a.label} and {b.label} were trained on different data")
     for side in (a, b):
@@ -102,7 +102,7 @@ def compare(a: Side, b: Side) -> Comparison:
 
 
 def queue_replicates(storage: Storage, side: Side, n_replicates: int) -> optuna.Study | None:
-    """Queue what is missing of a side's first replicates; None when it is a baseline with its own."""
+    """Queue the missing ones of a side's first replicates; return None for a baseline with its own."""
     if side.searched is None:
         return None
     study, trial = side.searched
@@ -110,7 +110,7 @@ def queue_replicates(storage: Storage, side: Side, n_replicates: int) -> optuna.
 
 
 def as_dict(found: Comparison, split: Split) -> dict[str, Any]:
-    """The comparison as JSON has it."""
+    """Return the comparison as JSON."""
     d = found.difference
     return {
         "split": split,
@@ -193,7 +193,7 @@ def _of_baseline(
 
 
 def _n_diverged(study: optuna.Study, baseline: str | None) -> int:
-    """Replicates, of one baseline or of a winner, that ended without a value: no pruner stops these."""
+    """Return how many replicates of a baseline or winner ended without a value: no pruner stops these."""
     pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
     return sum(trial_record(trial).baseline == baseline for trial in pruned)
 
@@ -207,8 +207,8 @@ def _by_seed(trials: list[FrozenTrial]) -> dict[int, float]:
 
 
 def _unknown(spec: str, names: list[str]) -> str:
-    known = ", ".join(sorted(names)) or "none"
+    available = ", ".join(sorted(names)) or "none"
     return (
-        f"{spec!r} is no study, trial or baseline here; name STUDY, STUDY:TRIAL or a baseline. "
-        f"Studies: {known}"
+        f"{spec!r} matches no study, trial or baseline here; name STUDY, STUDY:TRIAL or a baseline "
+        f"(available studies: {available})"
     )

@@ -49,7 +49,7 @@ PUBLISHED = {
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What is settled before any replicate is trained."""
+    """The winner, and its replicates before any of them is trained."""
 
     winner: FrozenTrial
     study: optuna.Study
@@ -58,8 +58,10 @@ class Prepared:
 
 
 def check_opening(storage: Storage, study: optuna.Study, *, force: bool) -> None:
-    """Raises RefusedError when the test split was opened for this study before and `force` is not set,
-    and when the study is no search: of replicates nobody may choose the luckiest."""
+    """Raise RefusedError when the test split was opened for this study before and `force` is not set.
+
+    Also if the study is not a search: picking the best replicate would bias the test score.
+    """
     if info(study).kind != "search":
         raise RefusedError(
             f"{study.study_name!r} holds trainings with several seeds, not a search; name the search they "
@@ -235,9 +237,9 @@ def _summary(result: dict[str, Any]) -> dict[str, Any]:
 def _trained(
     prepared: Prepared, study: optuna.Study, noun: str
 ) -> tuple[list[FrozenTrial], list[int]]:
-    """The complete replicates of `study`, and the seeds that diverged.
+    """Return the complete replicates of `study`, and the seeds that diverged.
 
-    Raises RefusedError when any other is missing.
+    Raises RefusedError when another replicate is missing.
     """
     trained = replicates(study, prepared.seeds)
     known = {trial_record(trial).seed for trial in trained}

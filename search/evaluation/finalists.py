@@ -30,11 +30,11 @@ from .selection import complete_trials
 Prefer = Literal["best", "small", "fast"]
 
 SD_FLOOR = 0.003
-"""Least standard deviation over seeds that is believed: few values can agree by chance."""
+"""The smallest standard deviation over seeds that decisions assume: few values can agree by chance."""
 N_ATTEMPTS = 2
-"""Trainings of a finalist with one seed at most: what fails twice is not bad luck."""
+"""How often a finalist is trained with one seed at most: failing twice is not bad luck."""
 CLEAR = 2.0
-"""Standard errors of a difference that make a loser clear."""
+"""A finalist leaves if it is worse than the best by more than this many standard errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def race_text(race: Race) -> str:
 
 
 def finalist_rows(raced: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """A stored race as a table: trial, search value, fresh mean, n, parameters, ms per image, mark."""
+    """Return a stored race as rows: trial, search value, fresh mean, n, parameters, ms per image, mark."""
 
     def mark(found: dict[str, Any]) -> str:
         diverged = found.get("n_diverged", 0)  # older races do not know it
@@ -178,10 +178,10 @@ def race(
 ) -> Raced:
     """Train the candidates with fresh seeds until one is left or `rounds` are over, and choose.
 
-    They are trials of the study `NAME-finalists`; `train` trains what is queued there. Those that were
-    trained before are kept, so an interrupted race goes on, and decides as if it had not been: in each
-    round by that round's seeds and earlier ones. A training that failed is tried once more. Raises
-    RefusedError when none came to a value.
+    They are trials of the study `NAME-finalists`; `train` trains what is queued there. Earlier trainings are
+    kept, so an interrupted race can be resumed. It then decides as if it had not been interrupted: each round
+    uses its own seeds and earlier ones. A failed training is retried once. Raises RefusedError when no
+    finalist has a value.
     """
     study_info = info(study)
     arena = create_or_resume(
@@ -212,7 +212,7 @@ def race(
 
 
 def _queue(storage: Storage, arena: optuna.Study, trials: list[FrozenTrial], seed: int) -> bool:
-    """Queue each trial's point with this seed, unless it was before; whether there is anything to train."""
+    """Queue each trial's point with this seed if it is missing; return whether anything is to train."""
     study_file = info(arena).study_file
     with storage.lock():
         known = {
@@ -229,7 +229,7 @@ def _queue(storage: Storage, arena: optuna.Study, trials: list[FrozenTrial], see
 
 
 def _finalists(arena: optuna.Study, found: list[FrozenTrial], seeds: list[int]) -> list[Finalist]:
-    """What these seeds say of each candidate, best mean first; those without a value are left out."""
+    """Return the candidates that have a value with one of these seeds, best mean first."""
     values: defaultdict[int, list[float]] = defaultdict(list)
     diverged: Counter[int] = Counter()
     for trial in arena.get_trials(deepcopy=False):
@@ -257,7 +257,7 @@ def _finalists(arena: optuna.Study, found: list[FrozenTrial], seeds: list[int]) 
 
 
 def _last_reason(arena: optuna.Study) -> str:
-    """Why the last training of the arena did not end well."""
+    """Return why the last training of the arena ended without a value."""
     last = last_ended(arena, (TrialState.PRUNED, TrialState.FAIL))
     if last is None:
         return "the same command trains them"
@@ -265,7 +265,7 @@ def _last_reason(arena: optuna.Study) -> str:
 
 
 def pooled_sd(finalists: list[Finalist]) -> float:
-    """Standard deviation over seeds, common to all, at least SD_FLOOR; diverged trainings do not count."""
+    """Return the pooled standard deviation over seeds, at least SD_FLOOR, without diverged trainings."""
     freedom = sum(len(f.values) - 1 for f in finalists)
     squares = sum(
         (value - statistics.fmean(f.values)) ** 2 for f in finalists for value in f.values
@@ -274,7 +274,7 @@ def pooled_sd(finalists: list[Finalist]) -> float:
 
 
 def _left(finalists: list[Finalist], survivors: set[int]) -> set[int]:
-    """The survivors that are not clearly worse than the best of them."""
+    """Return the survivors that are not clearly worse than the best of them."""
     sd, alive = pooled_sd(finalists), [f for f in finalists if f.trial in survivors]
     if not alive:
         return set()
@@ -285,7 +285,7 @@ def _left(finalists: list[Finalist], survivors: set[int]) -> set[int]:
 
 
 def _chosen(finalists: list[Finalist], survivors: set[int], prefer: Prefer) -> Raced:
-    """The best mean of the survivors, or the smallest or fastest of them within one standard error of it.
+    """Return the race with its winner: the best mean, or the smallest or fastest within one standard error.
 
     One that left was clearly worse then; later rounds may lower all others below the few values it has.
     """

@@ -26,7 +26,7 @@ def refit_study(
     plain: list[FrozenTrial],
     seeds: list[int],
 ) -> optuna.Study:
-    """The study `NAME-final-TRIAL-train-val` with a refit for each of `seeds` queued.
+    """Return the study `NAME-final-TRIAL-train-val` with a refit for each of `seeds` queued.
 
     `plain` are the winner's trained replicates: where patience ended those, a refit trains for the
     mean of their best epochs, which the study's name then ends with: more replicates may have another mean.
@@ -49,7 +49,7 @@ def refit_study(
 
 
 def refit_file(file: StudyFile, best_epochs: list[int]) -> StudyFile:
-    """`file` with the epochs of a refit, and without patience."""
+    """Return `file` with the epochs of a refit, and without patience."""
     data = file.model_dump(mode="json")
     if file.training.final_patience:
         data["training"]["final_epochs"] = max(1, round(statistics.fmean(best_epochs)))

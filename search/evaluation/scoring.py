@@ -116,7 +116,10 @@ def macro_auc(labels: NDArray[np.uint8], probabilities: NDArray[np.float64]) -> 
 
 
 def with_interval(
-    macro: dict[str, Any], labels: NDArray[np.uint8], predictions: NDArray[np.int64]
+    macro: dict[str, Any],
+    labels: NDArray[np.uint8],
+    predictions: NDArray[np.int64],
+    n_resamples: int = N_BOOTSTRAP,
 ) -> dict[str, Any]:
     """Return the spread of macro-F1 over replicates with its 95 % intervals.
 
@@ -127,8 +130,9 @@ def with_interval(
         macro: The spread of the replicates' macro-F1.
         labels: True classes (n,).
         predictions: Predicted classes (r, n) of r replicates.
+        n_resamples: Draws of the bootstrap over images.
     """
-    low, high, error = _bootstrap(labels, predictions)
+    low, high, error = _bootstrap(labels, predictions, n_resamples)
     both = None
     if macro["std"] is not None:
         both = _images_and_seeds(macro["mean"], macro["std"], macro["n"], error)
@@ -152,7 +156,7 @@ def _images_and_seeds(mean: float, std: float, n: int, image_error: float) -> tu
 
 
 def _bootstrap(
-    labels: NDArray[np.uint8], predictions: NDArray[np.int64]
+    labels: NDArray[np.uint8], predictions: NDArray[np.int64], n_resamples: int
 ) -> tuple[float, float, float]:
     """Resample images: 95 % percentile interval and standard error of the replicates' mean macro-F1."""
     from scipy.stats import bootstrap
@@ -166,7 +170,7 @@ def _bootstrap(
     resampled = bootstrap(
         (np.arange(len(labels)),),
         mean_macro_f1,
-        n_resamples=N_BOOTSTRAP,
+        n_resamples=n_resamples,
         vectorized=False,
         method="percentile",
         rng=np.random.default_rng(0),

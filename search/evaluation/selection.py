@@ -36,9 +36,9 @@ def complete_trials(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def choose_winner(study: optuna.Study, number: int | None) -> FrozenTrial:
-    """The complete trial with the best validation macro-F1, or the one asked for.
+    """Return the complete trial with the best validation macro-F1, or trial `number`.
 
-    Raises RefusedError when no trial is complete, UsageError when `number` names none.
+    Raises RefusedError when no trial is complete, UsageError when trial `number` is not one of them.
     """
     complete = complete_trials(study)
     if number is None:
@@ -59,10 +59,10 @@ def choose_winner(study: optuna.Study, number: int | None) -> FrozenTrial:
 def replicate_study(
     storage: Storage, study_info: StudyInfo, winner: FrozenTrial, n_replicates: int
 ) -> tuple[optuna.Study, list[int]]:
-    """The study that holds the winner's replicates, with all of them queued, and their seeds.
+    """Return the study that holds the winner's replicates, with all of them queued, and their seeds.
 
     Replicates are trials of a study of their own (`NAME-final-TRIAL`), so that workers, leases and
-    checkpoints serve them as they serve a search. Those that exist are kept.
+    checkpoints serve them as they serve a search. Existing replicates are kept.
     """
     name = replicates_name(study_info.name, winner.number)
     study = create_or_resume(
@@ -92,7 +92,7 @@ def queue_replicates(
 
 
 def replicates(study: optuna.Study, seeds: list[int]) -> list[FrozenTrial]:
-    """The complete trials of a replicate study with these seeds, in their order."""
+    """Return the complete trials of a replicate study with these seeds, in the order of the seeds."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     by_seed = {
         trial_record(trial).seed: trial
@@ -103,9 +103,9 @@ def replicates(study: optuna.Study, seeds: list[int]) -> list[FrozenTrial]:
 
 
 def ended_badly(study: optuna.Study, seeds: list[int]) -> tuple[list[int], list[str]]:
-    """Of `seeds` that have no replicate: those that diverged, and why the others lack.
+    """Split the seeds without a usable replicate into diverged ones and reasons why the others are missing.
 
-    A diverged training is a result: it would diverge again. The others can be trained yet.
+    A diverged training is a result: it would diverge again. The others can still be trained.
     """
     diverged, lacking = [], []
     trials = {trial_record(t).seed: t for t in study.get_trials(deepcopy=False)}  # the latest
@@ -124,7 +124,7 @@ def ended_badly(study: optuna.Study, seeds: list[int]) -> tuple[list[int], list[
 
 
 def weights_missing(trial: FrozenTrial) -> bool:
-    """Complete, but its weights lie on another machine or were deleted."""
+    """Return whether a complete trial's weights are on another machine or were deleted."""
     if trial.state is not TrialState.COMPLETE:
         return False
     return not Path(trial_record(trial).weights or "").is_file()

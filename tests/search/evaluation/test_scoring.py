@@ -9,6 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from bloodsearch.search.evaluation.scoring import (
+    _images_and_seeds,
     class_scores,
     confusion_of,
     macro_auc,
@@ -85,3 +86,15 @@ def test_confusion_counts() -> None:
         confusion_of(np.array([1, 1], np.uint8), np.array([1, 2]))[1].tolist()
         == [0, 1, 1] + [0] * 5
     )
+
+
+@pytest.mark.parametrize(("seed_sd", "n"), [(0.004, 3), (0.004, 5), (0.001, 2)])
+def test_the_interval_over_images_and_seeds_covers_both(seed_sd: float, n: int) -> None:
+    """2,000 evaluations with other images and seeds; benchmarks/intervals.py does this with scores."""
+    rng, truth, image_error = np.random.default_rng(0), 0.97, 0.003
+    held = 0
+    for _ in range(2000):
+        values = truth + rng.normal(0, image_error) + rng.normal(0, seed_sd, n)
+        low, high = _images_and_seeds(values.mean(), values.std(ddof=1), n, image_error)
+        held += low <= truth <= high
+    assert 0.935 <= held / 2000 <= 0.975
