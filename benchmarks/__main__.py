@@ -1,4 +1,4 @@
-"""`make bench`, or `python -m benchmarks NAME...`: print the tables of the README, keep them as JSON."""
+"""Run the benchmarks named on the command line, or all: print their tables and keep them as JSON."""
 
 from __future__ import annotations
 
