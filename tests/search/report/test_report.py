@@ -16,7 +16,7 @@ from tests_support import FINGERPRINT, tiny_study
 
 from bloodsearch.search.data import bloodmnist as data_module
 from bloodsearch.search.database.storage import Storage
-from bloodsearch.search.evaluation import final, ledger
+from bloodsearch.search.evaluation import ledger, opening
 from bloodsearch.search.evaluation.finalists import Finalist, Raced
 from bloodsearch.search.records import Spread, spread_text
 from bloodsearch.search.report.build import build
@@ -63,7 +63,8 @@ def test_the_report_is_whole_and_needs_no_network(
     def forbidden(*args: object, **kwargs: object) -> None:
         raise AssertionError("a report must not open the test split")
 
-    monkeypatch.setattr(final, "open_test_split", forbidden)
+    monkeypatch.setattr(opening, "open_test_split", forbidden)
+    monkeypatch.setattr(data_module, "open_test_split", forbidden)
     study = make_study(VALUES)
     with_result(storage)
     files = write(build(storage, study, None), tmp_path)
