@@ -1,4 +1,4 @@
-"""The data sets: found, checked, hashed and kept in memory as uint8; the test split stays sealed.
+"""The data sets: loaded, checked, hashed and kept in memory as uint8. The test split stays sealed.
 
 Only `open_test_split` reads test images, and only the final evaluation calls it
 (tests/search/test_imports.py proves that nothing else does).
@@ -50,14 +50,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Which data a study uses. `content_hash` decides whether two data sets are the same."""
+    """The identity of a data set. Two data sets are the same if their `content_hash` is."""
 
     dataset: DatasetName
     provenance: Literal["official", "unofficial", "synthetic"]
     content_hash: str
 
     def describe(self) -> str:
-        """How results name the data, e.g. "BloodMNIST (unofficial copy)"."""
+        """Return the name of the data in results, e.g. "BloodMNIST (unofficial copy)"."""
         if self.provenance == "synthetic":
             return "the synthetic set (drawings, not blood cells)"
         return "BloodMNIST" + ("" if self.provenance == "official" else " (unofficial copy)")
@@ -75,7 +75,7 @@ class Dataset:
 
 
 def joined(data: Dataset) -> Dataset:
-    """`data` with its validation split added to the training split. It stays the validation split too."""
+    """Return `data` with its validation split added to the training split. The former is unchanged."""
     return replace(
         data,
         train_images=np.concatenate([data.train_images, data.val_images]),
@@ -84,9 +84,9 @@ def joined(data: Dataset) -> Dataset:
 
 
 def default_root() -> Path:
-    """`$BLOODSEARCH_DATA`, else the folder where medmnist keeps its files.
+    """Return `$BLOODSEARCH_DATA`, else the folder where medmnist keeps its files.
 
-    Raises DataError when neither is known.
+    Raises DataError if the user has no home folder.
     """
     configured = env.data_root()
     if configured is not None:
@@ -98,9 +98,9 @@ def default_root() -> Path:
 
 
 def load_dataset(dataset: DatasetName, root: Path | None = None) -> Dataset:
-    """The train and validation splits of `dataset`, checked.
+    """Load and check the train and validation splits of `dataset`.
 
-    Raises DataError when the file is missing or is not BloodMNIST. Never downloads.
+    Raises DataError if the file is missing or is not BloodMNIST. Never downloads.
     """
     if dataset == "synthetic":
         return _load_synthetic()
@@ -110,8 +110,8 @@ def load_dataset(dataset: DatasetName, root: Path | None = None) -> Dataset:
         train_images, train_labels = _read_split(path, archive, "train")
         val_images, val_labels = _read_split(path, archive, "val")
         digest = _content_hash((train_images, train_labels, val_images, val_labels))
-        # The test arrays take part by the checksums in the archive's directory: a changed test
-        # split is another data set, and nobody has to read it to know.
+        # The test arrays enter with the checksums in the archive's directory: a changed test split gives
+        # another hash although no test image is read.
         for member in ("test_images.npy", "test_labels.npy"):
             digest.update(f"{archive.getinfo(member).CRC:08x}".encode())
     fingerprint = Fingerprint(
@@ -214,13 +214,13 @@ def missing_data_message(folder: Path) -> str:
 
 
 def _unusable(path: Path, why: str) -> DataError:
-    # numpy and zipfile quote what they found, which may be the file's bytes
+    # numpy and zipfile quote the content, which may be binary
     why = " ".join(why.split())[:150]
     return DataError(f"{path} cannot be used: {why}; move it away and run `bloodsearch data fetch`")
 
 
 def _check_headers(path: Path, archive: zipfile.ZipFile) -> None:
-    """Key, dtype and shape of all six arrays, from their headers only: no pixel is read."""
+    """Check key, dtype and shape of all six arrays from their headers; no pixel is read."""
     names = set(archive.namelist())
     for split, n in N_IMAGES.items():
         shapes: dict[str, set[tuple[int, ...]]] = {

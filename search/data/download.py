@@ -1,4 +1,4 @@
-"""`bloodsearch data fetch`: BloodMNIST from its official address, whole or not at all."""
+"""Download BloodMNIST from its official address, completely or not at all."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def fetch(
 ) -> Path:
     """Download to `root`/bloodmnist.npz and return that path.
 
-    The file appears under its name only after its MD5 was found right; an existing file is
-    replaced only then. `progress` is called with bytes done and bytes in all (None if unknown).
+    The file gets its name only after its MD5 is checked; an existing file is replaced only then.
+    `progress` is called with bytes done and bytes in all (None if unknown).
     Raises DataError with the address, the folder and the alternative when anything fails.
     """
     target = root / FILE_NAME

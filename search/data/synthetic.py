@@ -68,7 +68,7 @@ _LOOKALIKES = np.array([(3, 1), (6, 0), (4, 4), (5, 0), (2, 5), (3, 4), (1, 3), 
 
 
 class _Cells(NamedTuple):
-    """Drawing parameters, one row an image; lengths in pixels, colours in 0..1."""
+    """Drawing parameters, one row per image; lengths in pixels, colours in 0..1."""
 
     frame: F32  # (n, 4): centre x, y, then cos and sin of the rotation
     shape: F32  # (n, 3): radius, stretch, unevenness of the outline
@@ -111,7 +111,7 @@ def make_split(
 
 
 def _class_counts(split: str, n_images: int | None) -> Ints:
-    """Images by class, (8,): the official counts or their largest-remainder share."""
+    """Return images per class, (8,): the official counts or their largest-remainder share."""
     full = np.array(_COUNTS[split], np.int64)
     if n_images is None:
         return full
@@ -156,7 +156,7 @@ def _sample_cells(rng: np.random.Generator, labels: Ints) -> _Cells:
 
 
 def _trait_classes(rng: np.random.Generator, labels: Ints) -> Ints:
-    """(4, n): the class that gives size, stain, nucleus and granules."""
+    """Return (4, n): the classes that give size, stain, nucleus and granules."""
     n = len(labels)
     other = _LOOKALIKES[labels, rng.integers(0, 2, n)]
     swap = (rng.random((4, n)) < 0.5) & (rng.random(n) < _AMBIGUOUS)
@@ -165,7 +165,7 @@ def _trait_classes(rng: np.random.Generator, labels: Ints) -> Ints:
 
 
 def _sample_nucleus(rng: np.random.Generator, kind: Ints, radius: F64) -> tuple[F64, F64]:
-    """Lobes (n, 5, 3) and notch (n, 3) in the cell's frame."""
+    """Draw lobes (n, 5, 3) and notch (n, 3) in the cell's frame."""
     n = len(kind)
     count = rng.integers(_LOBES_MIN[kind], _LOBES_MAX[kind] + 1)
     order = np.arange(_MAX_LOBES)
@@ -183,7 +183,7 @@ def _sample_nucleus(rng: np.random.Generator, kind: Ints, radius: F64) -> tuple[
 
 
 def _sample_around(rng: np.random.Generator, n: int) -> F64:
-    """Neighbours in the smear, (n, 5, 3): red cells, then at times a platelet."""
+    """Draw neighbours in the smear, (n, 5, 3): red cells, and sometimes a platelet."""
     angle = rng.uniform(0, 2 * np.pi, (n, _RED_CELLS + 1))
     far = rng.uniform(8.5, 18.0, (n, _RED_CELLS + 1))
     size = rng.uniform(3.6, 5.4, (n, _RED_CELLS + 1))
@@ -194,13 +194,13 @@ def _sample_around(rng: np.random.Generator, n: int) -> F64:
 
 
 def _sample_paint(rng: np.random.Generator, stain: Ints, granules: Ints) -> F64:
-    """Colours (n, 5, 3): smear, red cell, cytoplasm, granules, nucleus."""
+    """Draw colours (n, 5, 3): smear, red cell, cytoplasm, granules, nucleus."""
     n = len(stain)
     smear, red = np.broadcast_to(_SMEAR, (n, 3)), np.broadcast_to(_RED_CELL, (n, 3))
     layers = [smear, red, _STAINS[stain, 0], _STAINS[granules, 1], _STAINS[stain, 2]]
     paint = np.stack(layers, axis=1)
     paint = paint + rng.normal(0, 1, (n, 5, 3)) * np.array([0.01, 0.02, 0.035, 0.04, 0.03])[:, None]
-    # One staining strength a slide: it scales how much light all layers absorb.
+    # One staining strength per slide scales how much light all layers absorb.
     strength = rng.uniform(0.76, 1.12, (n, 1, 1))
     stained: F64 = paint[:, :1] + (paint - paint[:, :1]) * strength
     return stained

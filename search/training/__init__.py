@@ -1,1 +1,1 @@
-"""One training, knowing nothing of studies or databases."""
+"""One training. Nothing here depends on studies or databases."""

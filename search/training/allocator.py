@@ -1,8 +1,8 @@
-"""The C library's allocator, told to keep what it has between two training steps.
+"""Make the C library keep freed memory between two training steps.
 
-glibc gives every large block back to the system when it is freed. A training step frees and asks
-again for the same blocks, and each time the system hands out zeroed pages, one fault for every
-4 KiB: up to half of the time of a step (docs/concepts/engine.md). Other C libraries are left as they are.
+glibc returns every large block to the system when it is freed. A training step frees and allocates the
+same blocks again, and each time the system provides zeroed pages, with one page fault per 4 KiB. This takes
+up to half of the time of a step (docs/concepts/engine.md). Other C libraries are left as they are.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def _glibc() -> ctypes.CDLL | None:
 
 @functools.cache
 def keep_freed_blocks() -> bool:
-    """Serve large blocks from the heap and do not shrink it; False where there is no glibc.
+    """Serve large blocks from the heap and do not shrink it, for the whole process.
 
-    For the whole process, once.
+    Returns False without glibc.
     """
     glibc = _glibc()
     if glibc is None:
@@ -40,7 +40,7 @@ def keep_freed_blocks() -> bool:
 
 @contextlib.contextmanager
 def training_memory(device: torch.device) -> Iterator[None]:
-    """Blocks are kept within, and given back to the system or the device's driver at the end."""
+    """Keep freed blocks within the context; return them to the system or the device's driver at its end."""
     keep_freed_blocks()
     try:
         yield

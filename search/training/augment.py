@@ -1,7 +1,6 @@
-"""Augmentation on whole uint8 arrays: once per epoch, vectorised, where the images live.
+"""Augmentation of whole uint8 arrays, once per epoch, on the device of the images.
 
-Cells have no up: a smear can be turned and mirrored at will, so `dihedral` draws from all eight
-orientations of the square.
+A cell has no upper side, so `dihedral` draws from all eight orientations of the square.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ N_ORIENTATIONS = {"none": 1, "flips": 4, "dihedral": 8}
 
 
 def orient(images: torch.Tensor, orientation: int) -> torch.Tensor:
-    """Images (n, 28, 28, 3) in one of eight orientations, as a view.
+    """Return images (n, 28, 28, 3) in one of eight orientations, as a view.
 
     Bit 0 mirrors columns, bit 1 mirrors rows, bit 2 transposes: 0..3 are the flips, 0..7 the
     whole dihedral group of the square.
@@ -33,10 +32,16 @@ def augment_epoch(
     shift: int,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """Augmented copies (n, 28, 28, 3) uint8 of `images[order]`, for one epoch.
+    """Return augmented copies (n, 28, 28, 3) uint8 of `images[order]`, for one epoch.
 
-    `order` (n,) int64 is on the images' device; `generator` is a CPU generator, so that a seed
-    gives the same images on every device. Shifts repeat the border pixels.
+    Shifts repeat the border pixels.
+
+    Args:
+        images: uint8 images (n, 28, 28, 3).
+        order: int64 indices (n,) on the images' device.
+        augment: the set of orientations to draw from.
+        shift: largest shift along each axis, in pixels.
+        generator: a CPU generator, so a seed gives the same images on every device.
     """
     n = len(order)
     out = torch.empty((n, *images.shape[1:]), dtype=images.dtype, device=images.device)
@@ -61,6 +66,6 @@ def augment_epoch(
 
 
 def _clamped_range(size: int, shift: int, device: torch.device) -> list[torch.Tensor]:
-    """For each offset in -shift..shift, the source index of every pixel along one axis."""
+    """Return, for each offset in -shift..shift, the source index of every pixel along one axis."""
     pixels = torch.arange(size, device=device)
     return [(pixels + offset).clamp(0, size - 1) for offset in range(-shift, shift + 1)]

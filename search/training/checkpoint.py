@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, read without unpickling classes.
+"""Checkpoints: written atomically, read without unpickling classes.
 
 A file holds tensors, numbers and one JSON string, so `torch.load(weights_only=True)` reads it.
 """
@@ -35,10 +35,10 @@ def save(path: Path, payload: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The payload of a checkpoint, on the CPU: generator states must be there on any device.
+    """Return the payload of a checkpoint, on the CPU, where generator states must be.
 
-    Raises FileNotFoundError when there is none, DataError when it is damaged or holds anything
-    but tensors and plain values (a pickled object is refused, not run).
+    Raises FileNotFoundError if there is none, DataError if it is damaged or contains anything but
+    tensors and plain values. A pickled object is refused, not run.
     """
     try:
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""What a model costs to keep and to use: parameters, and milliseconds an image on one core."""
+"""The cost of a model: its number of parameters, and milliseconds per image on one core."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ N_RUNS = 15
 
 
 def n_parameters(config: ModelConfig) -> int:
-    """Trainable numbers of the model, counted without making them."""
+    """Count the trainable parameters of the model without allocating them."""
     with torch.device("meta"):
         return sum(p.numel() for p in build_model(config).parameters())
 
 
 @torch.inference_mode()
 def latency_ms(config: ModelConfig) -> float:
-    """Median milliseconds for one 28x28 image on one thread of this CPU, in float32.
+    """Measure the median milliseconds per 28x28 image on one thread of this CPU, in float32.
 
-    With weights of its own: how long a network takes does not depend on what it learned. Leaves
-    torch's generator and number of threads as they were.
+    The weights are new: the time does not depend on them. torch's generator and number of threads are
+    restored.
     """
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     torch.set_num_threads(1)

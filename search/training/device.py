@@ -1,4 +1,4 @@
-"""Devices: what there is, which precision it trains in, and the data kept on it."""
+"""Devices: their names, their precision, and the data set on them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..errors import UsageError
 
 Precision = Literal["bfloat16", "float32"]
 MAX_DEVIATION = 0.03
-"""Relative; the eight bits of its fraction give about 0.004 in `bfloat16_deviation`."""
+"""Largest relative deviation of bfloat16 from float32. Its rounding alone gives about 0.004."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,14 +49,14 @@ def to_device(data: Dataset, device: torch.device) -> DeviceData:
 
 
 def parse_device(name: str) -> torch.device:
-    """The torch device called `name` ("cpu", "mps", "cuda:0").
+    """Return the torch device called `name` ("cpu", "mps", "cuda:0").
 
-    Raises UsageError when this machine does not have it.
+    Raises UsageError if this machine does not have it.
     """
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UsageError(f"{name} is no device; use cpu, mps or cuda:N") from None
+        raise UsageError(f"{name} is not a device; use cpu, mps or cuda:N") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(
             f"{name} does not exist: this machine has {torch.cuda.device_count()} CUDA devices"
@@ -69,14 +69,14 @@ def parse_device(name: str) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """What the hardware is called, for the record of a trial."""
+    """Return the name of the hardware, which is stored with a trial."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} {platform.machine()}"
 
 
 def choose_precision(device: torch.device) -> Precision:
-    """bfloat16 where the processor computes in it, and agrees with itself; float32 elsewhere."""
+    """Return bfloat16 if the hardware supports it and its results agree with float32, else float32."""
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
@@ -86,7 +86,7 @@ def choose_precision(device: torch.device) -> Precision:
 
 @functools.cache
 def _bfloat16_is_sound() -> bool:
-    """Whether bfloat16 agrees with float32 here; logs the deviation, once a process, if not."""
+    """Return whether bfloat16 agrees with float32 here. Log the deviation once per process if not."""
     deviation = bfloat16_deviation()
     if deviation <= MAX_DEVIATION:
         return True
@@ -100,17 +100,17 @@ def _bfloat16_is_sound() -> bool:
 
 
 def bfloat16_deviation() -> float:
-    """How far a small model's bfloat16 output and gradients are from its float32 ones, on the CPU.
+    """Compare a small model's outputs and gradients in bfloat16 and float32 on the CPU.
 
-    The largest distance relative to the float32 tensor's norm; NaN counts as infinite. Takes a few
-    milliseconds and leaves torch's generator as it was.
+    Return the largest distance relative to the norm of the float32 tensor; NaN counts as infinite. Takes
+    a few milliseconds and does not use torch's global generator.
     """
     generator = torch.Generator().manual_seed(0)
     # sizes at which maps and logits are of order 1, so that a rounding cannot tip the softmax
     sizes = {(8, 3, 14, 14): 1.0, (16, 3, 3, 3): 0.2, (8, 16 * 7 * 7): 0.04}
     tensors = [size * torch.randn(shape, generator=generator) for shape, size in sizes.items()]
     images = tensors[0].to(memory_format=torch.channels_last)
-    found: dict[bool, list[torch.Tensor]] = {}
+    tensors_of: dict[bool, list[torch.Tensor]] = {}
     for half in (False, True):
         filters, weights = (t.clone().requires_grad_() for t in tensors[1:])
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
@@ -118,8 +118,9 @@ def bfloat16_deviation() -> float:
             logits = F.linear(maps.flatten(1), weights)
         logits = logits.float()
         loss = F.cross_entropy(logits, torch.arange(8))
-        found[half] = [logits.detach(), *torch.autograd.grad(loss, (filters, weights))]
+        tensors_of[half] = [logits.detach(), *torch.autograd.grad(loss, (filters, weights))]
     distances = [
-        float((a - b).norm() / b.norm()) for a, b in zip(found[True], found[False], strict=True)
+        float((a - b).norm() / b.norm())
+        for a, b in zip(tensors_of[True], tensors_of[False], strict=True)
     ]
     return max(d if math.isfinite(d) else math.inf for d in distances)

@@ -1,4 +1,4 @@
-"""Ways a training ends early. Apart from `fit`, so that supervising code need not import torch."""
+"""The ways in which a training ends early. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ class OtherTraining(ValueError):
 
 
 class Drained(Exception):
-    """`should_stop` said so between two batches."""
+    """`should_stop` returned True between two batches."""

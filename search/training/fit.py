@@ -1,7 +1,7 @@
-"""The one way to train: search, replay and final evaluation all call `fit`.
+"""`fit` trains a configuration. Search, replay and final evaluation all call it.
 
-It knows nothing of Optuna, studies or databases. What happens after an epoch is the caller's
-`on_epoch`, which may raise to end the training (a prune, a lost lease).
+It does not depend on Optuna, studies or databases. After each epoch it calls the caller's `on_epoch`, which
+may raise to end the training (pruning, a lost lease).
 """
 
 from __future__ import annotations
@@ -35,12 +35,23 @@ def fit(
 ) -> FitResult:
     """Train `config` on `data` and return its validation curve.
 
-    The same config, data, seed, device and number of threads give the same result on a CPU, also
-    when the training is interrupted and resumed. `save_checkpoint` gets a new checkpoint after
-    each epoch's `on_epoch`, also when that raises Drained; `resume` is such a checkpoint of the
-    same config and seed. Its epochs are not run again, but `on_epoch` is told the last one again.
+    On a CPU the same config, data, seed and number of threads give the same result, also after an
+    interruption and a resume.
 
-    Raises Diverged, OutOfMemory, Drained, OtherTraining, and whatever `on_epoch` raises.
+    Args:
+        config: the point to train.
+        data: the data set on its device.
+        seed: decides weights, order, augmentation and dropout.
+        on_epoch: called after each epoch; an exception that it raises ends the training.
+        should_stop: asked before each batch; True raises Drained.
+        save_checkpoint: called with a checkpoint after each `on_epoch`, also if that raises Drained.
+        resume: a checkpoint of the same training. Its epochs are not trained again; `on_epoch` is called
+            with the last of them.
+        keep: the epoch whose weights the result holds; None for no weights.
+        precision: of the training; None for the device's best.
+        val_precision: of the validation; None for the training's.
+
+    Raises Diverged, OutOfMemory, Drained, OtherTraining, and the exceptions of `on_epoch`.
     """
     try:
         with training_memory(data.device):
@@ -61,7 +72,7 @@ def fit(
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise OutOfMemory(str(error)) from error
     except RuntimeError as error:
-        # The CPU allocator has no exception class of its own.
+        # the CPU allocator raises a plain RuntimeError
         if "DefaultCPUAllocator" in str(error) or "out of memory" in str(error).lower():
             raise OutOfMemory(str(error).split("\n")[0]) from error
         raise

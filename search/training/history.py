@@ -1,4 +1,4 @@
-"""What a training has done so far: epoch by epoch, and its best."""
+"""The history of a training: each epoch, and the best."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class FitResult:
     seconds: float
     """Training and validation time over all epochs, those before a resume included."""
     state: dict[str, torch.Tensor] | None
-    """Weights after the best or the last epoch, on the CPU, as `keep` says."""
+    """Weights after the best or the last epoch, according to `keep`, on the CPU."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """What a resume needs besides weights, optimizer and generators."""
+    """The state that a resume needs besides weights, optimizer and generators."""
 
     history: list[EpochResult] = field(default_factory=list)
     best_epoch: int = 0
@@ -51,7 +51,7 @@ class Progress:
     best_confusion: list[list[int]] = field(default_factory=list)
 
     def add(self, result: EpochResult, confusion: Confusion) -> bool:
-        """Append an epoch; True if it is the best so far."""
+        """Append an epoch. Return True if it is the best so far."""
         self.history.append(result)
         if result.val_macro_f1 <= self.best_value:
             return False

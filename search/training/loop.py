@@ -1,4 +1,4 @@
-"""The training loop itself: one `Training` is a model on its way through its epochs."""
+"""The training loop. One `Training` is a model, its optimizer and its progress through the epochs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Training:
         val_precision: Precision | None = None,
     ) -> None:
         self.config, self.data, self.keep = config, data, keep
-        # what a checkpoint must agree on to be this training's
+        # a checkpoint of this training has the same identity
         content_hash = data.fingerprint.content_hash
         self.identity = f"{config.digest()} seed {seed} data {content_hash} {precision}"
         if val_precision not in (None, precision):
@@ -87,14 +87,14 @@ class Training:
             if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
                 raise Diverged(f"loss {train_loss}, validation loss {val_loss} in epoch {epoch}")
             if not _all_finite(self.model):  # a ReLU may have turned NaN into zeros
-                raise Diverged(f"weights that are no numbers in epoch {epoch}")
-            found = scores(confusion)
+                raise Diverged(f"weights that are not finite in epoch {epoch}")
+            measured = scores(confusion)
             result = EpochResult(
                 epoch=epoch,
                 train_loss=train_loss,
                 val_loss=val_loss,
-                val_macro_f1=found.macro_f1,
-                val_accuracy=found.accuracy,
+                val_macro_f1=measured.macro_f1,
+                val_accuracy=measured.accuracy,
                 seconds=time.perf_counter() - started,
             )
             if progress.add(result, confusion) and self.keep == "best":
@@ -110,7 +110,7 @@ class Training:
         return self._result()
 
     def _train_epoch(self, epoch: int, should_stop: Callable[[], bool]) -> float:
-        """One pass over the training split; the mean training loss."""
+        """Train for one pass over the training split. Return the mean training loss."""
         self.model.train()
         total = torch.zeros((), device=self.data.device)
         for i, (images, labels) in enumerate(self._batches(epoch)):
@@ -121,7 +121,7 @@ class Training:
         return float(total) / self.n_images
 
     def _batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Shuffled, augmented batches: uint8 images (b, 28, 28, 3), labels (b,)."""
+        """Yield shuffled, augmented batches: uint8 images (b, 28, 28, 3), labels (b,)."""
         data, config = self.data, self.config
         order = torch.randperm(len(data.train_images), generator=self.generator)[: self.n_images]
         order = order.to(data.device)
@@ -136,7 +136,7 @@ class Training:
             yield batch, labels[start:stop]
 
     def _augmented(self, order: torch.Tensor, epoch: int) -> torch.Tensor | None:
-        """All images of an epoch in their order, or None where they are taken as they are."""
+        """Return all images of an epoch in their order, or None without augmentation."""
         config = self.config
         if config.augment == "none" and not config.shift:
             return None
@@ -163,7 +163,7 @@ class Training:
         return out_of_patience(self.progress, self.config.patience, self.config.min_epochs)
 
     def checkpoint(self) -> Checkpoint:
-        """All that `restore` needs, as tensors and plain values."""
+        """Return all that `restore` needs, as tensors and plain values."""
         progress = self.progress
         return {
             "identity": self.identity,
@@ -184,7 +184,7 @@ class Training:
         }
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Continue from `checkpoint`. Raises OtherTraining when it belongs to another training."""
+        """Continue from `checkpoint`. Raises OtherTraining if it belongs to another training."""
         if checkpoint.get("identity") != self.identity:
             raise OtherTraining("the checkpoint belongs to another configuration, seed or data set")
         self.model.load_state_dict(checkpoint["model"])

@@ -14,13 +14,13 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def class_weights(labels: torch.Tensor) -> torch.Tensor:
-    """Inverse class frequencies (8,), scaled so that their mean over the training images is 1."""
+    """Return inverse class frequencies (8,), scaled to a mean of 1 over the training images."""
     counts = torch.bincount(labels.long(), minlength=N_CLASSES).clamp(min=1).float()
     return counts.sum() / (N_CLASSES * counts)
 
 
 def make_loss(config: LossConfig, train_labels: torch.Tensor) -> Loss:
-    """The loss that `config` names. `nll` is log-softmax followed by NLL, cross-entropy in two steps."""
+    """Return the loss that `config` names. `nll` is log-softmax, then NLL: cross-entropy in two steps."""
     if config.name == "nll":
         return lambda logits, labels: F.nll_loss(F.log_softmax(logits.float(), dim=1), labels)
     if config.name == "focal":
@@ -33,8 +33,8 @@ def make_loss(config: LossConfig, train_labels: torch.Tensor) -> Loss:
 
 
 def focal_loss(logits: torch.Tensor, labels: torch.Tensor, *, gamma: float) -> torch.Tensor:
-    """Mean of -(1 - p)^gamma log p over the images (Lin et al. 2017, without the class factor)."""
+    """Return the mean of -(1 - p)^gamma log p (Lin et al. 2017, arXiv 1708.02002; no class factor)."""
     log_p = F.log_softmax(logits.float(), dim=1).gather(1, labels[:, None]).squeeze(1)
-    # Clamped away from 0: below gamma 1 the power's slope there is infinite, and the gradient NaN.
+    # For gamma below 1 the slope of the power is infinite at 0, and the gradient would be NaN.
     miss = (-torch.expm1(log_p)).clamp(min=1e-8)
     return -(miss**gamma * log_p).mean()

@@ -14,7 +14,7 @@ Confusion = NDArray[np.int64]
 
 
 def confusion_on_device(labels: torch.Tensor, predictions: torch.Tensor) -> torch.Tensor:
-    """Counts (8, 8) int64 on the tensors' device: rows are true classes, columns predictions."""
+    """Count (8, 8) int64 on the tensors' device: rows are true classes, columns predictions."""
     cells = labels.long() * N_CLASSES + predictions.long()
     return torch.bincount(cells, minlength=N_CLASSES**2).reshape(N_CLASSES, N_CLASSES)
 
@@ -32,7 +32,7 @@ class Scores:
 
 
 def scores(confusion: Confusion) -> Scores:
-    """All scores of a confusion matrix (8, 8) with at least one image."""
+    """Compute all scores of a confusion matrix (8, 8) with at least one image."""
     counts = np.asarray(confusion, dtype=np.float64)
     hits = np.diag(counts)
     true, predicted = counts.sum(axis=1), counts.sum(axis=0)
@@ -40,12 +40,12 @@ def scores(confusion: Confusion) -> Scores:
     recall = _ratio(hits, true)
     f1 = _ratio(2 * hits, true + predicted)
     # a class that is neither present nor predicted does not count, as in scikit-learn
-    seen = (true + predicted) > 0
+    occurs = (true + predicted) > 0
     return Scores(
         precision=precision,
         recall=recall,
         f1=f1,
-        macro_f1=float(f1[seen].mean()),
+        macro_f1=float(f1[occurs].mean()),
         weighted_f1=float((f1 * true).sum() / true.sum()),
         accuracy=float(hits.sum() / counts.sum()),
     )

@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules."""
+"""Optimizers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .muon import Muon
 
 
 def make_optimizer(config: OptimizerConfig, model: torch.nn.Module) -> torch.optim.Optimizer:
-    """The optimizer that `config` names, in torch's fused form (one pass over the weights a step)."""
+    """Make the optimizer that `config` names, in torch's fused form (one pass over the weights per step)."""
     if config.name == "muon":
         return Muon(model, lr=config.lr, weight_decay=config.weight_decay)
     parameters = list(model.parameters())

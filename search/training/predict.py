@@ -1,4 +1,4 @@
-"""From bytes to logits: the one way in which images enter a model."""
+"""From uint8 images to logits. All images enter a model through `scale`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ EVALUATION_BATCH = 256  # larger ones cost page faults: up to 1.6 times as long 
 
 
 def scale(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """uint8 images (n, 28, 28, 3) to pixels in [-1, 1], (n, 3, 28, 28) in channels-last memory."""
+    """Scale uint8 images (n, 28, 28, 3) to [-1, 1], shape (n, 3, 28, 28) in channels-last memory."""
     return images.permute(0, 3, 1, 2).to(dtype).mul_(1 / 127.5).sub_(1)
 
 
@@ -16,7 +16,7 @@ def scale(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 def predict_logits(
     model: torch.nn.Module, images: torch.Tensor, dtype: torch.dtype
 ) -> torch.Tensor:
-    """Logits (n, 8) float32 of uint8 images (n, 28, 28, 3) that lie on the model's device."""
+    """Return float32 logits (n, 8) of uint8 images (n, 28, 28, 3) on the model's device."""
     model.eval()
     enabled = dtype == torch.bfloat16
     with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=enabled):

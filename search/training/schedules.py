@@ -15,7 +15,7 @@ START_SHARE, END_SHARE = 1 / 25, 1e-5
 
 
 def lr_factor(schedule: ScheduleName, progress: float) -> float:
-    """Learning rate as a share of its peak, at `progress` in [0, 1] of the training steps."""
+    """Return the learning rate as a share of its peak, at `progress` in [0, 1] of the training steps."""
     if schedule == "constant":
         return 1.0
     if schedule == "cosine":
