@@ -24,6 +24,18 @@ if TYPE_CHECKING:
 
 
 SLOW_FIXTURES = {"postgres_url", "own_server"}
+SLOW_FILES = {
+    "cli/test_old_databases.py",
+    "search/api/test_search.py",
+    "search/database/test_optuna_contract.py",
+    "search/evaluation/test_final.py",
+    "search/model_file/test_hostile_weights.py",
+    "search/report/test_other_origins.py",
+    "search/report/test_report.py",
+    "search/sampling/test_optuna_contract.py",
+    "search/test_dashboard.py",
+}
+"""Files that take five seconds or more on one core."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,7 +45,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         path = item.path.relative_to(tests).as_posix()
         if path.startswith("chaos/"):
             item.add_marker(pytest.mark.chaos)
-        if path.startswith("chaos/") or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+        slow = path.startswith("chaos/") or path in SLOW_FILES
+        if slow or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
 
 
