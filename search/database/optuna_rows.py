@@ -78,8 +78,12 @@ def insert_report(db: sa.Connection, trial_id: int, worker_id: str, step: int, v
     return db.execute(_REPORT, values, execution_options={"preserve_rowcount": True}).rowcount
 
 
-def keep_reports(db: sa.Connection, trial_id: int, values: dict[int, float]) -> None:
-    """Replace all reports of the trial by `values`, step -> value."""
+def keep_reports(db: sa.Connection, trial_id: int, values: dict[int, float]) -> bool:
+    """Replace all reports of a running trial by `values`, step -> value. Return False if it does not run."""
+    running = (_t.trial_id == trial_id) & (_t.state == TrialState.RUNNING)
+    # an update and not a select: another program cannot end the trial until the reports are written
+    if not db.execute(sa.update(trials_table).where(running).values(state=_t.state)).rowcount:
+        return False
     db.execute(sa.delete(reports_table).where(_r.trial_id == trial_id))
     rows = [
         {
@@ -92,6 +96,7 @@ def keep_reports(db: sa.Connection, trial_id: int, values: dict[int, float]) -> 
     ]
     if rows:
         db.execute(sa.insert(reports_table), rows)
+    return True
 
 
 def write_attrs(db: sa.Connection, trial_id: int, attrs: dict[str, Any]) -> None:

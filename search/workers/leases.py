@@ -147,7 +147,7 @@ class Leases:
     def keep_reports(self, worker: Identity, trial_id: int, values: dict[int, float]) -> bool:
         """Store `values`, by step, in place of all reports. False if the worker lost the trial.
 
-        Safe to repeat.
+        Safe to repeat. The reports of a trial that another program has ended stay as they are.
         """
         key = lease_of(trial_id, worker.worker_id)
         with self.storage.engine.begin() as db:
@@ -155,8 +155,7 @@ class Leases:
             held = sa.update(leases_table).where(key).values(worker_id=worker.worker_id)
             if not db.execute(held).rowcount:
                 return False
-            keep_reports(db, trial_id, values)
-            return True
+            return keep_reports(db, trial_id, values)
 
     def finish(
         self,

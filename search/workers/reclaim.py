@@ -63,11 +63,15 @@ def put_back_trials_of(db: sa.Connection, worker_id: str, *, count_death: bool) 
 def put_back_orphans(db: sa.Connection, study_id: int) -> int:
     """Put back running trials whose worker is not registered, and return their number."""
     lease = leases_table.c
-    orphans = db.execute(_without_worker(study_id).where(lease.worker_id.is_not(None))).all()
-    for trial_id, worker_id in orphans:
-        end_lease(db, trial_id, str(worker_id))
-        back_to_waiting(db, trial_id)
-    return len(orphans)
+    n_back = 0
+    for trial_id, worker_id in db.execute(
+        _without_worker(study_id).where(lease.worker_id.is_not(None))
+    ).all():
+        # the worker may finish or release the trial at this moment
+        if end_lease(db, trial_id, str(worker_id)):
+            n_back += 1
+            back_to_waiting(db, trial_id)
+    return n_back
 
 
 def lease_foreign_trials(db: sa.Connection, registry: Registry) -> None:

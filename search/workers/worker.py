@@ -176,11 +176,13 @@ class _Worker:
         try:
             self._run(session)
             self.n_outages = 0
+        except BloodsearchError:
+            raise
         except Exception as error:
-            self.n_outages += 1
             if not is_outage(error):
                 self.leases.check_study()
                 raise
+            self.n_outages += 1
             if self.n_outages >= MAX_OUTAGES_IN_A_ROW:
                 raise StorageError(
                     f"the storage fails again and again: {reason_of(error)}"

@@ -105,6 +105,17 @@ def test_report_to_a_trial_that_a_client_ended_is_refused(
     assert client.trials[0].intermediate_values == {}
 
 
+def test_reports_of_a_trial_that_a_client_ended_are_kept(
+    leases: Leases, worker: Identity, client: optuna.Study
+) -> None:
+    """A training that starts from scratch removes earlier reports, but not those of a finished trial."""
+    claimed = claim(leases, worker)
+    assert leases.report(worker, claimed.trial_id, 1, 0.25)
+    client.tell(claimed.number, 0.9)
+    assert not leases.keep_reports(worker, claimed.trial_id, {})
+    assert client.trials[0].intermediate_values == {1: 0.25}
+
+
 def test_waiting_trial_that_a_client_starts_first_is_not_claimed(
     leases: Leases, worker: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:

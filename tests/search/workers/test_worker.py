@@ -116,13 +116,29 @@ def test_storage_that_always_fails_is_no_outage(
     assert [trial.state for trial in load(storage, "tiny").trials] == [TrialState.WAITING]
 
 
+def test_outage_that_lasts_ends_the_worker_with_its_own_error(
+    storage: Storage, work: Callable[[Train], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker once asked the same database whether the study still exists, and died of that question."""
+    monkeypatch.setenv("BLOODSEARCH_OUTAGE_S", "0.3")
+
+    def unavailable(*args: object) -> bool:
+        raise away()
+
+    for method in ("finish", "check_study", "release"):
+        monkeypatch.setattr(Leases, method, unavailable)
+    with pytest.raises(StorageError, match="did not answer") as ended:
+        work(one_epoch)
+    assert ended.value.exit_code == 4
+
+
 def test_what_is_left_of_a_checkpoint(tmp_path: Path) -> None:
     names = ["trial-3.pt", ".trial-12.pt.x1y2", "trial-3.weights.pt", "trial-x.pt", "notes"]
     (tmp_path / "s").mkdir()
     for name in names:
         (tmp_path / "s" / name).touch()
-    found = {path.name: number for path, number in leftovers(tmp_path, "s").items()}
-    assert found == {"trial-3.pt": 3, ".trial-12.pt.x1y2": 12}
+    numbers = {path.name: number for path, number in leftovers(tmp_path, "s").items()}
+    assert numbers == {"trial-3.pt": 3, ".trial-12.pt.x1y2": 12}
     assert leftovers(tmp_path / "nowhere", "s") == {}
 
 
