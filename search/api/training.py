@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from pathlib import Path
 
 import optuna
-import psutil
 from optuna.trial import FrozenTrial, TrialState
 
 from ..database.outage import is_outage
@@ -16,7 +13,6 @@ from ..database.storage import Storage
 from ..evaluation.leaderboard import standing
 from ..study import info
 from ..workers.leases import Leases
-from ..workers.registry import WorkerStatus
 from ..workers.slots import Slot
 from ..workers.supervisor import Supervisor
 from .events import Notice, OnProgress, RunEnded, RunStarted, TrialEnded
@@ -24,25 +20,21 @@ from .placement import Placement
 
 POLL_S = 1.0
 """Seconds between two looks at the storage for finished trials."""
-WAIT_NOTICE_S = 10.0
-"""Seconds of waiting for other workers before the first notice about them."""
 
 
 class Follower:
     """Reports the trials that finish in a study. `tick` is cheap and called several times per second."""
 
     def __init__(
-        self, leases: Leases, n_trials: int, on_progress: OnProgress, noun: str = "trial"
+        self, study: optuna.Study, n_trials: int, on_progress: OnProgress, noun: str = "trial"
     ) -> None:
-        self.study, self.leases = leases.study, leases
-        self.n_trials, self.on_progress, self.noun = n_trials, on_progress, noun
+        self.study, self.n_trials = study, n_trials
+        self.on_progress, self.noun = on_progress, noun
         finished = self._finished()
         self.seen = {trial.number for trial in finished}
         complete = [t for t in finished if t.state is TrialState.COMPLETE]
         self.best = max((trial.value or 0.0 for trial in complete), default=None)
         self.polled_at = time.monotonic()
-        self.waiting_since: float | None = None
-        self.announced: set[str] = set()
 
     def start(self) -> None:
         n_done = _n_counted(self._finished())
@@ -75,38 +67,6 @@ class Follower:
         for trial in sorted(new, key=lambda t: (t.datetime_complete or t.datetime_start, t.number)):
             self.seen.add(trial.number)
             self._report(trial, _n_counted(finished))
-        self._announce_waiting()
-
-    def _announce_waiting(self) -> None:
-        """Name the other workers that hold the last trials, once they have been waited for a while."""
-        try:
-            holders = [w for w in self.leases.registry.workers() if w.trial_id is not None]
-        except Exception as error:
-            if is_outage(error):
-                return
-            raise
-        if not holders or any(_is_child(worker) for worker in holders):
-            self.waiting_since = None
-            return
-        now = time.monotonic()
-        self.waiting_since = self.waiting_since or now
-        new = [worker for worker in holders if worker.worker_id not in self.announced]
-        if now - self.waiting_since < WAIT_NOTICE_S or not new:
-            return
-        self.announced |= {worker.worker_id for worker in new}
-        names = ", ".join(
-            f"process {w.pid} on {w.host} (last heartbeat {w.beat_age_s:.0f} s ago)" for w in new
-        )
-        times = self.leases.registry.times
-        longest_s = times.n_leases_if_alive * times.lease_s
-        self.on_progress(
-            Notice(
-                f"waiting for trials held by {names}; a worker without heartbeats is given up after "
-                f"{times.lease_s:.0f} s, or after {longest_s:.0f} s if its process is alive; Ctrl-C stops "
-                "waiting, and the same command resumes",
-                warning=True,
-            )
-        )
 
     def _report(self, trial: FrozenTrial, n_done: int) -> None:
         row = standing(trial)
@@ -118,16 +78,6 @@ class Follower:
     def _finished(self) -> list[FrozenTrial]:
         states = tuple(state for state in TrialState if state.is_finished())
         return self.study.get_trials(deepcopy=False, states=states)
-
-
-def _is_child(worker: WorkerStatus) -> bool:
-    """Return whether this process has started the worker."""
-    if worker.host != socket.gethostname():
-        return False
-    try:
-        return bool(psutil.Process(worker.pid).ppid() == os.getpid())
-    except psutil.Error:
-        return False
 
 
 def _n_counted(finished: list[FrozenTrial]) -> int:
@@ -162,7 +112,7 @@ def run_workers(
     Raises Interrupted when drained by a signal or by `bloodsearch stop`.
     """
     leases = Leases(storage, study)
-    follower = Follower(leases, n_trials, on_progress, noun)
+    follower = Follower(study, n_trials, on_progress, noun)
     supervisor = Supervisor(
         leases,
         slots,

@@ -13,6 +13,7 @@ from ..training import checkpoint
 from ..training.fit import Checkpoint, FitResult
 from .checkpoint_files import checkpoint_path
 from .session import Session
+from .weights_files import stored_path
 
 _DOES_NOT_FIT = (ValueError, TypeError, LookupError, AttributeError, RuntimeError)
 """What a training raises for a checkpoint of another training, or one that lacks something."""
@@ -47,7 +48,7 @@ class SavedTraining:
     ) -> FitResult:
         """Return the result of `train`, called with the checkpoint if there is one that fits.
 
-        A checkpoint that does not fit is found out before `started` returns True. `train` is then called
+        A checkpoint that does not fit raises before `started` returns True. Then `train` is called
         without it.
         """
         payload = self._load()
@@ -72,13 +73,13 @@ class SavedTraining:
         self.session.persist(self._require_space, _BYTES_PER_PARAMETER * n_parameters + 2**20)
 
     def save_weights(self, payload: dict[str, Any]) -> str:
-        """Write the weights that a final training keeps, and return the path.
+        """Write the weights that a final training keeps, and return the path that the trial stores.
 
         While the disk is full the weights stay in memory. Raises StorageError as `wait_for_space` does.
         """
         path = self.path.with_suffix(".weights.pt")
         self.session.persist(checkpoint.save, path, payload)
-        return str(path)
+        return stored_path(self.session.trial.study, path)
 
     def _require_space(self, n_bytes: int) -> None:
         folder = self.path.parent

@@ -18,22 +18,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from optuna.trial import TrialState
-
 from ..database.outage import is_outage, retry_outage
-from ..errors import (
-    BloodsearchError,
-    DataError,
-    Interrupted,
-    RefusedError,
-    StorageError,
-    UsageError,
-)
-from ..records import trial_record
-from ..study import last_ended
+from ..errors import Interrupted, StorageError
 from ..trial.checkpoint_files import remove_leftovers
+from .budget_check import STOPPED, check_budget
 from .leases import Leases
 from .slots import Slot
+from .waiting import WaitNotice
 from .watchdog import SIGNALS, watchdog
 from .worker import EXIT_RECYCLE, EXIT_RETIRED
 
@@ -49,7 +40,6 @@ TICK_S = 0.25
 MAX_BACKOFF_S = 30.0
 ORDERLY = (0, 2, 3, 4, 5, 130, EXIT_RETIRED)
 """Exit codes after which a new worker would end in the same way."""
-_STOPPED = "drained by `bloodsearch stop`; run the same command again to resume"
 MAX_DEATHS_IN_A_ROW = 6
 """After so many deaths, with no trial finished in between, a slot stays empty."""
 
@@ -105,6 +95,7 @@ class Supervisor:
         self._children = [_Child(slot) for slot in self.slots]
         self._n_stops = retry_outage(self.leases.registry.n_stops)
         deadline = None if self.timeout_s is None else time.monotonic() + self.timeout_s
+        notice = WaitNotice(self.leases.registry, self.on_message)
         with self._handling_signals():
             try:
                 for child in self._children:
@@ -114,18 +105,19 @@ class Supervisor:
                     if self._signals:
                         raise Interrupted("interrupted; run the same command again to resume")
                     if self._told_to_stop():
-                        raise Interrupted(_STOPPED)
+                        raise Interrupted(STOPPED)
                     if deadline is not None and time.monotonic() > deadline:
                         return False
                     for child in self._children:
                         self._look_after(child)
+                    notice.tick({c.process.pid for c in self._children if c.process is not None})
                     self.on_tick()
             except KeyError:  # Optuna's word for a study that does not exist
                 self.leases.check_study()
                 raise
             finally:
                 self._drain()
-        self._check_budget()
+        check_budget(self.leases, self.n_trials, [child.retired for child in self._children])
         return True
 
     def _start(self, child: _Child) -> None:
@@ -203,35 +195,6 @@ class Supervisor:
             if is_outage(error):
                 return False
             raise
-
-    def _check_budget(self) -> None:
-        """Raise the reason why all workers ended, unless the budget is spent."""
-        codes = [child.retired for child in self._children]
-        if all(code == 0 for code in codes):
-            return
-        retry_outage(self.leases.check_study, limit_s=5)
-        counts = retry_outage(self.leases.counts, limit_s=5)
-        n_trials = self.n_trials or self.leases.study.user_attrs.get("n_trials", 0)
-        n_finished = sum(n for state, n in counts.items() if state.name in ("COMPLETE", "PRUNED"))
-        if n_finished >= n_trials:
-            return
-        if Interrupted.exit_code in codes:
-            raise Interrupted(_STOPPED)
-        if StorageError.exit_code in codes:
-            raise StorageError("the workers lost the storage; run the same command again to resume")
-        for kind in (UsageError, DataError, RefusedError):
-            if all(code == kind.exit_code for code in codes):
-                raise kind("no worker could start, see the messages above")
-        raise BloodsearchError(
-            f"all workers stopped early with {n_finished} of {n_trials} trials finished; "
-            f"{self._last_error()}; run the same command again to resume"
-        )
-
-    def _last_error(self) -> str:
-        last = last_ended(self.leases.study, (TrialState.FAIL,))
-        if last is None:
-            return "see the messages above"
-        return f"the last error, in trial {last.number}: {trial_record(last).stop_reason}"
 
     def _drain(self) -> None:
         """Ask all children to stop, kill the ones that do not, and put their trials back."""

@@ -80,8 +80,8 @@ def test_status_puts_back_what_another_machine_has_left(
         with pytest.raises(SystemExit) as ended:
             main(["status", "tiny", "--storage", storage_url, "--json"])
         assert not ended.value.code
-        found: dict[str, object] = json.loads(capsys.readouterr().out)
-        return found
+        shown: dict[str, object] = json.loads(capsys.readouterr().out)
+        return shown
 
     before = status()
     assert (before["running"], before["reclaimed"]) == (2, 0)

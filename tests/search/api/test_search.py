@@ -27,6 +27,7 @@ from bloodsearch.search.api.events import (
 from bloodsearch.search.api.placement import Placement
 from bloodsearch.search.api.results import SearchResult
 from bloodsearch.search.database.storage import open_storage
+from bloodsearch.search.workers import waiting
 from bloodsearch.search.workers.leases import Leases
 from bloodsearch.search.workers.liveness import own_identity
 
@@ -256,7 +257,7 @@ def test_other_workers_that_hold_the_last_trials_are_named(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in a copied database, whose workers train somewhere else."""
-    monkeypatch.setattr(training, "WAIT_NOTICE_S", 0.0)
+    monkeypatch.setattr(waiting, "WAIT_NOTICE_S", 0.0)
     search(sqlite_url, trials=1, create_only=True)
     storage = open_storage(sqlite_url, create=False)
     leases = Leases(storage, optuna.load_study(study_name="mine-synthetic", storage=storage.optuna))

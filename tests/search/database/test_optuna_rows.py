@@ -58,8 +58,8 @@ def optunas_trial(
 
 def row(leases: Leases, table: sa.Table, trial_id: int) -> dict[str, object]:
     with leases.storage.engine.connect() as db:
-        found = db.execute(sa.select(table).where(table.c.trial_id == trial_id)).mappings().first()
-    return dict(found or {})
+        row = db.execute(sa.select(table).where(table.c.trial_id == trial_id)).mappings().first()
+    return dict(row or {})
 
 
 def content(trial: FrozenTrial) -> dict[str, object]:
@@ -137,7 +137,7 @@ def test_a_pruner_is_given_each_finished_trial_once(leases: Leases) -> None:
     slow.set_user_attr("val_losses", [0.5])
     leases.study.tell(slow, 0.375)
     our_trial(leases, COMPLETE, 0.625, {1: 0.625})
-    assert [found[2:] for found in new()] == [
+    assert [row[2:] for row in new()] == [
         (((1, 0.375),), (1.5, 0.5)),
         (((1, 0.625),), None),
     ]

@@ -56,9 +56,9 @@ def reason(
     peers: list[Peer], values: list[float], settings: Pruner = SETTINGS, family: str = "cnn"
 ) -> str | None:
     study, trial, pruner = study_of(peers), running(values, family), FamilyPruner(settings)
-    found = pruner.reason(study, trial)
-    assert pruner.prune(study, trial) == (found is not None)  # Optuna's interface says the same
-    return found
+    reason = pruner.reason(study, trial)
+    assert pruner.prune(study, trial) == (reason is not None)  # Optuna's interface says the same
+    return reason
 
 
 GAP = math.nan
@@ -246,8 +246,8 @@ def test_decisions_are_those_of_the_definition(
             own = max(values[:epoch])
             if bar is not None and abs(own - bar) < 1e-12:
                 continue  # a tie by rounding
-            found = pruner.reason(study, running(values[:epoch]))
-            assert (found is not None) == (bar is not None and own < bar)
+            reason = pruner.reason(study, running(values[:epoch]))
+            assert (reason is not None) == (bar is not None and own < bar)
 
 
 FORECAST = Pruner(name="forecast", warmup_epochs=1, min_peers=4, chance=0.05, top=0.1)
@@ -354,8 +354,8 @@ def test_losses_tell_where_values_do_not() -> None:
     pruner = FamilyPruner(FORECAST)
 
     def pruned(loss: float) -> bool:
-        found = pruner.reason_for(study, "cnn", by_epoch([0.5, 0.6]), (loss, loss / 2))
-        return found is not None
+        reason = pruner.reason_for(study, "cnn", by_epoch([0.5, 0.6]), (loss, loss / 2))
+        return reason is not None
 
     assert pruned(1.5)
     assert not pruned(0.2)

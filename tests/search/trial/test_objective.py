@@ -142,7 +142,7 @@ def test_pruner_is_asked_with_what_the_trial_will_have_stored(
         (outcome.attrs["family"], {e: reports[e] for e in range(1, epoch + 1)}) for epoch in epochs
     ]
     assert [what[:2] for what in asked] == expected
-    assert [what[2] for what in asked] == [pytest.approx(found, abs=1e-6) for found in losses[:-1]]
+    assert [what[2] for what in asked] == [pytest.approx(loss, abs=1e-6) for loss in losses[:-1]]
 
 
 def test_audited_trial_runs_on_and_keeps_the_reason(

@@ -25,7 +25,7 @@ def data() -> Dataset:
 
 
 def pruned(data: Dataset, values: dict[int, float], **attrs: object) -> FrozenTrial:
-    known = {
+    stored = {
         "config": to_config(POINT, epochs=3, patience=0).model_dump(mode="json"),
         "data_hash": data.fingerprint.content_hash,
         "threads": torch.get_num_threads(),
@@ -35,7 +35,7 @@ def pruned(data: Dataset, values: dict[int, float], **attrs: object) -> FrozenTr
         "device": "cpu",
     }
     return create_trial(
-        state=TrialState.PRUNED, value=0.0, intermediate_values=values, user_attrs=known | attrs
+        state=TrialState.PRUNED, value=0.0, intermediate_values=values, user_attrs=stored | attrs
     )
 
 
@@ -45,10 +45,10 @@ def study_info(data: Dataset) -> StudyInfo:
 
 
 def replay(trial: FrozenTrial, study_info: StudyInfo) -> tuple[list[float], list[float]]:
-    found = replay_trial(
+    result = replay_trial(
         trial, study_info, data_root=None, device="cpu", on_epoch=lambda *epoch: None
     )
-    return found.stored, found.again
+    return result.stored, result.again
 
 
 def test_the_report_that_ranks_a_diverged_trial_last_is_no_epoch(
@@ -72,8 +72,8 @@ def test_a_refit_is_replayed_on_both_splits(
     sizes: list[int] = []
     original = data_module.joined
 
-    def joined(found: Dataset) -> Dataset:
-        both = original(found)
+    def joined(data: Dataset) -> Dataset:
+        both = original(data)
         sizes.append(len(both.train_labels))
         return both
 

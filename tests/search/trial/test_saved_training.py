@@ -16,12 +16,14 @@ from session_support import PlainSession
 from tests_support import FINGERPRINT, tiny_study
 
 from bloodsearch.search.database.outage import retry_outage
+from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.errors import StorageError
 from bloodsearch.search.records import Kind
-from bloodsearch.search.study import StudyInfo
+from bloodsearch.search.study import StudyInfo, create_or_resume, info
 from bloodsearch.search.training import checkpoint
 from bloodsearch.search.training.device import DeviceData
 from bloodsearch.search.training.endings import Drained
+from bloodsearch.search.trial.checkpoint_files import checkpoint_folder
 from bloodsearch.search.trial.objective import run_trial
 
 P = ParamSpec("P")
@@ -91,6 +93,20 @@ def test_a_full_disk_is_waited_for_before_a_long_training(
     outcome = run_trial(worker, worker.study_info, small)
     assert Path(outcome.attrs["weights"]).is_file()
     assert list(looks) == []
+
+
+def test_weights_are_stored_by_a_path_relative_to_the_database(
+    small: DeviceData, sqlite_storage: Storage
+) -> None:
+    """So that a project folder may be moved."""
+    study = create_or_resume(sqlite_storage, "tiny", tiny_study(), FINGERPRINT, kind="replicates")
+    study.enqueue_trial(POINT, user_attrs={"point": POINT})
+    worker = Waiting(study.ask(), info(study), checkpoint_folder(sqlite_storage))
+    path = run_trial(worker, worker.study_info, small).attrs["weights"]
+    database = sqlite_storage.sqlite_path
+    assert database is not None
+    assert path == f"{database.name}.checkpoints/tiny/trial-0.weights.pt"
+    assert (database.parent / path).is_file()
 
 
 def test_a_disk_that_stays_full_ends_the_worker_before_the_training(

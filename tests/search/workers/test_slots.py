@@ -33,8 +33,8 @@ def _machine(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_plan(devices: str, workers: str, per_device: int, expected: list[tuple[str, int]]) -> None:
-    found = plan_slots(devices, workers, per_device, threads=1)
-    assert [(s.label, s.threads) for s in found] == expected
+    slots = plan_slots(devices, workers, per_device, threads=1)
+    assert [(s.label, s.threads) for s in slots] == expected
 
 
 @pytest.mark.parametrize(("threads", "n_workers"), [(1, 8), (3, 2), (4, 2), (16, 1)])

@@ -52,11 +52,11 @@ def test_worker_at_work_is_asked() -> None:
 def test_patience_with_workers_that_drain(
     leases: Leases, n_signals: int, seconds: float, over: bool
 ) -> None:
-    found = supervisor(leases.storage, leases.study, 1, 1)
+    draining = supervisor(leases.storage, leases.study, 1, 1)
     began = time.monotonic() - seconds
-    found._signals = n_signals
-    found._signalled_at = began if n_signals else 0.0
-    assert found._out_of_time(began) is over
+    draining._signals = n_signals
+    draining._signalled_at = began if n_signals else 0.0
+    assert draining._out_of_time(began) is over
 
 
 def test_runs_in_a_thread_and_prints_nothing(

@@ -1,0 +1,61 @@
+"""Tell the user which workers elsewhere the search waits for."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Container
+
+from ..database.outage import is_outage
+from .registry import Registry, WorkerStatus
+
+LOOK_EVERY_S = 1.0
+"""Seconds between two looks at the storage."""
+WAIT_NOTICE_S = 10.0
+"""Seconds of waiting before the first notice."""
+
+
+class WaitNotice:
+    """Names the workers that hold the last trials while the workers of this process have none.
+
+    In a copied database they may not exist, and nothing is trained until their leases end.
+    """
+
+    def __init__(self, registry: Registry, on_message: Callable[[str], None]) -> None:
+        self._registry, self._on_message = registry, on_message
+        self._looked_at = self._waiting_since = time.monotonic()
+        self._announced: set[str] = set()
+
+    def tick(self, own_pids: Container[int]) -> None:
+        """Look at the storage, at most once per LOOK_EVERY_S. `own_pids` are this process's workers."""
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_EVERY_S:
+            return
+        self._looked_at = now
+        try:
+            holders = [w for w in self._registry.workers() if w.trial_id is not None]
+        except Exception as error:
+            if is_outage(error):
+                return  # the workers wait for the storage as well
+            raise
+        host = socket.gethostname()
+        if not holders or any(w.host == host and w.pid in own_pids for w in holders):
+            self._waiting_since = now
+            return
+        new = [worker for worker in holders if worker.worker_id not in self._announced]
+        if new and now - self._waiting_since >= WAIT_NOTICE_S:
+            self._announced |= {worker.worker_id for worker in new}
+            self._on_message(self._text(new))
+
+    def _text(self, holders: list[WorkerStatus]) -> str:
+        names = ", ".join(
+            f"process {w.pid} on {w.host} (last heartbeat {w.beat_age_s:.0f} s ago)"
+            for w in holders
+        )
+        times = self._registry.times
+        longest_s = times.n_leases_if_alive * times.lease_s
+        return (
+            f"waiting for trials held by {names}; a worker without heartbeats is given up after "
+            f"{times.lease_s:.0f} s, or after {longest_s:.0f} s if its process is alive; Ctrl-C stops "
+            "waiting, and the same command resumes"
+        )
