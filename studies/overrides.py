@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .parsing import StudyFileError
+from .schema import BY_FAMILY
 
 Overrides = Iterable[str] | Mapping[str, Any]
 """["training.epochs=5"] or {"training.epochs": 5}."""
@@ -49,4 +50,17 @@ def _set(data: dict[str, Any], key: str, value: object, source: str) -> None:
         data = data.setdefault(part, {})
         if not isinstance(data, dict):
             raise StudyFileError(f"{source}: {part} is not a table")
-    data[last] = value
+    by_family = last in BY_FAMILY and tables != ["space"]
+    data[last] = _merged(data.get(last), value) if by_family else value
+
+
+def _merged(table: object, value: object) -> object:
+    """Return the value of a key by family after an override with `value`.
+
+    In a table with an entry for MLPs one number sets the other families. It did so when MLPs had keys of
+    their own, and the searches begun then are resumed by the same commands.
+    """
+    if not isinstance(table, dict) or "mlp" not in table or type(value) is not int:
+        return value
+    others = [family for family in table if family != "mlp"]
+    return table | dict.fromkeys(others, value) if others else value

@@ -36,10 +36,14 @@ from .selection import weights_missing
 def baselines_part(file: StudyFile) -> StudyFile:
     """Return the study file that holds the baselines alone.
 
-    Raises UsageError when there are none, or when those of a family differ in their number of epochs.
+    Raises UsageError when there are none, when one has no family, or when those of a family differ in their
+    number of epochs.
     """
     if not file.baselines:
         raise UsageError(f"the study {file.name} has no [[baselines]]")
+    for baseline in file.baselines:
+        if "arch" not in baseline.params:
+            raise UsageError(f"the baseline {baseline.name} of {file.name} has no params.arch")
     data = file.model_dump(mode="json")
     training = data["training"]
     # trained as the search would train them: by their own epochs, else the study's

@@ -57,11 +57,13 @@ def _end_share(distribution: BaseDistribution) -> float | None:
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     if distribution.step is None:
         return EDGE
-    n = int((distribution.high - distribution.low) / distribution.step) + 1
+    n = round((distribution.high - distribution.low) / distribution.step) + 1
     if n < 3:
         return None
-    # on a logarithmic axis the lowest of few integers fills more than its share
-    return max(EDGE, 1 / n) if not distribution.log else max(EDGE, 1 / math.log2(2 * n))
+    if distribution.log:
+        # on a logarithmic axis the lowest of few integers fills more than its share
+        return max(EDGE, 1 / math.log2(2 * n))
+    return (math.floor(EDGE * (n - 1)) + 1) / n
 
 
 def _natural_limit(parameter: str, distribution: BaseDistribution, end: str) -> bool:

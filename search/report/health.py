@@ -15,10 +15,10 @@ from typing import Literal
 from ..data.bloodmnist import N_IMAGES
 from ..pruning.audit import TOP
 from ..records import Ending
+from ..sampling.grid import finite_points
 from .edges import N_TOP, crowded_ends
 from .gather import Gathered, ReportTrial
 from .importance import Importance
-from .points import count_points
 from .words import plural
 
 MIN_SEARCHED = 20
@@ -191,7 +191,8 @@ def _audit(study: Gathered) -> Check:
 def _duplicates(study: Gathered) -> Check:
     name = "duplicates"
     points = Counter(repr(sorted(t.params.items())) for t in study.searched)
-    total = count_points(study.info.study_file)
+    space = finite_points(study.info.study_file)
+    total = None if space is None else len(space)
     repeats = len(study.searched) - len(points)
     if total is not None and len(points) >= NEARLY_ALL * total:
         return Check(
@@ -243,7 +244,8 @@ def _best(trials: Iterable[ReportTrial], family: str) -> float:
 
 def _baselines(study: Gathered) -> Check | None:
     """Compare the best trial of the search with the best baseline after equally many epochs."""
-    best = next(iter(_searched(study)), None)
+    # a trial of another program may have no epochs to compare
+    best = next((t for t in _searched(study) if t.epochs), None)
     if best is None or best.value is None:
         return None
     early = {t.label: max(t.curve[: best.epochs]) for t in study.complete if t.baseline and t.curve}

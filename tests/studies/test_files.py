@@ -116,8 +116,8 @@ def test_an_unknown_name_lists_what_ships(name: str) -> None:
 @pytest.mark.parametrize(
     ("override", "read"),
     [
-        ("training.epochs=5", ("training", "epochs", 5)),
-        (" training.epochs = 5 ", ("training", "epochs", 5)),
+        ("training.min_epochs=5", ("training", "min_epochs", 5)),
+        (" training.min_epochs = 5 ", ("training", "min_epochs", 5)),
         ("pruner.quantile=0.25", ("pruner", "quantile", 0.25)),
         ("pruner.name=none", ("pruner", "name", "none")),
         ('pruner.name="none"', ("pruner", "name", "none")),
@@ -138,15 +138,15 @@ def test_an_unknown_name_lists_what_ships(name: str) -> None:
 def test_override(override: str, read: tuple[str | None, str, Any]) -> None:
     section, key, value = read
     study = load_study_file("bloodmnist", [override])
-    found = getattr(study, section) if section else study
-    found = found[key] if isinstance(found, dict) else getattr(found, key)
-    assert found == value
-    assert type(found) is type(value)
+    table = getattr(study, section) if section else study
+    stored = table[key] if isinstance(table, dict) else getattr(table, key)
+    assert stored == value
+    assert type(stored) is type(value)
 
 
 def test_the_last_override_wins_and_the_others_stay() -> None:
     study = load_study_file(
-        "bloodmnist", ["training.epochs=5", "training.final_epochs=6", "training.epochs=7"]
+        "demo", ["training.epochs=5", "training.final_epochs=6", "training.epochs=7"]
     )
     assert (study.training.epochs, study.training.final_epochs) == (7, 6)
 

@@ -65,6 +65,10 @@ def test_a_study_file_keeps_its_hash_when_it_is_stored_and_read() -> None:
     [
         ("bloodmnist", ["training.epochs=6", "training.mlp_epochs=6"], "a975e4e431b8e14e"),
         ("demo", ["training.epochs=6", "training.mlp_epochs=6"], "dff736a90d20d3f7"),
+        ("bloodmnist", ["training.epochs=6"], "56920959c8cd81ad"),
+        ("bloodmnist", ["training.epochs=6", "training.epochs=8"], "8f4a36570691c66e"),
+        ("bloodmnist", ["training.final_epochs=1"], "81851c183a02b11f"),
+        ("bloodmnist", ["training.epochs=6", 'space.arch="mlp"'], "993e87c847289455"),
         ("bloodmnist", ["training.mlp_epochs=7"], "5f7bd60b9e758320"),
         ("demo", ["training.mlp_epochs=7"], "8f6f0d5d4e6bde8a"),
         (
@@ -76,7 +80,7 @@ def test_a_study_file_keeps_its_hash_when_it_is_stored_and_read() -> None:
         ("demo", ["pruner.mlp_warmup_epochs=3"], "3d0aa508be669a3f"),
     ],
 )
-def test_the_old_keys_still_work_on_the_command_line(
+def test_an_old_command_still_makes_the_same_study(
     name: str, overrides: list[str], digest: str
 ) -> None:
     assert load_study_file(name, overrides).space_hash() == digest
@@ -110,10 +114,19 @@ def test_a_table_by_family() -> None:
     assert load_study_file("demo").training.epochs_of("mlp") == 4
 
 
-def test_one_number_replaces_a_table() -> None:
-    file = load_study_file("bloodmnist", ["training.epochs=6"])
-    assert file.training.epochs == 6
-    assert file.space_hash() not in SHIPPED.values()
+@pytest.mark.parametrize("overrides", [["training.epochs=6"], {"training.epochs": 6}])
+def test_one_number_leaves_the_entry_of_mlps(overrides: list[str] | dict[str, int]) -> None:
+    assert load_study_file("bloodmnist", overrides).training.epochs == {"cnn": 6, "mlp": 10}
+
+
+def test_one_number_replaces_a_table_of_mlps_alone() -> None:
+    mlps = ['space.arch="mlp"', "baselines=[]", "training.epochs={mlp = 7}"]
+    assert load_study_file("bloodmnist", [*mlps, "training.epochs=6"]).training.epochs == 6
+
+
+def test_one_number_replaces_a_range_of_epochs() -> None:
+    space = ['pruner.name="family"', "space.epochs={low = 2, high = 4}", "space.epochs=3"]
+    assert load_study_file("bloodmnist", space).space["epochs"] == 3
 
 
 @pytest.mark.parametrize(

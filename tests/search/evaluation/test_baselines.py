@@ -52,6 +52,9 @@ def test_baselines_keep_their_own_epochs() -> None:
         baselines_part(with_baselines({"epochs": 4}, {}))
     with pytest.raises(UsageError, match="has no"):
         baselines_part(tiny_study())
+    familyless = {"name": "b", "params": {"optimizer": "adam", "lr": 1e-3}}
+    with pytest.raises(UsageError, match=r"the baseline b of tiny has no params\.arch"):
+        baselines_part(tiny_study(baselines=[familyless]))
     with pytest.raises(UsageError, match='needs sampler = "grid"'):
         grid_part(tiny_study())
 

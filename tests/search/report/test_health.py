@@ -8,7 +8,6 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from report_support import MakeStudy, fake_trial
-from tests_support import tiny_study
 
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.report import health
@@ -16,7 +15,6 @@ from bloodsearch.search.report.class_figures import confused_pairs
 from bloodsearch.search.report.edges import crowded_ends
 from bloodsearch.search.report.gather import Gathered, gather, report_trial
 from bloodsearch.search.report.importance import Importance, importances, position
-from bloodsearch.search.report.points import count_points
 from bloodsearch.search.report.progress_figures import frontier
 
 CONSTANT = {"schedule": "constant", "epochs": 3}
@@ -84,6 +82,10 @@ def test_an_edge_needs_many_of_the_best_there(storage: Storage, make_study: Make
         ("label_smoothing", FloatDistribution(0, 0.2), 0.001, 8, False),  # cannot be below 0
         ("label_smoothing", FloatDistribution(0, 0.2), 0.199, 8, True),
         ("mlp_depth", IntDistribution(0, 3), 0, 8, False),  # nor this
+        # four steps, though 0.6 / 0.2 is below 3 in floats
+        ("mlp_dropout", FloatDistribution(0.1, 0.7, step=0.2), 0.7, 6, True),
+        # of eleven steps two are in the last tenth
+        ("mlp_width", IntDistribution(10, 20), 20, 4, False),
     ],
 )
 def test_which_ends_are_crowded(
@@ -95,9 +97,14 @@ def test_which_ends_are_crowded(
     n: int,
     crowded: bool,
 ) -> None:
-    other = {"batch_size": 128, "cnn_head": "mean", "cnn_width": 16}.get(parameter, 0.1)
-    if parameter == "mlp_depth":
-        other = 2
+    others = {
+        "batch_size": 128,
+        "cnn_head": "mean",
+        "cnn_width": 16,
+        "mlp_depth": 2,
+        "mlp_width": 15,
+    }
+    other = others.get(parameter, 0.1)
     trials = [
         optuna.trial.create_trial(
             value=0.9, params={parameter: v}, distributions={parameter: distribution}
@@ -239,28 +246,6 @@ def test_pruner_that_nearly_cost_one_of_the_best(storage: Storage, make_study: M
     assert "1 of 2 are among the best 8" in found.finding
 
 
-SMALL = {
-    "arch": ["mlp", "cnn"],
-    "optimizer": "adam",
-    "lr": [1e-3, 1e-2, 1e-1],
-    "mlp_width": {"low": 8, "high": 16, "step": 4},
-    "cnn_width": {"low": 2, "high": 4},
-    "mlp_dropout": {"low": 0.0, "high": 0.4, "step": 0.2},
-}
-
-
-@pytest.mark.parametrize(
-    ("change", "n"),
-    [
-        ({}, 3 * 3 * 3 + 3 * 3),
-        ({"lr": {"low": 1e-3, "high": 1e-1, "log": True}}, None),
-        ({"mlp_width": {"low": 1, "high": 8000}, "cnn_width": {"low": 1, "high": 900}}, None),
-    ],
-)
-def test_the_points_of_a_space(change: dict[str, object], n: int | None) -> None:
-    assert count_points(tiny_study(space=SMALL | change)) == n
-
-
 @pytest.mark.parametrize(
     ("total", "n_points", "advice"),
     [(54, 26, "random"), (27, 26, "nearly exhausted"), (None, 26, "random"), (54, 29, "")],
@@ -274,7 +259,8 @@ def test_a_space_is_exhausted_only_when_it_is(
     advice: str,
 ) -> None:
     """It said so when 28 of 54 points were untried."""
-    monkeypatch.setattr(health, "count_points", lambda _: total)
+    points: list[dict[str, object]] | None = None if total is None else [{}] * total
+    monkeypatch.setattr(health, "finite_points", lambda _: points)
     study = make_study([])
     for number in range(30):
         point = {"arch": "mlp", "mlp_width": min(number, n_points - 1)}

@@ -24,6 +24,11 @@ def client_is_best(study: optuna.Study) -> None:
     client_trial(study, 0.98, arch="cnn", lr=1e-3, cnn_width=4)
 
 
+def client_beats_a_baseline(study: optuna.Study) -> None:
+    client_trial(study, 0.99, arch="cnn", lr=1e-3, cnn_width=4)
+    fake_trial(study, 1, 0.6, baseline="A-cnn")
+
+
 def client_pruned(study: optuna.Study) -> None:
     client_trial(study, None)
     client_trial(study, None, arch="mlp", lr=1e-3, mlp_width=8)
@@ -88,7 +93,7 @@ CASES: dict[str, Callable[[optuna.Study], None]] = {
     case.__name__: case
     for case in (
         client_is_best, client_pruned, point_outside, another_range, unknown_parameter, not_finite,
-        other_types, no_time, diverged, failed, unfinished,
+        other_types, no_time, diverged, failed, unfinished, client_beats_a_baseline,
     )
 }  # fmt: skip
 
