@@ -9,6 +9,7 @@ from ..data.bloodmnist import load_dataset
 from ..errors import UsageError
 from ..model_file import export as model_file
 from ..study import info
+from .arguments import one_of, whole
 from .events import OnProgress, ignore
 from .results import ExportResult
 from .study import load_study
@@ -43,8 +44,8 @@ def export(
 
     The file is compared with PyTorch on validation images before it is kept.
     """
-    if format not in SUFFIX:
-        raise UsageError(f"format {format!r}: use onnx or torch")
+    one_of("format", format, SUFFIX)
+    replicate = whole("replicate", replicate, 0)
     root = None if data_root is None else Path(data_root)
     stored = load_study(study, storage=storage, name=name, on_progress=on_progress)
     trained = model_file.trained_replicates(stored.storage, stored.study)

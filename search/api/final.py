@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -21,6 +21,7 @@ from ..records import FinalResult
 from ..study import info
 from ..suggest import command
 from ..workers.leases import Leases
+from .arguments import one_of, required, whole
 from .events import Notice, OnProgress, RaceEnded, ignore
 from .placement import AUTO, Placement
 from .study import StoredStudy, load_part, load_study
@@ -99,13 +100,14 @@ def final_eval(
         on_progress: Receives one event at a time.
 
     Raises RefusedError if the test split was opened for this study before and `force` is False, or if
-    workers still train the search and `unfinished` is False.
+    workers still train the search and `unfinished` is False; UsageError for arguments out of range.
     """
+    one_of("prefer", prefer, get_args(Prefer))
     request = FinalRequest(
-        trial=trial,
-        replicates=replicates,
-        finalists=finalists,
-        rounds=rounds,
+        trial=whole("trial", trial, 0),
+        replicates=required("replicates", replicates),
+        finalists=required("finalists", finalists),
+        rounds=required("rounds", rounds),
         prefer=prefer,
         max_params=max_params,
         max_latency_ms=max_latency_ms,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import optuna
 from optuna.trial import TrialState
@@ -29,6 +29,7 @@ from ..summary import summarize
 from ..warm_start import warm_start
 from ..workers.leases import Leases
 from ..workers.slots import Slot, idle_cores
+from .arguments import one_of, whole
 from .events import Notice, OnProgress, SearchEnded, ignore
 from .parts import DEFAULT_REPLICATES, Part, choose_parts
 from .placement import AUTO, Placement
@@ -82,13 +83,19 @@ def optimize(
         create_only: Create the study and its budget, and train nothing.
         on_progress: Receives one event at a time. An exception that it raises stops the search.
 
-    Raises BloodsearchError; Interrupted after Ctrl-C, when every trial was given back and the same call
-    resumes the search.
+    Raises UsageError for arguments out of range; Interrupted after Ctrl-C, when every trial was given back and the same call
+    resumes the search; another BloodsearchError or StudyFileError otherwise.
     """
+    if dataset is not None:
+        one_of("dataset", dataset, get_args(DatasetName))
+    if only is not None:
+        one_of("only", only, list(Part))
+    if timeout_s is not None and not timeout_s >= 0:
+        raise UsageError(f"timeout_s must be at least 0, got {timeout_s!r}")
     return run_search(
         SearchRequest(
             study=study,
-            trials=trials,
+            trials=whole("trials", trials),
             storage=storage,
             name=name,
             dataset=dataset,
@@ -100,7 +107,7 @@ def optimize(
             baselines=baselines,
             from_study=from_study,
             only=None if only is None else Part(only),
-            replicates=replicates,
+            replicates=whole("replicates", replicates),
             placement=placement,
             timeout_s=timeout_s,
             create_only=create_only,

@@ -23,6 +23,7 @@ from ..database.storage import Storage, open_storage
 from ..errors import StorageError, UsageError
 from ..evaluation import leaderboard
 from ..study import default_name, load
+from .arguments import one_of, whole
 from .events import Notice, OnProgress, ignore
 
 DEFAULT_STORAGE = "sqlite:///bloodsearch.db"
@@ -52,7 +53,7 @@ class StoredStudy:
 
     def leaderboard(self, top: int | None = None) -> list[leaderboard.Standing]:
         """Return finished trials, best first: complete ones by value, then pruned ones."""
-        return leaderboard.leaderboard(self.study, top)
+        return leaderboard.leaderboard(self.study, whole("top", top))
 
     def trial(self, number: int) -> FrozenTrial:
         """Return one trial. Raises UsageError if the study has no such trial."""
@@ -108,6 +109,8 @@ def load_study(
 
     Raises StorageError if the storage or the study does not exist.
     """
+    if dataset is not None:
+        one_of("dataset", dataset, ("bloodmnist", "synthetic"))
     opened = open_storage(storage_url(storage), create=False)
     source = DEFAULT_STUDY if study is None else str(study)
     if name is not None:
