@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+DEFAULT_STORAGE = "sqlite:///bloodsearch.db"
+"""A file in the current folder."""
 STORAGE = "BLOODSEARCH_STORAGE"
 """Database URL, when --storage is not given."""
 DATA = "BLOODSEARCH_DATA"
@@ -27,6 +29,13 @@ OUTAGE_S = "BLOODSEARCH_OUTAGE_S"
 def storage() -> str | None:
     """Return the database URL, or None if it is not set."""
     return os.environ.get(STORAGE) or None
+
+
+def storage_url(given: str | None) -> str:
+    """Return the URL `given`, else the environment's, else that of a file in the current folder."""
+    if given is not None:
+        return given  # an empty one is a mistake, not a request for the default
+    return storage() or DEFAULT_STORAGE
 
 
 def data_root() -> Path | None:

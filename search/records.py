@@ -356,6 +356,8 @@ class FinalResult(_Stored):
     replicates_asked: int | None = None
     seeds: list[int]
     diverged_seeds: list[int] = Field(default_factory=list)
+    diverged_refit_seeds: list[int] = Field(default_factory=list)
+    """Seeds with which the training on train and validation together diverged."""
     test_macro_f1: Spread
     test_accuracy: Spread
     test_weighted_f1: Spread

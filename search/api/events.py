@@ -46,7 +46,7 @@ class TrialEnded:
     n_done: int
     n_trials: int
     best_value: float | None
-    """The best validation macro-F1 of complete trials so far."""
+    """The best validation macro-F1 of complete trials so far; None unless the study is a search."""
     is_best: bool
 
     def __str__(self) -> str:

@@ -9,11 +9,12 @@ from typing import Literal
 
 from ...studies import DEFAULT_STUDY, Overrides, StudyFile, epochs_overrides, only_arch
 from ..database.storage import open_storage
+from ..env import storage_url
 from ..errors import StorageError
 from ..study import StudyInfo, default_name, info, load
 from .parts import Part
 from .placement import AUTO, Placement
-from .study import StudySource, storage_url, study_file
+from .study import StudySource, study_file
 
 DatasetName = Literal["bloodmnist", "synthetic"]
 

@@ -14,6 +14,7 @@ from ...studies import Overrides, StudyFile
 from ..data.bloodmnist import Fingerprint, load_dataset
 from ..database.outage import is_outage
 from ..database.storage import Storage, open_storage
+from ..env import storage_url
 from ..errors import BloodsearchError, LostStudyError, UsageError
 from ..evaluation.baselines import baselines_part, queue_baselines
 from ..records import trial_record
@@ -35,7 +36,7 @@ from .parts import DEFAULT_REPLICATES, Part, choose_parts
 from .placement import AUTO, Placement
 from .request import DatasetName, SearchRequest, is_stored, resolve, study_name
 from .results import SearchResult
-from .study import StudySource, part_name, storage_url
+from .study import StudySource, part_name
 from .training import run_workers
 
 
@@ -83,8 +84,8 @@ def optimize(
         create_only: Create the study and its budget, and train nothing.
         on_progress: Receives one event at a time. An exception that it raises stops the search.
 
-    Raises UsageError for arguments out of range; Interrupted after Ctrl-C, when every trial was given back and the same call
-    resumes the search; another BloodsearchError or StudyFileError otherwise.
+    Raises UsageError for arguments out of range; Interrupted after Ctrl-C, when every trial was given back
+    and the same call resumes the search; otherwise another BloodsearchError, or StudyFileError.
     """
     if dataset is not None:
         one_of("dataset", dataset, get_args(DatasetName))

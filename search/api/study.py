@@ -18,15 +18,15 @@ from ...studies import (
     shipped_names,
     study_from_dict,
 )
-from .. import env, study_names
+from .. import study_names
 from ..database.storage import Storage, open_storage
+from ..env import storage_url
 from ..errors import StorageError, UsageError
 from ..evaluation import leaderboard
 from ..study import default_name, load
+from ..suggest import command
 from .arguments import one_of, whole
 from .events import Notice, OnProgress, ignore
-
-DEFAULT_STORAGE = "sqlite:///bloodsearch.db"
 
 StudySource = str | Path | Mapping[str, Any] | StudyFile
 """A shipped study's name, the path of a study file, a dictionary with a study file's keys, or a StudyFile."""
@@ -69,13 +69,6 @@ class StoredStudy:
     def close(self) -> None:
         """Close the connections to the storage."""
         self.storage.close()
-
-
-def storage_url(storage: str | None) -> str:
-    """Return `storage`, else $BLOODSEARCH_STORAGE, else a file in the current folder."""
-    if storage is not None:
-        return storage  # an empty one is a mistake, not a request for the default
-    return env.storage() or DEFAULT_STORAGE
 
 
 def study_file(source: StudySource, overrides: Overrides | None = None) -> StudyFile:
@@ -149,9 +142,10 @@ def load_part(
     for base in bases:
         if part_name(base, part) in stored:
             return StoredStudy(opened, load(opened, part_name(base, part)))
+    words = ["optimize", source, "--only", part, "--storage", opened.shown]
+    words += [] if name is None else ["--name", name]
     raise StorageError(
-        f"study {part_name(bases[0], part)!r} not found in {opened.shown}; "
-        f"`bloodsearch optimize {source} --only {part}` creates it"
+        f"no study {part_name(bases[0], part)!r} in {opened.shown}; {command(*words)} creates it"
     )
 
 

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ..database.outage import is_outage
 from ..database.storage import Storage
 from ..evaluation.leaderboard import standing
+from ..records import study_record
 from ..study import info
 from ..workers.leases import Leases
 from ..workers.slots import Slot
@@ -33,7 +34,10 @@ class Follower:
         finished = self._finished()
         self.seen = {trial.number for trial in finished}
         complete = [t for t in finished if t.state is TrialState.COMPLETE]
-        self.best = max((trial.value or 0.0 for trial in complete), default=None)
+        self.best: float | None = None
+        self.ranks = study_record(self.study).kind == "search"  # a replicate's value is no choice
+        if self.ranks:
+            self.best = max((trial.value or 0.0 for trial in complete), default=None)
         self.polled_at = time.monotonic()
 
     def start(self) -> None:
@@ -70,7 +74,8 @@ class Follower:
 
     def _report(self, trial: FrozenTrial, n_done: int) -> None:
         row = standing(trial)
-        is_best = row.state == "complete" and (self.best is None or (row.value or 0.0) > self.best)
+        is_better = self.best is None or (row.value or 0.0) > self.best
+        is_best = self.ranks and row.state == "complete" and is_better
         if is_best:
             self.best = row.value
         self.on_progress(TrialEnded(row, self.noun, n_done, self.n_trials, self.best, is_best))

@@ -9,6 +9,7 @@ import typer
 
 from ...studies import DEFAULT_STUDY
 from ..api.placement import Placement
+from ..env import storage_url
 from ..errors import UsageError
 from . import output
 from .options import (
@@ -19,7 +20,6 @@ from .options import (
     PerDeviceOption,
     StorageOption,
     WorkersOption,
-    storage_url,
 )
 from .progress import Screen
 

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from ..env import storage_url
 from . import output
-from .options import StorageOption, storage_url
+from .options import StorageOption
 
 
 def dashboard(

@@ -15,7 +15,7 @@ from .final_tables import show_result
 from .options import DataRootOption
 from .progress import Screen
 from .search_summary import Summaries
-from .suggest import command, where
+from .suggest import command, data_option, where
 
 if TYPE_CHECKING:
     from ..api.events import Event
@@ -47,7 +47,7 @@ def demo(data_root: DataRootOption = None) -> None:
         data_root=root,
         owns_process=True,
     )
-    summaries = Summaries(False, "demo", storage)
+    summaries = Summaries(False, "demo", storage, root)
 
     def show(event: Event) -> None:
         screen(event)
@@ -76,13 +76,12 @@ def demo(data_root: DataRootOption = None) -> None:
     arguments = where("demo", storage, name)
     output.line("  " + command("leaderboard", *arguments))
     output.line("  " + command("show", result["trial"], *arguments))
-    output.line("  " + command("report", *arguments))
+    output.line("  " + command("report", *arguments, *data_option(root)))
     output.line("  " + command("dashboard", "--storage", storage))
-    data = ["--dataset", "synthetic"] if dataset == "synthetic" else []
-    data += ["--data-root", str(root)] if root is not None and dataset == "bloodmnist" else []
+    data = ["--dataset", "synthetic"] if dataset == "synthetic" else data_option(root)
     output.line("the default search, and its final evaluation:")
     output.line("  " + command("optimize", *data, "--trials", 20))
-    output.line("  " + command("final-eval"))
+    output.line("  " + command("final-eval", *data_option(root)))
 
 
 def _choose_data(root: Path | None) -> tuple[DatasetName, Path | None]:

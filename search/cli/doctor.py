@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from ..env import storage_url
 from . import output
-from .options import DataRootOption, JsonOption, StorageOption, storage_url
+from .options import DataRootOption, JsonOption, StorageOption
 
 
 def doctor(

@@ -23,7 +23,7 @@ from .options import (
     WorkersOption,
 )
 from .progress import Screen
-from .suggest import command, next_line, where
+from .suggest import command, data_option, next_line, where
 
 
 class Preference(StrEnum):
@@ -170,4 +170,5 @@ def final_eval(
         return
     show_result(result)
     arguments = where(None, storage, stored.name)
+    arguments += data_option(data_root)
     next_line(command("report", *arguments), command("export", *arguments))

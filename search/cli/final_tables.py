@@ -57,6 +57,11 @@ def show_result(result: dict[str, Any]) -> None:
             "n#",
         ]
         output.table(columns, rows)
+    if diverged := result.get("diverged_refit_seeds"):
+        output.line(
+            f"{len(diverged)} of {result['replicates_asked']} trainings on train and validation together "
+            "diverged and are not part of any figure"
+        )
     if "BloodMNIST" in result["dataset"]:
         output.table(
             ["28x28, test split", "accuracy#", "AUC#"],

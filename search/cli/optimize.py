@@ -118,7 +118,7 @@ def optimize(
     from ..api.search import run_search
 
     screen = Screen(quiet=json)
-    summaries = Summaries(json, study, storage)
+    summaries = Summaries(json, study, storage, data_root)
 
     def show(event: Event) -> None:
         screen(event)

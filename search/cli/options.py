@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...studies import DEFAULT_STUDY
-from .. import env
+from ..env import DEFAULT_STORAGE
 from .output import message
 
 if TYPE_CHECKING:
     import optuna
 
     from ..database.storage import Storage
-
-DEFAULT_STORAGE = "sqlite:///bloodsearch.db"
 
 
 class DatasetChoice(StrEnum):
@@ -91,13 +89,6 @@ SetOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
-
-
-def storage_url(given: str | None) -> str:
-    """Return --storage, else the environment's, else a file in the current folder."""
-    if given is not None:
-        return given  # an empty one is a mistake, not a request for the default
-    return env.storage() or DEFAULT_STORAGE
 
 
 def find_study(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...studies import DEFAULT_STUDY
 from .. import study_names
 from . import output
-from .suggest import command, next_line, where
+from .suggest import command, data_option, next_line, where
 
 if TYPE_CHECKING:
     from ..api.results import SearchResult
@@ -22,13 +22,14 @@ class Summaries:
     study: str | None
     """The study as the user named it."""
     storage: str | None
+    data_root: Path | None = None
     results: list[SearchResult] = field(default_factory=list)
 
     def add(self, result: SearchResult) -> None:
         """Show one result, or keep it for the JSON object."""
         self.results.append(result)
         if not self.as_json:
-            show(result, self._arguments(result))
+            show(result, self._arguments(result), data_option(self.data_root))
 
     def finish(self) -> None:
         """Print the JSON object, if it was asked for and there is a result."""
@@ -42,19 +43,18 @@ class Summaries:
     def _arguments(self, result: SearchResult) -> list[str]:
         if result.part is not None:
             return [result.study, *where(None, self.storage)]
-        named_so = result.study == (self.study or DEFAULT_STUDY)
-        return where(self.study, self.storage, None if named_so else result.study)
+        return where(self.study, self.storage, result.study)
 
 
-def show(result: SearchResult, arguments: list[str]) -> None:
-    """Show a search's result; `arguments` name its study in the next command."""
+def show(result: SearchResult, arguments: list[str], data: list[str]) -> None:
+    """Show a search's result; `arguments` name its study in the next command, `data` the data's folder."""
     if result.created_only:
         n_done = result.complete + result.pruned
         output.line(
             f"study {result.study} in {result.storage} is ready: "
             f"{n_done} of {result.n_trials} trials finished"
         )
-        next_line(command("worker", *arguments), command("status", *arguments))
+        next_line(command("worker", *arguments, *data), command("status", *arguments))
         return
     output.line(
         f"{result.complete} complete, {result.pruned} pruned, {result.failed} failed "
@@ -69,4 +69,4 @@ def show(result: SearchResult, arguments: list[str]) -> None:
         final = arguments
         if result.part == "baselines":  # the final evaluation tests all baselines at once
             final = [study_names.without_part(result.study), *arguments[1:], "--baselines"]
-        next_line(command("leaderboard", *arguments), command("final-eval", *final))
+        next_line(command("leaderboard", *arguments), command("final-eval", *final, *data))

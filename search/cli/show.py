@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...studies import DEFAULT_STUDY
 from . import output
 from .options import JsonOption, NameOption, StorageOption, StudyArgument, find_study
+
+if TYPE_CHECKING:
+    from ..records import TrialRecord
 
 
 def show(
@@ -41,33 +44,33 @@ def show(
     if json:
         output.as_json(record)
     else:
-        _show_trial(record)
+        _show_trial(optuna_study.study_name, stored)
 
 
-def _show_trial(record: dict[str, Any]) -> None:
+def _show_trial(study: str, trial: TrialRecord) -> None:
     from ..data.bloodmnist import CLASS_NAMES
 
-    value = "" if record["value"] is None else f", validation macro-F1 {record['value']:.4f}"
-    baseline = f" ({record['baseline']})" if record.get("baseline") else ""
-    output.line(
-        f"trial {record['number']}{baseline} of {record['study']}: {record['state']}{value}"
-    )
-    output.line(f"ended because: {record['stop_reason'] or 'it has not ended'}")
-    if record["curve"]:
-        curve = "  ".join(f"{value:.4f}" for value in record["curve"])
+    value = "" if trial.value is None else f", validation macro-F1 {trial.value:.4f}"
+    baseline = f" ({trial.baseline})" if trial.baseline else ""
+    output.line(f"trial {trial.number}{baseline} of {study}: {trial.state}{value}")
+    output.line(f"ended because: {trial.stop_reason or 'it has not ended'}")
+    if trial.curve:
+        curve = "  ".join(f"{value:.4f}" for value in trial.curve)
         output.line(f"validation macro-F1 by epoch: {curve}")
-    if "params" in record:
-        output.table(["parameter", "value"], [(k, _plain(v)) for k, v in record["params"].items()])
-    if "per_class_f1" in record:
-        rows = list(zip(CLASS_NAMES, record["per_class_f1"], strict=True))
-        output.table(["class", "F1, best epoch#"], rows)
+    if trial.shown_params:
+        rows = [(name, _plain(value)) for name, value in trial.shown_params.items()]
+        output.table(["parameter", "value"], rows)
+    if trial.per_class_f1 is not None and len(trial.per_class_f1) == len(CLASS_NAMES):
+        scores = zip(CLASS_NAMES, trial.per_class_f1, strict=True)
+        output.table(["class", "F1, best epoch#"], scores)
     keys = ("seed", "n_parameters", "train_seconds", "device", "precision", "threads", "data_hash")
-    facts = [f"{key} {record[key]}" for key in keys if record.get(key) is not None]
-    output.line(", ".join(facts))
-    if "versions" in record:
-        output.line(", ".join(f"{k} {v}" for k, v in record["versions"].items()))
-    if "traceback" in record:
-        output.block(str(record["traceback"]))
+    facts = [f"{key} {value}" for key in keys if (value := getattr(trial, key)) is not None]
+    if facts:
+        output.line(", ".join(facts))
+    if trial.versions:
+        output.line(", ".join(f"{name} {version}" for name, version in trial.versions.items()))
+    if trial.traceback is not None:
+        output.block(trial.traceback)
 
 
 def _plain(value: object) -> str:

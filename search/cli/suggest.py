@@ -8,14 +8,23 @@ from ...studies import DEFAULT_STUDY
 from ..suggest import command
 from .output import line
 
-__all__ = ["command", "next_line", "shown_url", "where"]
+__all__ = ["command", "data_option", "next_line", "shown_url", "where"]
 
 
 def where(study: str | Path | None, storage: str | None, name: str | None = None) -> list[str]:
-    """Return the arguments that name a study in the next command, as the user named it."""
-    words = [] if study is None or str(study) == DEFAULT_STUDY else [str(study)]
+    """Return the arguments that name a study in the next command, as the user named it.
+
+    A `name` that the command assumes anyway is left out.
+    """
+    source = DEFAULT_STUDY if study is None else str(study)
+    words = [] if source == DEFAULT_STUDY else [source]
     words += [] if storage is None else ["--storage", shown_url(storage)]
-    return words + ([] if name is None else ["--name", name])
+    return words + ([] if name in (None, source) else ["--name", str(name)])
+
+
+def data_option(data_root: Path | None) -> list[str]:
+    """Return the option that names the folder of the data, as the user named it."""
+    return [] if data_root is None else ["--data-root", str(data_root)]
 
 
 def next_line(*commands: str) -> None:

@@ -110,11 +110,23 @@ class Storage:
 
 def database_file(study: optuna.Study) -> Path | None:
     """Return the absolute path of the SQLite file that holds `study`, None for another database."""
-    storage: Any = study._storage
-    engine = getattr(getattr(storage, "_backend", storage), "engine", None)
+    engine = _engine(study)
     if engine is None or engine.url.get_backend_name() != "sqlite" or not engine.url.database:
         return None
     return Path(os.path.abspath(engine.url.database))
+
+
+def options_of(study: optuna.Study, name: str | None = None) -> list[str]:
+    """Return the options that name `study`, or `name` in its storage, in a suggested command."""
+    engine = _engine(study)
+    storage = [] if engine is None else ["--storage", shown(engine.url)]
+    return ["--name", name or study.study_name, *storage]
+
+
+def _engine(study: optuna.Study) -> sa.Engine | None:
+    storage: Any = study._storage
+    engine: sa.Engine | None = getattr(getattr(storage, "_backend", storage), "engine", None)
+    return engine
 
 
 def _server_start() -> sa.ColumnElement[float]:

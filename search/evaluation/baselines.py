@@ -17,14 +17,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ...studies import Baseline, StudyFile, Value, parse_study
 from ..data.bloodmnist import Fingerprint
-from ..database.storage import Storage
+from ..database.storage import Storage, options_of
 from ..errors import BloodsearchError, RefusedError, UsageError
-from ..files import write_json
+from ..files import finite, write_json
 from ..records import trial_record
 from ..sampling.space import baseline_params
 from ..seeds import replicate_seeds
 from ..study import create_or_resume, enqueue, info
-from ..study_names import baselines_name
+from ..study_names import baselines_name, without_part
+from ..suggest import command
 from ..trial.weights_files import with_weights
 from . import ledger
 from .folder import check_writable, room_for_results
@@ -139,11 +140,11 @@ def evaluate_baselines(
         if (result := _stored_again(storage, study.study_name, out)) is not None:
             return result
         ledger.refuse_second(storage, study.study_name)
-    trained = {name: _with_weights(trials) for name, trials in by_baseline(study).items()}
+    trained = {name: _with_weights(study, trials) for name, trials in by_baseline(study).items()}
     if lacking := _lacking(study, trained):
         raise RefusedError(
             f"not all replicates asked for in {study.study_name} are trained ({', '.join(lacking)}); run "
-            "the same `bloodsearch optimize STUDY --only baselines --replicates N` to its end first"
+            f"{_training_command(study)} to its end first, with the STUDY and N of before"
         )
     check_writable(out)
     predict = {name: [predictor(trial) for trial in trials] for name, trials in trained.items()}
@@ -193,7 +194,7 @@ def _stored_again(storage: Storage, study_name: str, out: Path) -> dict[str, Any
 
 def _write(out: Path, result: dict[str, Any]) -> None:
     try:
-        write_json(out / "baselines.json", result)
+        write_json(out / "baselines.json", finite(result))
     except OSError as error:
         raise UsageError(
             f"cannot write the result to {out} ({error.strerror}), but the database holds it; the same "
@@ -219,12 +220,19 @@ def _lacking(study: optuna.Study, trained: dict[str, list[FrozenTrial]]) -> list
     ]
 
 
-def _with_weights(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+def _training_command(study: optuna.Study) -> str:
+    """Return the command that trains the baselines of `study`."""
+    part = ("--only", "baselines", "--replicates", "N")
+    return command("optimize", "STUDY", *part, *options_of(study, without_part(study.study_name)))
+
+
+def _with_weights(study: optuna.Study, trials: list[FrozenTrial]) -> list[FrozenTrial]:
     lost = [trial for trial in trials if weights_missing(trial)]
     if lost:
         raise BloodsearchError(
             f"the weights of {len(lost)} replicates are not on this machine, trial {lost[0].number}'s "
-            "among them; evaluate where they were trained, or run the same `bloodsearch optimize` again"
+            "among them; evaluate where they were trained, or train them again with "
+            f"{_training_command(study)}"
         )
     return trials
 

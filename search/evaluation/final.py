@@ -105,7 +105,7 @@ def evaluate(
             f"every replicate of trial {prepared.winner.number} diverged; nothing was opened; choose "
             "another with --trial"
         )
-    refitted = [] if refits is None else _trained(prepared, refits, "refit")[0]
+    refitted, diverged_refits = ([], []) if refits is None else _trained(prepared, refits, "refit")
     check_writable(out)
     data = load_dataset(study_info.fingerprint.dataset, data_root)
     check_same(data.fingerprint, study_info.fingerprint)
@@ -133,6 +133,7 @@ def evaluate(
         "evaluation": evaluation,
         "storage": storage.shown,
         "diverged_seeds": diverged,
+        "diverged_refit_seeds": diverged_refits,
         "declared_options": [],
         "selection": selection,
         **count_openings(storage, study_info.name, study_info.fingerprint, data_root),

@@ -11,7 +11,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from ..errors import UsageError
-from ..files import atomic_write, reserved, write_json
+from ..files import atomic_write, finite, reserved, write_json
 from ..records import trial_record
 
 
@@ -67,8 +67,8 @@ def remove_other_weights(out: Path, n: int) -> None:
 def write_result(out: Path, result: dict[str, Any]) -> None:
     """Write result.json and config.json. Raises UsageError."""
     try:
-        write_json(out / "config.json", result["config"])
-        write_json(out / "result.json", result)
+        write_json(out / "config.json", finite(result["config"]))
+        write_json(out / "result.json", finite(result))
     except OSError as error:
         raise UsageError(
             f"cannot write the result to {out} ({error.strerror}), but the database holds it; the same "

@@ -45,7 +45,7 @@ def load_model(trial: FrozenTrial) -> torch.nn.Module:
     except (DataError, LookupError, TypeError, ValueError, AttributeError, RuntimeError):
         raise DataError(
             f"{path} does not hold the weights of replicate {trial.number}; move it away and run "
-            "`bloodsearch final-eval` again, which trains it again"
+            "the same `bloodsearch final-eval` again, which trains it again"
         ) from None
     return model
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from ..database.storage import Storage
+from ..database.storage import Storage, options_of
 from ..errors import RefusedError, UsageError
 from ..records import trial_record
 from ..seeds import replicate_seeds
 from ..study import StudyInfo, create_or_resume, enqueue, info
 from ..study_names import replicates_name
+from ..suggest import command
 from ..trial.weights_files import with_weights
 
 
@@ -24,13 +25,14 @@ def complete_trials(study: optuna.Study) -> list[FrozenTrial]:
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not complete:
         raise RefusedError(
-            f"the study {study.study_name!r} has no complete trial yet; run `bloodsearch optimize`"
+            f"the study {study.study_name!r} has no complete trial yet; run "
+            f"{command('optimize', *options_of(study))}"
         )
     usable = [trial for trial in complete if trial_record(trial).params is not None]
     if not usable:
         raise RefusedError(
             f"all {len(complete)} complete trials of {study.study_name!r} were made by another program "
-            "and hold no configuration to train; run `bloodsearch optimize`"
+            f"and hold no configuration to train; run {command('optimize', *options_of(study))}"
         )
     return usable
 
@@ -52,7 +54,8 @@ def choose_winner(study: optuna.Study, number: int | None) -> FrozenTrial:
             "configuration to train; choose another trial"
         )
     raise UsageError(
-        f"trial {number} of {study.study_name!r} is not complete; `bloodsearch leaderboard` lists those"
+        f"trial {number} of {study.study_name!r} is not complete; "
+        f"{command('leaderboard', *options_of(study))} lists those"
     )
 
 

@@ -27,15 +27,16 @@ from optuna.trial import FrozenTrial
 
 from .. import __version__
 from ..data.bloodmnist import CLASS_NAMES, Dataset
-from ..database.storage import Storage
+from ..database.storage import Storage, options_of
 from ..errors import BloodsearchError, RefusedError, UsageError
 from ..evaluation import ledger
 from ..evaluation.evaluated import evaluated_replicates
 from ..evaluation.opening import open_on_the_record
 from ..evaluation.scoring import confusion_of, load_model, predictor
-from ..files import atomic_write
+from ..files import atomic_write, finite
 from ..records import trial_record
 from ..study import info
+from ..suggest import command
 from ..training.metrics import scores
 from ..training.predict import scale
 from .predict import METADATA_KEY, load_classifier
@@ -80,7 +81,7 @@ def trained_replicates(storage: Storage, study: optuna.Study) -> Trained:
     if not results:
         raise RefusedError(
             f"{study.study_name} has no final evaluation, so there are no weights to export; run "
-            f"`bloodsearch final-eval --name {study.study_name}`"
+            f"{command('final-eval', *options_of(study))}"
         )
     result = results[-1]
     return Trained(result, evaluated_replicates(storage, study.study_name, result))
@@ -212,6 +213,11 @@ def check_on_test(
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
+def _metadata(facts: dict[str, Any]) -> str:
+    """Return the facts as JSON, with null for NaN and infinity."""
+    return json.dumps(finite(facts), allow_nan=False)
+
+
 def _write_onnx(model: torch.nn.Module, facts: dict[str, Any], path: Path) -> Run:
     import onnx
 
@@ -227,7 +233,7 @@ def _write_onnx(model: torch.nn.Module, facts: dict[str, Any], path: Path) -> Ru
     assert program is not None
     proto = program.model_proto
     proto.producer_name, proto.producer_version = "bloodsearch", __version__
-    onnx.helper.set_model_props(proto, {METADATA_KEY: json.dumps(facts)})
+    onnx.helper.set_model_props(proto, {METADATA_KEY: _metadata(facts)})
     onnx.checker.check_model(proto)
     onnx.save(proto, path)
     return load_classifier(path).probabilities
@@ -238,7 +244,7 @@ def _write_torch(model: torch.nn.Module, facts: dict[str, Any], path: Path) -> R
         model, (_example(),), dynamic_shapes={"images": {0: torch.export.Dim("n")}}
     )
     with path.open("wb") as file:
-        torch.export.save(program, file, extra_files={METADATA_KEY: json.dumps(facts)})
+        torch.export.save(program, file, extra_files={METADATA_KEY: _metadata(facts)})
     loaded = torch.export.load(path).module()
 
     def run(images: NDArray[np.uint8]) -> NDArray[np.float32]:

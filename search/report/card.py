@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from ..files import finite
 from ..text import markdown
 from .gather import Gathered
 from .words import four, plural, score, times
@@ -69,7 +70,7 @@ def _what(study: Gathered) -> str:
 def _parameters(study: Gathered) -> list[str]:
     assert study.winner is not None
     config = (study.final.config if study.final else None) or study.winner.record.config
-    return [f"- Configuration: `{json.dumps(config)}`"] if config else []
+    return [f"- Configuration: `{json.dumps(finite(config), allow_nan=False)}`"] if config else []
 
 
 def _protocol(study: Gathered) -> list[str]:

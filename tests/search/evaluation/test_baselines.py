@@ -93,7 +93,10 @@ def test_all_baselines_get_the_same_seeds(storage: Storage) -> None:
 def test_nothing_is_opened_before_all_are_trained(storage: Storage) -> None:
     part = baselines_part(with_baselines({}))
     study, _ = queue_baselines(storage, "tiny-baselines", part, FINGERPRINT, 1)
-    with pytest.raises(RefusedError, match=r"not all replicates .* \(b0 has 0\)"):
+    with pytest.raises(
+        RefusedError,
+        match=r"not all replicates .* \(b0 has 0\).*STUDY --only baselines --replicates N --name",
+    ):
         evaluate_baselines(storage, study, data_root=None, out=Path("out"), force=False)
     assert not Path("out").exists()
 

@@ -23,9 +23,10 @@ from bloodsearch.search.errors import DataError, RefusedError, UsageError
 from bloodsearch.search.evaluation import final, ledger
 from bloodsearch.search.evaluation.averaging import Averaging
 from bloodsearch.search.evaluation.final import Prepared, evaluate, prepare, stored_again
+from bloodsearch.search.evaluation.refits import refit_study
 from bloodsearch.search.evaluation.scoring import predictor
 from bloodsearch.search.evaluation.selection import replicates
-from bloodsearch.search.study import create_or_resume
+from bloodsearch.search.study import create_or_resume, info
 from bloodsearch.search.training import checkpoint
 from bloodsearch.search.workers.leases import Claim, Leases
 from bloodsearch.search.workers.liveness import own_identity
@@ -119,6 +120,33 @@ def test_a_diverged_replicate_is_a_result_and_named(
     assert result["seeds"] == [prepared.seeds[0], prepared.seeds[2]]
     show_result(result)
     assert "1 of 3 replicates diverged" in capsys.readouterr().out
+
+
+def test_refits_that_all_diverged_are_named(
+    storage: Storage,
+    study: optuna.Study,
+    end: End,
+    run: Evaluate,
+    prepared: Prepared,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The terminal said nothing, as if --train-val had not been asked for."""
+    for _ in prepared.seeds:
+        end(TrialState.COMPLETE)
+    plain = replicates(prepared.study, prepared.seeds)
+    refits = refit_study(storage, info(study), prepared.winner, plain, prepared.seeds)
+    leases, me = Leases(storage, refits), own_identity("cpu")
+    for _ in prepared.seeds:
+        claim = leases.claim(me, 3, may_create=False)
+        assert isinstance(claim, Claim)
+        leases.finish(me, claim.trial_id, TrialState.PRUNED, None)
+    result = run(refits=refits)
+    assert result["declared_options"] == []
+    stored = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert stored["diverged_refit_seeds"] == prepared.seeds
+    show_result(result)
+    assert "3 of 3 trainings on train and validation together diverged" in capsys.readouterr().out
 
 
 def test_of_two_evaluations_at_the_same_time_one_opens_the_split(

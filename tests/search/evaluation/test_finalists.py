@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 
 import optuna
 import pytest
@@ -25,6 +26,7 @@ from bloodsearch.search.evaluation.finalists import (
 from bloodsearch.search.evaluation.selection import choose_winner
 from bloodsearch.search.records import Race
 from bloodsearch.search.study import create_or_resume
+from bloodsearch.search.suggest import command
 from bloodsearch.search.workers.leases import Claim, Leases
 from bloodsearch.search.workers.liveness import own_identity
 
@@ -207,7 +209,8 @@ def test_candidates_keep_to_the_limits(study: optuna.Study) -> None:
 
 def test_study_without_complete_trials_is_refused(storage: Storage) -> None:
     empty = create_or_resume(storage, "empty", tiny_study(), FINGERPRINT)
-    with pytest.raises(RefusedError, match="no complete trial yet"):
+    suggested = re.escape(command("optimize", "--name", "empty", "--storage", storage.shown))
+    with pytest.raises(RefusedError, match=f"no complete trial yet; run {suggested}"):
         candidates(empty, 8, max_params=None, max_latency_ms=None)
 
 

@@ -1,0 +1,32 @@
+"""Events about trials that end while workers run."""
+
+from __future__ import annotations
+
+import pytest
+from optuna.trial import TrialState, create_trial
+from tests_support import FINGERPRINT, tiny_study
+
+from bloodsearch.search.api.events import Event, TrialEnded
+from bloodsearch.search.api.training import Follower
+from bloodsearch.search.database.storage import Storage
+from bloodsearch.search.records import Kind
+from bloodsearch.search.study import create_or_resume
+from bloodsearch.search.workers.leases import Leases
+
+
+@pytest.mark.parametrize(
+    ("kind", "noun", "best"), [("search", "trial", True), ("replicates", "replicate", False)]
+)
+def test_only_a_search_has_a_best_trial_so_far(
+    kind: Kind, noun: str, best: bool, storage: Storage
+) -> None:
+    """The best of replicates means nothing: no one of them is chosen."""
+    study = create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT, kind=kind)
+    events: list[Event] = []
+    follower = Follower(Leases(storage, study), 2, events.append, noun)
+    study.add_trial(create_trial(state=TrialState.COMPLETE, value=0.5))
+    follower.poll()
+    (ended,) = events
+    assert isinstance(ended, TrialEnded)
+    assert ("best so far" in str(ended)) == best
+    assert ended.best_value == (0.5 if best else None)
