@@ -11,7 +11,6 @@ from bloodsearch.search.api.training import Follower
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.records import Kind
 from bloodsearch.search.study import create_or_resume
-from bloodsearch.search.workers.leases import Leases
 
 
 @pytest.mark.parametrize(
@@ -23,7 +22,7 @@ def test_only_a_search_has_a_best_trial_so_far(
     """The best of replicates means nothing: no one of them is chosen."""
     study = create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT, kind=kind)
     events: list[Event] = []
-    follower = Follower(Leases(storage, study), 2, events.append, noun)
+    follower = Follower(study, 2, events.append, noun)
     study.add_trial(create_trial(state=TrialState.COMPLETE, value=0.5))
     follower.poll()
     (ended,) = events
