@@ -20,7 +20,8 @@ import typer
 from bloodsearch.search import env
 from bloodsearch.search.cli import app
 from bloodsearch.studies import PARAMETERS
-from bloodsearch.studies.schema import Baseline, Pruner, Range, Search, StudyFile, Training
+from bloodsearch.studies.schema import StudyFile
+from bloodsearch.studies.sections import Baseline, Pruner, Range, Search, Training
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 _NOTE = "<!-- Written by `python -m benchmarks.reference`. Do not edit this page. -->\n"

@@ -13,8 +13,9 @@ from .files import (
 from .overrides import Overrides
 from .parameters import PARAMETERS, Parameter, Value
 from .parsing import StudyFileError, parse_study
-from .schema import Baseline, Entry, Range, StudyFile
-from .schema import Pruner as PrunerSettings
+from .schema import StudyFile
+from .sections import Baseline, Entry, Range
+from .sections import Pruner as PrunerSettings
 
 __all__ = [
     "DEFAULT_STUDY",

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .parsing import StudyFileError
-from .schema import BY_FAMILY
+from .sections import BY_FAMILY
 
 Overrides = Iterable[str] | Mapping[str, Any]
 """["training.epochs=5"] or {"training.epochs": 5}."""

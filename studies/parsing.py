@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from .parameters import shown
-from .schema import NUMBER, SECTIONS, TABLE, Range, StudyFile
+from .schema import SECTIONS, StudyFile
+from .sections import NUMBER, TABLE, Range
 
 MAX_MESSAGE = 1000
 

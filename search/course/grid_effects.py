@@ -95,11 +95,11 @@ def effects(trained: Sequence[Point], report: Mapping[str, Mapping[str, str]]) -
     """
     result = []
     for family in dict.fromkeys(p.family for p in trained):
-        mine = [p for p in trained if p.family == family]
+        members = [p for p in trained if p.family == family]
         own = {**report.get(family, {}), STOP: str(EARLY)}
         own[RATED] = _rated(own)
-        values = {tuple(p.levels.items()): p.stops[EARLY].value for p in mine}
-        for choice in mine[0].levels:
+        values = {tuple(p.levels.items()): p.stops[EARLY].value for p in members}
+        for choice in members[0].levels:
             result += _levels(family, choice, values, own)
         if set(RATES) <= {e.choice for e in result if e.family == family}:
             both = {
@@ -109,7 +109,7 @@ def effects(trained: Sequence[Point], report: Mapping[str, Mapping[str, str]]) -
             result += _levels(family, RATED, both, own)
         stopped = {
             (*p.levels.items(), (STOP, str(rule))): kept.value
-            for p in mine
+            for p in members
             for rule, kept in p.stops.items()
         }
         result += _levels(family, STOP, stopped, own)
@@ -132,14 +132,14 @@ def _levels(
         return []
     result = []
     for level in names:
-        mine = {key: value for key, value in values.items() if dict(key)[choice] == level}
-        other = own.get(choice)
-        against = other if other in names and other != level else None
+        at_level = {key: value for key, value in values.items() if dict(key)[choice] == level}
+        reported = own.get(choice)
+        against = reported if reported in names and reported != level else None
         differences = []
         if against is not None:
-            for key, value in mine.items():
+            for key, value in at_level.items():
                 twin = tuple((c, against if c == choice else v) for c, v in key)
                 if twin in values:
                     differences.append(value - values[twin])
-        result.append(Effect(family, choice, level, list(mine.values()), against, differences))
+        result.append(Effect(family, choice, level, list(at_level.values()), against, differences))
     return result

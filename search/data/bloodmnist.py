@@ -44,7 +44,6 @@ FILE_NAME = "bloodmnist.npz"
 # A real bloodmnist.npz holds 40 MB; an archive that claims more is not one (or is a zip bomb).
 MAX_ARRAY_BYTES = 64 * 2**20
 
-
 _log = logging.getLogger(__name__)
 
 
@@ -122,12 +121,12 @@ def load_dataset(dataset: DatasetName, root: Path | None = None) -> Dataset:
     return Dataset(train_images, train_labels, val_images, val_labels, fingerprint)
 
 
-def check_same(found: Fingerprint, expected: Fingerprint) -> None:
-    """Raise RefusedError when the data are not those that a study was searched on."""
-    if found.content_hash != expected.content_hash:
+def check_same(actual: Fingerprint, expected: Fingerprint) -> None:
+    """Raise RefusedError unless `actual` is the data set that a study was searched on."""
+    if actual.content_hash != expected.content_hash:
         raise RefusedError(
             f"the data changed: the study was searched on {expected.content_hash}, "
-            f"found {found.content_hash}; point --data-root at the original file"
+            f"found {actual.content_hash}; point --data-root at the original file"
         )
 
 
@@ -165,6 +164,7 @@ def open_test_split(
 
 
 def file_md5(path: Path) -> str:
+    """Return the MD5 of a file in hexadecimal digits. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
@@ -207,6 +207,7 @@ def _open_archive(path: Path) -> zipfile.ZipFile:
 
 
 def missing_data_message(folder: Path) -> str:
+    """Return what to do where `folder` has no data file."""
     return (
         f"{FILE_NAME} is not in {folder}; run `bloodsearch data fetch`, name its folder with "
         "--data-root or BLOODSEARCH_DATA, or try the program out with --dataset synthetic"

@@ -1,4 +1,4 @@
-"""Drawn stand-in for BloodMNIST: same shapes, dtypes and class counts, no files needed.
+"""Draw a stand-in for BloodMNIST with its shapes, dtypes and class counts. It needs no file.
 
 Each image is a numpy drawing of one stained blood cell (class order as in BloodMNIST: basophil,
 eosinophil, erythroblast, immature granulocyte, lymphocyte, monocyte, neutrophil, platelet). The
@@ -94,7 +94,7 @@ def make_split(
         Images (n, 28, 28, 3) uint8, RGB in 0..255, and labels (n,) uint8 in 0..7, rows shuffled.
 
     Raises:
-        ValueError: `split` is none of the three, or `n_images` is below 16 or above its size.
+        ValueError: `split` is another word, or `n_images` is below 16 or above the split's size.
     """
     if split not in _COUNTS:
         raise ValueError(f"split must be one of {', '.join(_COUNTS)}; got {split!r}")
@@ -207,7 +207,7 @@ def _sample_paint(rng: np.random.Generator, stain: Ints, granules: Ints) -> F64:
 
 
 def _draw(rng: np.random.Generator, cells: _Cells) -> NDArray[np.uint8]:
-    """Images (n, 28, 28, 3). Only exactly rounded operations touch pixels, for portability."""
+    """Return images (n, 28, 28, 3). Only exactly rounded operations touch pixels, for portability."""
     n = len(cells.frame)
     pixel = np.arange(_SIDE * _SIDE)
     x, y = (pixel % _SIDE).astype(np.float32), (pixel // _SIDE).astype(np.float32)
@@ -241,14 +241,14 @@ def _cover(image: F32, alpha: F32, colour: F32) -> None:
 
 
 def _grain(rng: np.random.Generator, n: int) -> F32:
-    """Random blotches about two pixels wide, (n, pixels), mean 0 and spread about 1."""
+    """Return random blotches about two pixels wide, (n, pixels), with mean 0 and spread about 1."""
     noise = rng.random((n, _SIDE + 1, _SIDE + 1), dtype=np.float32) - np.float32(0.5)
     rows = noise[:, 1:] + noise[:, :-1]
     return ((rows[:, :, 1:] + rows[:, :, :-1]) * np.float32(1.7)).reshape(n, -1)
 
 
 def _neighbours(x: F32, y: F32, around: F32) -> tuple[F32, F32]:
-    """Opacity of the red cells (pale in the middle) and of the stray platelet."""
+    """Return the opacity (n, pixels) of the red cells (pale in the middle) and of the stray platelet."""
     red = np.zeros((len(around), x.size), np.float32)
     speck = np.zeros_like(red)
     for index in range(_RED_CELLS + 1):
@@ -265,7 +265,7 @@ def _neighbours(x: F32, y: F32, around: F32) -> tuple[F32, F32]:
 
 
 def _nucleus(u: F32, v: F32, cells: _Cells) -> F32:
-    """Depth inside the nucleus in pixels (negative outside), (n, pixels)."""
+    """Return the depth inside the nucleus in pixels (n, pixels), negative outside."""
     depth = np.full_like(u, -9.0)
     for index in range(_MAX_LOBES):
         rows = np.flatnonzero(cells.lobes[:, index, 2] > 0)
@@ -280,7 +280,7 @@ def _nucleus(u: F32, v: F32, cells: _Cells) -> F32:
 
 
 def _photograph(rng: np.random.Generator, image: F32, camera: F32) -> NDArray[np.uint8]:
-    """Focus blur, gain and sensor noise; (n, 3, pixels) in 0..1 to (n, 28, 28, 3) uint8."""
+    """Add blur, gain and sensor noise: (n, 3, pixels) in 0..1 to (n, 28, 28, 3) uint8."""
     n = len(image)
     planes: F32 = image.reshape(n, 3, _SIDE, _SIDE)
     weight = camera[:, 3, None, None, None]

@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ...studies.schema import Pruner
+from ...studies.sections import Pruner
 from .peers import Losses, Peer
 
 Values = NDArray[np.float64]

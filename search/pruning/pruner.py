@@ -27,7 +27,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from ...studies import StudyFile
-from ...studies.schema import Pruner
+from ...studies.sections import Pruner
 from .forecast import Forecast
 from .peers import Losses, Peer, StudyPeers, losses_at
 from .quantile import Quantile

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ...studies.schema import Pruner
+from ...studies.sections import Pruner
 from .peers import Losses, Peer
 
 Values = NDArray[np.float64]

@@ -99,9 +99,8 @@ def _draw(trial: optuna.Trial, study_file: StudyFile) -> _Point:
 def _untried(store: _Store, repeat: _Point, redraw: Redraw, accept: Accept) -> Params:
     """Store a random point that no trial has, or `repeat` if there is none."""
     points = finite_points(store.study_file)
-    if (
-        points is None
-    ):  # a random draw hardly ever repeats, except where the search is stuck in a small part
+    if points is None:
+        # a random draw hardly ever repeats, except where the search is stuck in a small part
         for draw in range(MAX_DRAWS):
             point = _draw(redraw(RANDOM_DRAWS + draw), store.study_file)
             if accept(point.params) and store.if_new(point):
@@ -126,9 +125,9 @@ class _Store:
     def __init__(self, begin: Begin, trial: optuna.Trial, study_file: StudyFile) -> None:
         self.begin, self.trial, self.study_file = begin, trial, study_file
         self._distributions = {
-            name: found
+            name: numbers
             for name, entry in study_file.space.items()
-            if (found := distribution(name, entry)) is not None
+            if (numbers := distribution(name, entry)) is not None
         }
 
     def __call__(self, point: _Point, *, exhausted: int = 0) -> None:
@@ -160,6 +159,7 @@ class _Store:
             return self._tried(db)
 
     def rows_of(self, params: Params) -> dict[str, tuple[float, BaseDistribution]]:
+        """Return the searched parameters of a point as Optuna stores them."""
         return {
             name: (self._distributions[name].to_internal_repr(value), self._distributions[name])
             for name, value in params.items()

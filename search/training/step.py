@@ -85,7 +85,7 @@ class CapturedStep(Step):
     """A step that is captured once for full batches and replayed; other batches run as in `Step`.
 
     The first WARM_UP full batches run operation by operation too: the optimizer makes its moments
-    and libraries choose their kernels then. Where a capture fails, training goes on without.
+    and libraries choose their kernels then. Where a capture fails, training continues without it.
     """
 
     WARM_UP = 3
@@ -125,9 +125,9 @@ class CapturedStep(Step):
     def set_lr(self, lr: float) -> None:
         # a number would be part of the graph; a tensor on the device can be changed between replays
         for group in self.optimizer.param_groups:
-            known = group["lr"]
-            if isinstance(known, torch.Tensor) and known.device == self._device():
-                known.fill_(lr)
+            rate = group["lr"]
+            if isinstance(rate, torch.Tensor) and rate.device == self._device():
+                rate.fill_(lr)
             else:
                 group["lr"] = torch.tensor(lr, device=self._device())
 
@@ -143,7 +143,7 @@ class CapturedStep(Step):
                 self.out, self.replay = self.graphs.capture(lambda: work(self.images, self.labels))
             except RuntimeError as error:
                 self.failed = True
-                _log.warning("no captured graph (%s): training goes on without", _first(error))
+                _log.warning("no captured graph (%s): training continues without it", _first(error))
         return not self.failed
 
     @contextlib.contextmanager
@@ -168,7 +168,7 @@ def make_step(
     batch_size: int,
     device: torch.device,
 ) -> Step:
-    """The fastest step that the device has."""
+    """Return the fastest step that the device has."""
     if device.type == "cuda":
         return CapturedStep(
             model, optimizer, loss, dtype, batch_size=batch_size, graphs=CudaGraphs()

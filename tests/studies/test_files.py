@@ -16,7 +16,7 @@ from bloodsearch.studies import (
     shipped_text,
     study_text,
 )
-from bloodsearch.studies.schema import Range
+from bloodsearch.studies.sections import Range
 
 MINIMAL = """
 name = "minimal"

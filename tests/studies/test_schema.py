@@ -11,7 +11,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from bloodsearch.studies import PARAMETERS, StudyFile, StudyFileError, parse_study
-from bloodsearch.studies.schema import MAX_CHOICES, Baseline, Pruner, Range, Search, Training
+from bloodsearch.studies.schema import MAX_CHOICES
+from bloodsearch.studies.sections import Baseline, Pruner, Range, Search, Training
 
 BASE = """
 name = "base"

@@ -12,7 +12,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from bloodsearch.search.pruning.pruner import FamilyPruner
-from bloodsearch.studies.schema import Pruner
+from bloodsearch.studies.sections import Pruner
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

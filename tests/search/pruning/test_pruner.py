@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from bloodsearch.search.pruning.pruner import FamilyPruner
-from bloodsearch.studies.schema import Pruner
+from bloodsearch.studies.sections import Pruner
 
 C, P, F = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 Peer = tuple[str, TrialState, list[float]]

@@ -127,7 +127,7 @@ def test_a_failed_capture_is_said_once_and_costs_no_batch(caplog: pytest.LogCapt
         assert train(step) == pytest.approx(train(plain), abs=1e-6)
     assert graphs.n_captures == 1
     assert [r.getMessage() for r in caplog.records] == [
-        "no captured graph (operation not permitted): training goes on without"
+        "no captured graph (operation not permitted): training continues without it"
     ]
 
 
