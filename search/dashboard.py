@@ -50,7 +50,9 @@ def known_hosts_only(app: App, authorities: Collection[str]) -> App:
 
     def filtered(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         origin = environ.get("HTTP_ORIGIN")
-        if _with_port(environ.get("HTTP_HOST", ""), 80) in authorities and (
+        # a browser leaves out the port of http and of https, and a proxy hides which one it was
+        hosts = {_with_port(environ.get("HTTP_HOST", ""), port) for port in (80, 443)}
+        if not hosts.isdisjoint(authorities) and (
             origin is None or _authority_of_origin(origin) in authorities
         ):
             return app(environ, start_response)

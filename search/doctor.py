@@ -36,6 +36,8 @@ def run_checks(storage: str, data_root: Path | None) -> list[Check]:
     for name, step in steps:
         try:
             results += step()
+        except BloodsearchError as error:
+            results.append(Check(name, False, str(error)))
         except Exception as error:
             results.append(Check(name, False, f"{type(error).__name__}: {error}"))
     return results
@@ -86,11 +88,8 @@ def _check_storage(url: str) -> list[Check]:
         return [
             Check("storage", False, f"no permission to write {folder}", "use another --storage")
         ]
-    try:
-        # give_up: report an outage or a full server at once instead of waiting for its end
-        storage = open_storage(url, create=False, give_up=lambda: True)
-    except BloodsearchError as error:
-        return [Check("storage", False, str(error))]
+    # give_up: report an outage or a full server at once instead of waiting for its end
+    storage = open_storage(url, create=False, give_up=lambda: True)
     try:
         n_studies = len(optuna.get_all_study_names(storage.optuna))
         checks = [Check("storage", True, f"{storage.shown} holds {n_studies} studies")]

@@ -28,7 +28,6 @@ attributes_table = cast(sa.Table, models.TrialUserAttributeModel.__table__)
 
 FINITE_VALUE = models.TrialValueModel.TrialValueType.FINITE
 FINITE_REPORT = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
-UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
 
 
 _t, _r = trials_table.c, reports_table.c

@@ -26,7 +26,6 @@ from .optuna_rows import studies_table
 from .outage import reason_of, retry_outage
 from .passwords import redact, shown
 
-DEFAULT_URL = "sqlite:///bloodsearch.db"
 _USE = "use sqlite:///FILE.db or postgresql+psycopg://USER@HOST/DATABASE"
 
 

@@ -95,7 +95,7 @@ def test_hosts_it_was_started_for_are_answered(ask: Ask, host: str) -> None:
     "host",
     ["evil.example", "evil.example:PORT", "localhost", "127.0.0.1", "localhost:1", "", "127.0.0.2:PORT",
      "localhost:PORT.evil.example", "evil.example@localhost:PORT", "localhost.evil.example:PORT",
-     "p.example", "p.example:PORT", "localhost:PORT, evil.example", "0.0.0.0:PORT", "[::]:PORT"],
+     "p.example:PORT", "p.example:80", "localhost:PORT, evil.example", "0.0.0.0:PORT", "[::]:PORT"],
 )  # fmt: skip
 def test_other_hosts_are_refused_with_one_line(ask: Ask, host: str) -> None:
     for method, path in (("GET", "/api/studies"), ("GET", "/"), ("DELETE", "/api/studies/1")):
@@ -114,6 +114,13 @@ def test_other_hosts_are_refused_with_one_line(ask: Ask, host: str) -> None:
 def test_other_origins_are_refused(ask: Ask, origin: str) -> None:
     for method, path in (("GET", "/api/studies"), ("DELETE", "/api/studies/1")):
         assert ask(method, path, Host="localhost:PORT", Origin=origin)[0] == 403
+
+
+def test_proxy_with_https_is_answered(ask: Ask) -> None:
+    """Browsers leave out the port of https, and only the origin says which port that is."""
+    for origin, status in (("https://p.example", 200), ("http://p.example", 403)):
+        assert ask("GET", "/api/studies", Host="p.example", Origin=origin)[0] == status
+    assert ask("GET", "/api/studies", Host="p.example")[0] == 200
 
 
 def test_request_without_a_host_is_refused(ask: Ask) -> None:
