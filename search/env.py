@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-DEFAULT_STORAGE = "sqlite:///bloodsearch.db"
-"""A file in the current folder."""
+DEFAULT_STORAGE = "sqlite:///bloodsearch.db"  # a file in the current folder
 STORAGE = "BLOODSEARCH_STORAGE"
 """Database URL, when --storage is not given."""
 DATA = "BLOODSEARCH_DATA"

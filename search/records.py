@@ -1,25 +1,22 @@
-"""What a database and the result files hold, as types.
+"""What a database holds about trials and studies, as types.
 
     TrialRecord      a trial: its configuration, its results, how it ended
     StudyRecord      what a study stores about itself
-    Race             the second stage
-    FinalResult      a final evaluation (result.json)
-    BaselinesResult  an evaluation of all baselines (baselines.json)
 
-All of them read what earlier versions wrote. Another program (an Optuna client, a notebook) may have made
+Both read what earlier versions wrote. Another program (an Optuna client, a notebook) may have made
 a trial: then it has none of our attributes, or different ones under the same names, and the fields are None.
 """
 
 from __future__ import annotations
 
 import datetime
-import math
-import statistics
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
+
+from .results import Race, Stored
 
 if TYPE_CHECKING:
     import optuna
@@ -100,23 +97,7 @@ def _from_prose(state: str, reason: str) -> tuple[Ending, str]:
     return _OF_STATE[state], reason
 
 
-class _Stored(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=True)
-
-    @classmethod
-    def read(cls, data: Mapping[str, Any]) -> Self:
-        """Return the record in `data`; fields that cannot be read keep their defaults.
-
-        Raises ValidationError when a field without a default cannot be read.
-        """
-        try:
-            return cls.model_validate(data)
-        except ValidationError as error:
-            bad = {detail["loc"][0] for detail in error.errors() if detail["loc"]}
-            return cls.model_validate({k: v for k, v in data.items() if k not in bad})
-
-
-class TrialRecord(_Stored):
+class TrialRecord(Stored):
     """A trial of any state, from Optuna's tables and our attributes. Lists by epoch start with the first."""
 
     number: int
@@ -250,188 +231,7 @@ def _contradicts(state: str, ending: Ending) -> bool:
     return (state == "complete") != complete or state in ("running", "waiting")
 
 
-class Spread(_Stored):
-    """One figure over replicates."""
-
-    mean: float | None
-    std: float | None
-    """Standard deviation over replicates (n - 1), None for a single one."""
-    n: int
-    values: list[float | None]
-    interval_95: tuple[float, float] | None = None
-    """Covers other test images only."""
-    interval_95_images_and_seeds: tuple[float, float] | None = None
-    """Covers other test images and other seeds."""
-
-    @property
-    def shown_values(self) -> str:
-        """Return the values with four digits, "-" for an unknown one."""
-        return " ".join("-" if value is None else f"{value:.4f}" for value in self.values)
-
-    @property
-    def known_std(self) -> float | None:
-        """The standard deviation; None for one replicate, for which earlier versions stored 0."""
-        return self.std if self.n > 1 else None
-
-
-def spread_text(spread: Spread) -> str:
-    """Return the spread of a test score and the widest interval known, with what the interval covers."""
-    if spread.known_std is None:
-        text = "one seed, whose spread is unknown"
-    else:
-        text = f"standard deviation {spread.known_std:.4f} over {spread.n} seeds"
-    interval, covered = spread.interval_95_images_and_seeds, "other test images and other seeds"
-    if interval is None:
-        interval, covered = spread.interval_95, "other test images only"
-    if interval is None:
-        return text
-    return f"{text}; 95 % interval {interval[0]:.4f} .. {interval[1]:.4f} (covers {covered})"
-
-
-class ClassScore(_Stored):
-    """Scores of one class, over all replicates together."""
-
-    name: str
-    precision: float
-    recall: float
-    f1: float
-    n: int | None = None
-    """Images of this class in the split."""
-
-
-class RaceFinalist(_Stored):
-    """A finalist after the second stage; `values` are of fresh seeds."""
-
-    trial: int
-    search_value: float
-    mean: float
-    values: list[float]
-    n_diverged: int = 0
-    n_parameters: int | None = None
-    latency_ms: float | None = None
-
-
-class Race(_Stored):
-    """The second stage: finalists by their mean, and the winner's number."""
-
-    winner: int
-    prefer: str = "best"
-    sd_over_seeds: float | None = None
-    """What decisions assumed. Earlier versions stored their least value as if it had been measured."""
-    optimism: float | None = None
-    undecided: list[int] = Field(default_factory=list)
-    """Trials that are not clearly worse than the winner."""
-    finalists: list[RaceFinalist] = Field(default_factory=list)
-
-    @property
-    def measured_sd(self) -> float | None:
-        """Standard deviation over seeds, pooled over finalists; None if each has a single value."""
-        groups = [f.values for f in self.finalists if len(f.values) > 1]
-        freedom = sum(len(values) - 1 for values in groups)
-        squares = sum(statistics.variance(values) * (len(values) - 1) for values in groups)
-        return math.sqrt(squares / freedom) if freedom else None
-
-
-class DeclaredOption(_Stored):
-    """A figure that is reported beside the plain one: averaged predictions, refits."""
-
-    option: str
-    test_macro_f1: Spread
-    test_accuracy: Spread
-
-
-class FinalResult(_Stored):
-    """What a final evaluation found: result.json, and the ledger's row."""
-
-    evaluation: str | None = None
-    """Identifies this evaluation. The weights kept with it hold the same; earlier versions have none."""
-    study: str
-    dataset: str
-    data_hash: str
-    trial: int
-    params: dict[str, Any]
-    config: dict[str, Any] | None = None
-    n_parameters: int | None = None
-    replicates: int
-    replicates_asked: int | None = None
-    seeds: list[int]
-    diverged_seeds: list[int] = Field(default_factory=list)
-    diverged_refit_seeds: list[int] = Field(default_factory=list)
-    """Seeds with which the training on train and validation together diverged."""
-    test_macro_f1: Spread
-    test_accuracy: Spread
-    test_weighted_f1: Spread
-    test_auc: Spread | None = None
-    per_class: list[ClassScore]
-    confusion_matrix: list[list[int]]
-    """Counts (8, 8) summed over replicates: rows are true classes."""
-    confusion_matrices: list[list[list[int]]] = Field(default_factory=list)
-    val_macro_f1: Spread
-    search_value: float | None = None
-    search_value_minus_replicates: float | None = None
-    published_28x28: dict[str, dict[str, float]] = Field(default_factory=dict)
-    train_seconds: list[float | None] = Field(default_factory=list)
-    versions: dict[str, str] = Field(default_factory=dict)
-    device: str | None = None
-    training_precision: str | None = None
-    storage: str | None = None
-    declared_options: list[DeclaredOption] = Field(default_factory=list)
-    selection: Race | None = None
-    test_openings: int
-    """Openings for this study."""
-    test_openings_in_storage: int | None = None
-    """Openings of these data in the storage; earlier versions counted those of other data, too."""
-    test_openings_beside_data: int | None = None
-    """Openings of these data in the file beside them."""
-    ledger_row: int | None = None
-    out: str = ""
-
-
-class BaselineScore(_Stored):
-    """One named configuration in an evaluation of all baselines."""
-
-    name: str
-    n_parameters: int | None = None
-    params: dict[str, Any] | None = None
-    seeds: list[int]
-    test_macro_f1: Spread
-    test_weighted_f1: Spread
-    test_accuracy: Spread
-    test_weighted_precision: Spread | None = None
-    val_macro_f1: Spread
-    epochs: list[int | None] = Field(default_factory=list)
-    train_seconds: list[float | None] = Field(default_factory=list)
-    per_class: list[ClassScore]
-    confusion_matrix: list[list[int]]
-    published: dict[str, Any] = Field(default_factory=dict)
-
-
-class BaselinesResult(_Stored):
-    """What one opening for all baselines found: baselines.json, and the ledger's row."""
-
-    study: str
-    dataset: str
-    data_hash: str
-    configurations: list[BaselineScore]
-    evaluation: str | None = None
-    test_openings: int
-    test_openings_in_storage: int | None = None
-    test_openings_beside_data: int | None = None
-    ledger_row: int | None = None
-    out: str = ""
-
-
-def final_result(data: Mapping[str, Any] | None) -> FinalResult | None:
-    """Return the final evaluation in a ledger row's result, None if it holds something else."""
-    return FinalResult.read(data) if data is not None and "confusion_matrix" in data else None
-
-
-def baselines_result(data: Mapping[str, Any] | None) -> BaselinesResult | None:
-    """Return the evaluation of all baselines in a ledger row's result, None if it holds something else."""
-    return BaselinesResult.read(data) if data is not None and "configurations" in data else None
-
-
-class StudyRecord(_Stored):
+class StudyRecord(Stored):
     """What a study stores about itself. A study of another program is not `ready`."""
 
     ready: bool = False
@@ -452,8 +252,3 @@ class StudyRecord(_Stored):
 def study_record(study: optuna.Study) -> StudyRecord:
     """Return what `study` stores about itself."""
     return StudyRecord.read(study.user_attrs)
-
-
-def finite(value: float | None) -> float | None:
-    """Return `value`, or None for NaN and infinity, which JSON does not have."""
-    return value if value is not None and math.isfinite(value) else None

@@ -17,7 +17,7 @@ from ..evaluation.finalists import Raced, candidates, race
 from ..evaluation.folder import check_writable
 from ..evaluation.refits import refit_study
 from ..evaluation.selection import choose_winner, replicates
-from ..records import FinalResult
+from ..results import FinalResult
 from ..study import info
 from ..suggest import command
 from ..workers.leases import Leases

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..records import Race, Spread, spread_text
+from ..results import Race, Spread, spread_text
 from . import output
 
 

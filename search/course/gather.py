@@ -18,8 +18,9 @@ from ..database.storage import Storage
 from ..errors import StorageError
 from ..evaluation.baselines import by_baseline
 from ..evaluation.ledger import Opening, openings
-from ..records import BaselineScore, Ending, Spread, baselines_result, trial_record
+from ..records import Ending, trial_record
 from ..report.gather import Gathered, ReportTrial, gather, report_trial
+from ..results import BaselineScore, Spread, baselines_result
 from ..study import load
 from ..study_names import baselines_name, grid_name
 

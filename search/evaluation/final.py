@@ -22,7 +22,8 @@ from optuna.trial import FrozenTrial
 from ..data.bloodmnist import check_same, load_dataset
 from ..database.storage import Storage
 from ..errors import BloodsearchError, RefusedError, StorageError
-from ..records import final_result, trial_record
+from ..records import trial_record
+from ..results import final_result
 from ..study import StudyInfo, info, load
 from ..study_names import replicates_name
 from . import ledger

@@ -21,7 +21,8 @@ from optuna.trial import FrozenTrial, TrialState
 from ..database.storage import Storage
 from ..errors import RefusedError
 from ..limits import within
-from ..records import Race, trial_record
+from ..records import trial_record
+from ..results import Race
 from ..seeds import derive_seed
 from ..study import create_or_resume, enqueue, info, last_ended
 from ..study_names import finalists_name

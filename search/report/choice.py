@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..evaluation.finalists import race_text
-from ..records import RaceFinalist
+from ..results import RaceFinalist
 from .gather import Gathered
 from .parts import Section, Table
 

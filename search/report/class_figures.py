@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..data.bloodmnist import CLASS_NAMES
-from ..records import ClassScore
+from ..results import ClassScore
 from . import style
 
 Counts = NDArray[np.int64]

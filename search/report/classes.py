@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.bloodmnist import CLASS_NAMES
-from ..records import FinalResult
+from ..results import FinalResult
 from . import class_figures, data_figures
 from .gather import Gathered
 from .parts import Cell, Picture, Section, Table

@@ -22,16 +22,9 @@ from ..data.bloodmnist import Dataset, load_dataset
 from ..database.storage import Storage
 from ..errors import BloodsearchError
 from ..evaluation.ledger import Opening, openings
-from ..records import (
-    Ending,
-    FinalResult,
-    Race,
-    TrialRecord,
-    final_result,
-    finite,
-    study_record,
-    trial_record,
-)
+from ..files import finite
+from ..records import Ending, TrialRecord, study_record, trial_record
+from ..results import FinalResult, Race, final_result
 from ..sampling.space import distribution
 from ..study import StudyInfo, info
 from ..study_names import take_apart

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..records import Spread, spread_text
+from ..results import Spread, spread_text
 
 
 def times(n: int) -> str:

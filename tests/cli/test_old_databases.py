@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from bloodsearch.search.cli import main
-from bloodsearch.search.records import Ending, final_result
+from bloodsearch.search.records import Ending
+from bloodsearch.search.results import final_result
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 NAME = "bloodmnist-synthetic"

@@ -96,6 +96,7 @@ LAYERS: list[tuple[str, ...]] = [
         "search.env",
         "search.files",
         "search.records",
+        "search.results",
         "search.study_names",
         "search.suggest",
         "search.text",

@@ -24,7 +24,7 @@ from bloodsearch.search.evaluation.finalists import (
     race_text,
 )
 from bloodsearch.search.evaluation.selection import choose_winner
-from bloodsearch.search.records import Race
+from bloodsearch.search.results import Race
 from bloodsearch.search.study import create_or_resume
 from bloodsearch.search.suggest import command
 from bloodsearch.search.workers.leases import Claim, Leases

@@ -18,13 +18,13 @@ from bloodsearch.search.data import bloodmnist as data_module
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.evaluation import ledger, opening
 from bloodsearch.search.evaluation.finalists import Finalist, Raced
-from bloodsearch.search.records import Spread, spread_text
 from bloodsearch.search.report.build import build
 from bloodsearch.search.report.choice import choice
 from bloodsearch.search.report.gather import gather
 from bloodsearch.search.report.page import layout, write
 from bloodsearch.search.report.parts import Report, Section, Table
 from bloodsearch.search.report.sections import where_the_best_lie
+from bloodsearch.search.results import Spread, spread_text
 from bloodsearch.search.study import create_or_resume
 
 VALUES: list[float | None] = [0.6, 0.9, None, 0.92, 0.7, 0.91, None, 0.93, 0.72, 0.9, 0.71, 0.89]
