@@ -59,32 +59,36 @@ def test_a_checkpoint_replaces_the_one_before(tmp_path: Path, payload: dict[str,
     assert same(checkpoint.load(path), payload)
 
 
-def half_written(failure: Exception) -> Callable[..., None]:
-    def save(payload: object, file: Any) -> None:
-        file.write(b"half a checkpoint")
-        file.flush()
+def half_written(failure: BaseException) -> Callable[[Path, bytes], None]:
+    def write_bytes(path: Path, data: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(b"half a checkpoint")
         raise failure
 
-    return save
+    return write_bytes
 
 
 @pytest.mark.parametrize(
-    ("failure", "raised"),
+    ("failure", "raised", "message"),
     [
-        (RuntimeError("PytorchStreamWriter failed writing file"), OSError),
-        (OSError(28, "No space left on device"), OSError),
-        (KeyboardInterrupt(), KeyboardInterrupt),
+        (OSError(28, "No space left on device"), OSError, "disk full"),
+        (OSError(5, "Input/output error"), OSError, "Input/output error"),
+        (KeyboardInterrupt(), KeyboardInterrupt, ""),
     ],
-    ids=["torch", "disk", "interrupt"],
+    ids=["full", "broken", "interrupt"],
 )
 def test_a_failed_write_leaves_the_old_checkpoint_and_no_other_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception, raised: type[Exception]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: BaseException,
+    raised: type[BaseException],
+    message: str,
 ) -> None:
     path = tmp_path / "trial-1.pt"
     checkpoint.save(path, {"old": 1})
     before = path.read_bytes()
-    monkeypatch.setattr(torch, "save", half_written(failure))
-    with pytest.raises(raised):
+    monkeypatch.setattr(Path, "write_bytes", half_written(failure))
+    with pytest.raises(raised, match=message):
         checkpoint.save(path, {"new": 2})
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
