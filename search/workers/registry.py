@@ -143,12 +143,10 @@ class Registry:
         dead = [
             _identity(row)
             for row in rows
-            if self._is_dead(row) or (foreign and row.worker_id.startswith(FOREIGN))
+            if (self._is_dead(row) or (foreign and row.worker_id.startswith(FOREIGN)))
+            and _removed(db, row)
         ]
-        dead_ids = {worker.worker_id for worker in dead}
-        if dead:
-            db.execute(sa.delete(workers_table).where(column.worker_id.in_(dead_ids)))
-        registered = {row.worker_id for row in rows} - dead_ids
+        registered = {row.worker_id for row in rows} - {worker.worker_id for worker in dead}
         self._suspects = {
             worker_id: seen for worker_id, seen in self._suspects.items() if worker_id in registered
         }
@@ -186,6 +184,13 @@ class Registry:
 
 def _is(worker: Identity) -> sa.ColumnElement[bool]:
     return workers_table.c.worker_id == worker.worker_id
+
+
+def _removed(db: sa.Connection, row: sa.Row[Any]) -> bool:
+    """Remove the worker unless it has sent a heartbeat since `row` was read. Return whether it is gone."""
+    column = workers_table.c
+    unchanged = (column.worker_id == row.worker_id) & (column.beat == row.beat)
+    return bool(db.execute(sa.delete(workers_table).where(unchanged)).rowcount)
 
 
 def _identity(row: sa.Row[Any]) -> Identity:

@@ -16,6 +16,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState
+from tests_support import tiny
 
 from bloodsearch.search.database.storage import open_storage
 from bloodsearch.search.database.tables import workers_table
@@ -24,6 +25,7 @@ from bloodsearch.search.workers.lease_times import LeaseTimes
 from bloodsearch.search.workers.leases import Claim, Leases, Verdict
 from bloodsearch.search.workers.liveness import Identity, own_identity, started
 from bloodsearch.search.workers.reclaim import MAX_DEATHS
+from bloodsearch.search.workers.registry import Registry
 
 LEASE_S = 60.0
 
@@ -241,6 +243,26 @@ def test_time_without_a_database_is_nobodys_silence(postgres_url: str) -> None:
         assert db.execute(sa.select(hour_ago)).scalar_one() == pytest.approx(
             float(up.scalar_one()), abs=5
         )
+    storage.close()
+
+
+@pytest.mark.slow
+def test_heartbeat_at_the_last_moment_saves_the_worker(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A suspended worker resumes after it was judged and before it is removed."""
+    storage = open_storage(postgres_url, create=True)
+    leases = Leases(storage, tiny(storage))
+    worker = another(leases, "slow")
+    claim(leases, worker)
+
+    def resumes(self: Registry, row: object) -> bool:
+        leases.registry.heartbeat(worker)
+        return True
+
+    monkeypatch.setattr(Registry, "_is_dead", resumes)
+    assert leases.reclaim() == 0
+    assert leases.registry.heartbeat(worker).registered
     storage.close()
 
 
