@@ -197,11 +197,11 @@ def trial_seconds(trial: FrozenTrial) -> float:
     only. They may be in reverse order, because clocks are set back.
     """
     stored = [trial.user_attrs.get(key) for key in ("seconds", "train_seconds")]
-    known = [float(value) for value in stored if isinstance(value, int | float)]
-    if "seconds" in trial.user_attrs and known:
-        return known[0]
+    numbers = [float(value) for value in stored if isinstance(value, int | float)]
+    if "seconds" in trial.user_attrs and numbers:
+        return numbers[0]
     of_day = trial.duration.total_seconds() if trial.duration else 0.0
-    return max(0.0, of_day, *known)
+    return max(0.0, of_day, *numbers)
 
 
 def trial_record(trial: FrozenTrial) -> TrialRecord:

@@ -46,16 +46,16 @@ def averaged(
 ) -> list[dict[str, Any]]:
     """Return the scores of each option in `wanted`: its name, macro-F1 and accuracy over its models."""
     plain = [p(images) for p in predict] if wanted.replicates else []
-    found = []
+    options = []
     if wanted.orientations:
         turned = [over_orientations(p, images) for p in predict]
-        found.append(_scored("each replicate averaged over eight orientations", turned, labels))
+        options.append(_scored("each replicate averaged over eight orientations", turned, labels))
     if wanted.replicates:
-        found.append(_scored(f"ensemble of {len(plain)} replicates", [_mean(plain)], labels))
+        options.append(_scored(f"ensemble of {len(plain)} replicates", [_mean(plain)], labels))
     if wanted.orientations and wanted.replicates:
         what = f"ensemble of {len(plain)} replicates, over eight orientations"
-        found.append(_scored(what, [_mean(turned)], labels))
-    return found
+        options.append(_scored(what, [_mean(turned)], labels))
+    return options
 
 
 def scored_refits(

@@ -112,18 +112,18 @@ def queue_baselines(
 
 def by_baseline(study: optuna.Study) -> dict[str, list[FrozenTrial]]:
     """Return the complete replicates of each baseline, in the order of the study file and of replicates."""
-    found: dict[str, dict[int, FrozenTrial]] = {
+    trials_of: dict[str, dict[int, FrozenTrial]] = {
         b.name: {} for b in info(study).study_file.baselines
     }
     for trial in with_weights(
         study, study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     ):
         record = trial_record(trial)
-        if record.baseline in found and record.seed is not None:
-            found[record.baseline][record.seed] = trial  # a later one had the weights again
+        if record.baseline in trials_of and record.seed is not None:
+            trials_of[record.baseline][record.seed] = trial  # a later one had the weights again
     return {
         name: sorted(trials.values(), key=lambda t: trial_record(t).replicate or 0)
-        for name, trials in found.items()
+        for name, trials in trials_of.items()
     }
 
 
@@ -214,9 +214,9 @@ def _lacking(study: optuna.Study, trained: dict[str, list[FrozenTrial]]) -> list
     asked = {record.seed for record in records if record.baseline is not None}
     ended = {(r.baseline, r.seed) for r in records if r.state in ("complete", "pruned")}
     return [
-        f"{name} has {len(found)}"
-        for name, found in trained.items()
-        if not found or any((name, seed) not in ended for seed in asked)
+        f"{name} has {len(trials)}"
+        for name, trials in trained.items()
+        if not trials or any((name, seed) not in ended for seed in asked)
     ]
 
 
@@ -240,7 +240,7 @@ def _with_weights(study: optuna.Study, trials: list[FrozenTrial]) -> list[Frozen
 def _scored(name: str, trials: list[FrozenTrial], matrices: list[Any]) -> dict[str, Any]:
     from ..training.metrics import scores
 
-    found = [scores(matrix) for matrix in matrices]
+    scored = [scores(matrix) for matrix in matrices]
     pooled = np.sum(matrices, axis=0)
     true = np.sum(matrices[0], axis=1)
     records = [trial_record(trial) for trial in trials]
@@ -249,11 +249,11 @@ def _scored(name: str, trials: list[FrozenTrial], matrices: list[Any]) -> dict[s
         "n_parameters": records[0].n_parameters,
         "params": records[0].params,
         "seeds": [record.seed for record in records],
-        "test_macro_f1": spread([s.macro_f1 for s in found]),
-        "test_weighted_f1": spread([s.weighted_f1 for s in found]),
-        "test_accuracy": spread([s.accuracy for s in found]),
+        "test_macro_f1": spread([s.macro_f1 for s in scored]),
+        "test_weighted_f1": spread([s.weighted_f1 for s in scored]),
+        "test_accuracy": spread([s.accuracy for s in scored]),
         "test_weighted_precision": spread(
-            [float((s.precision * true).sum() / true.sum()) for s in found]
+            [float((s.precision * true).sum() / true.sum()) for s in scored]
         ),
         "val_macro_f1": spread([float(trial.value or 0.0) for trial in trials]),
         "epochs": [record.epochs for record in records],

@@ -49,11 +49,11 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """Return the verdict in words, at 95 %."""
-        found, n = self.difference, f"n = {self.difference.n_a} and {self.difference.n_b}"
-        if found.paired and found.low == found.high == 0:
+        d, n = self.difference, f"n = {self.difference.n_a} and {self.difference.n_b}"
+        if d.paired and d.low == d.high == 0:
             return "the same on every seed"
-        for side, is_better in ((self.a, found.low > 0), (self.b, found.high < 0)):
-            if found.known and is_better:
+        for side, is_better in ((self.a, d.low > 0), (self.b, d.high < 0)):
+            if d.known and is_better:
                 if side.n_diverged:
                     return f"cannot be told: {side.n_diverged} replicates of {side.label} diverged"
                 return f"{side.label} is better"
@@ -78,13 +78,13 @@ def find_side(storage: Storage, spec: str, default_study: str, split: Split) -> 
     own = [study_name] if separator else [study_name, baselines_name(study_name)]
     others = [] if separator else [name for name in names if name not in own]
     for group in (own, others):
-        found = []
+        matching = []
         for name in group:
             label = spec if name in own else f"{name}:{which}"  # not the named study's: say whose
             if name in names and (side := _of_baseline(storage, name, which, label, split)):
-                found.append(side)
-        if found:  # the search may know the baseline by one training, its replicates have values
-            return next((side for side in found if side.values), found[0])
+                matching.append(side)
+        if matching:  # the search may know the baseline by one training, its replicates have values
+            return next((side for side in matching if side.values), matching[0])
     raise UsageError(_unknown(spec, names))
 
 
@@ -109,20 +109,20 @@ def queue_replicates(storage: Storage, side: Side, n_replicates: int) -> optuna.
     return replicate_study(storage, info(study), trial, n_replicates)[0]
 
 
-def as_dict(found: Comparison, split: Split) -> dict[str, Any]:
+def as_dict(comparison: Comparison, split: Split) -> dict[str, Any]:
     """Return the comparison as JSON."""
-    d = found.difference
+    d = comparison.difference
     return {
         "split": split,
         "metric": "macro_f1",
-        "a": _side_dict(found.a),
-        "b": _side_dict(found.b),
+        "a": _side_dict(comparison.a),
+        "b": _side_dict(comparison.b),
         "difference": d.mean,
         "interval_95": [d.low, d.high] if d.known else None,
         "paired": d.paired,
         "n": [d.n_a, d.n_b],
         "sd": d.sd if d.known else None,
-        "verdict": found.verdict,
+        "verdict": comparison.verdict,
         "replicates_needed": d.needed(),
     }
 
@@ -183,11 +183,9 @@ def _of_baseline(
     values = _by_seed(trials)
     if split == "test":
         values = {}
-        for found in (latest_result(storage, study_name) or {"configurations": []})[
-            "configurations"
-        ]:
-            if found["name"] == baseline:
-                values = dict(zip(found["seeds"], found["test_macro_f1"]["values"], strict=True))
+        for row in (latest_result(storage, study_name) or {"configurations": []})["configurations"]:
+            if row["name"] == baseline:
+                values = dict(zip(row["seeds"], row["test_macro_f1"]["values"], strict=True))
     data_hash = info(study).fingerprint.content_hash
     return Side(spec, study, None, values, data_hash, _n_diverged(study, baseline))
 

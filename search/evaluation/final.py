@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial
 
 from ..data.bloodmnist import check_same, load_dataset
 from ..database.storage import Storage
-from ..errors import BloodsearchError, RefusedError, StorageError
+from ..errors import BloodsearchError, DataError, RefusedError, StorageError
 from ..records import trial_record
 from ..results import final_result
 from ..study import StudyInfo, info, load
@@ -77,8 +77,8 @@ def prepare(
 ) -> Prepared:
     """Queue the replicates of trial `trial`; None: of the search's best."""
     winner = choose_winner(study, trial)
-    found, seeds = replicate_study(storage, info(study), winner, n_replicates)
-    return Prepared(winner, found, seeds)
+    replicated, seeds = replicate_study(storage, info(study), winner, n_replicates)
+    return Prepared(winner, replicated, seeds)
 
 
 def evaluate(
@@ -174,7 +174,8 @@ def stored_again(
         return None
     check_writable(out)
     result["out"] = str(out)
-    with suppress(StorageError):  # the replicates' study may be gone
+    # the replicates' study may be gone, or a file damaged: the figures do not need them
+    with suppress(StorageError, DataError):
         trained = replicates(
             load(storage, replicates_name(study.study_name, result["trial"])), result["seeds"]
         )
@@ -198,10 +199,10 @@ def _result(
 
     predictions = np.stack([p.argmax(axis=1) for p in probabilities])
     confusions = np.stack([confusion_of(labels, row) for row in predictions])
-    found = [scores(confusion) for confusion in confusions]
+    scored = [scores(confusion) for confusion in confusions]
     records = [trial_record(trial) for trial in trained]
     winner = prepared.winner
-    macro = with_interval(spread([s.macro_f1 for s in found]), labels, predictions)
+    macro = with_interval(spread([s.macro_f1 for s in scored]), labels, predictions)
     return {
         "study": study_info.name,
         "dataset": study_info.fingerprint.describe(),
@@ -214,8 +215,8 @@ def _result(
         "replicates_asked": len(prepared.seeds),
         "seeds": [record.seed for record in records],
         "test_macro_f1": macro,
-        "test_accuracy": spread([s.accuracy for s in found]),
-        "test_weighted_f1": spread([s.weighted_f1 for s in found]),
+        "test_accuracy": spread([s.accuracy for s in scored]),
+        "test_weighted_f1": spread([s.weighted_f1 for s in scored]),
         "test_auc": spread([macro_auc(labels, p) for p in probabilities]),
         "per_class": class_scores(confusions.sum(axis=0), len(trained)),
         "confusion_matrix": confusions.sum(axis=0).tolist(),
@@ -244,8 +245,10 @@ def _trained(
     Raises RefusedError when another replicate is missing.
     """
     trained = replicates(study, prepared.seeds)
-    known = {trial_record(trial).seed for trial in trained}
-    diverged, lacking = ended_badly(study, [seed for seed in prepared.seeds if seed not in known])
+    trained_seeds = {trial_record(trial).seed for trial in trained}
+    diverged, lacking = ended_badly(
+        study, [seed for seed in prepared.seeds if seed not in trained_seeds]
+    )
     if lacking:
         raise RefusedError(
             f"{len(lacking)} of {len(prepared.seeds)} {noun}s of trial {prepared.winner.number} are not "

@@ -128,9 +128,9 @@ def race_text(race: Race) -> str:
 def finalist_rows(raced: dict[str, Any]) -> list[tuple[Any, ...]]:
     """Return a stored race as rows: trial, search value, fresh mean, n, parameters, ms per image, mark."""
 
-    def mark(found: dict[str, Any]) -> str:
-        diverged = found.get("n_diverged", 0)  # older races do not know it
-        marks = ["winner"] * (found["trial"] == raced["winner"])
+    def mark(finalist: dict[str, Any]) -> str:
+        diverged = finalist.get("n_diverged", 0)  # older races do not know it
+        marks = ["winner"] * (finalist["trial"] == raced["winner"])
         return ", ".join(marks + [f"{diverged} diverged"] * bool(diverged))
 
     return [
@@ -171,7 +171,7 @@ def candidates(
 def race(
     storage: Storage,
     study: optuna.Study,
-    found: list[FrozenTrial],
+    trials: list[FrozenTrial],
     *,
     rounds: int,
     prefer: Prefer,
@@ -192,14 +192,14 @@ def race(
         study_info.fingerprint,
         kind="finalists",
     )
-    survivors, seeds = {trial.number for trial in found}, list[int]()
+    survivors, seeds = {trial.number for trial in trials}, list[int]()
     for number in range(1, rounds + 1):
         seeds.append(derive_seed(study_info.study_file.search.seed, "finalist", number))
-        running = [trial for trial in found if trial.number in survivors]
+        running = [trial for trial in trials if trial.number in survivors]
         for _ in range(N_ATTEMPTS):
             if _queue(storage, arena, running, seeds[-1]):
                 train(arena)
-        finalists = _finalists(arena, found, seeds)
+        finalists = _finalists(arena, trials, seeds)
         survivors = _left(finalists, survivors)
         if len(survivors) <= 1:
             break
@@ -216,20 +216,20 @@ def _queue(storage: Storage, arena: optuna.Study, trials: list[FrozenTrial], see
     """Queue each trial's point with this seed if it is missing; return whether anything is to train."""
     study_file = info(arena).study_file
     with storage.lock():
-        known = {
+        states_of = {
             (record.replicate_of, record.seed): trial.state
             for trial in arena.get_trials(deepcopy=False)
             if trial.state is not TrialState.FAIL and (record := trial_record(trial))
         }
         for trial in trials:
-            if (trial.number, seed) not in known:
+            if (trial.number, seed) not in states_of:
                 point = trial_record(trial).params or {}
                 enqueue(arena, study_file, point, seed=seed, replicate_of=trial.number)
-    states = [known.get((trial.number, seed), TrialState.WAITING) for trial in trials]
+    states = [states_of.get((trial.number, seed), TrialState.WAITING) for trial in trials]
     return not all(state.is_finished() for state in states)
 
 
-def _finalists(arena: optuna.Study, found: list[FrozenTrial], seeds: list[int]) -> list[Finalist]:
+def _finalists(arena: optuna.Study, trials: list[FrozenTrial], seeds: list[int]) -> list[Finalist]:
     """Return the candidates that have a value with one of these seeds, best mean first."""
     values: defaultdict[int, list[float]] = defaultdict(list)
     diverged: Counter[int] = Counter()
@@ -251,7 +251,7 @@ def _finalists(arena: optuna.Study, found: list[FrozenTrial], seeds: list[int]) 
             latency_ms=record.latency_ms,
             n_diverged=diverged[trial.number],
         )
-        for trial in found
+        for trial in trials
         if trial.number in values and (record := trial_record(trial))
     ]
     return sorted(finalists, key=lambda f: (-f.mean, f.trial))

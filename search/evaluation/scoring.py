@@ -71,10 +71,10 @@ def predictor(trial: FrozenTrial) -> Callable[[NDArray[np.uint8]], NDArray[np.fl
 
 def spread(values: Sequence[float | None]) -> dict[str, Any]:
     """Return mean, standard deviation over replicates (n - 1; None for one) and the values themselves."""
-    known = [value for value in values if value is not None]
+    values_present = [value for value in values if value is not None]
     return {
-        "mean": float(np.mean(known)) if known else None,
-        "std": float(np.std(known, ddof=1)) if len(known) > 1 else None,
+        "mean": float(np.mean(values_present)) if values_present else None,
+        "std": float(np.std(values_present, ddof=1)) if len(values_present) > 1 else None,
         "n": len(values),
         "values": list(values),
     }

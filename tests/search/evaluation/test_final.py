@@ -284,6 +284,20 @@ def test_a_result_that_could_not_be_written_can_be_had_again(
         assert not elsewhere.exists()
 
 
+def test_a_result_can_be_had_again_without_its_weights(
+    storage: Storage, study: optuna.Study, end: End, run: Evaluate, tmp_path: Path
+) -> None:
+    """A damaged file of weights hid the figures, which an opening had been spent on."""
+    for _ in range(3):
+        end(TrialState.COMPLETE)
+    run()
+    for path in tmp_path.glob("*.weights.pt"):
+        path.write_bytes(b"damaged")
+    again = stored_again(storage, study, trial=None, n_replicates=3, out=tmp_path / "again")
+    assert again is not None
+    assert {path.name for path in (tmp_path / "again").iterdir()} == {"config.json", "result.json"}
+
+
 def test_an_opening_that_was_cut_off_is_named(
     end: End, run: Evaluate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
