@@ -79,9 +79,10 @@ def levels(params: Mapping[str, Any], searched: Iterable[str] = ()) -> dict[str,
 
 
 def points(grid: Gathered) -> list[Point]:
-    """Return all complete points in the order of the grid."""
+    """Return all complete points in the order of the grid. Trials of other programs are left out."""
     complete = []
-    for trial in sorted(grid.complete, key=lambda t: t.number):
+    own = [t for t in grid.complete if not t.foreign]
+    for trial in sorted(own, key=lambda t: t.number):
         stops = {rule: kept for rule in RULES if (kept := stop(trial.curve, rule)) is not None}
         if EARLY in stops:
             complete.append(Point(trial, levels(trial.params, trial.record.sampled), stops))

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 
 import pytest
+from optuna.trial import create_trial
 from report_support import MakeStudy
 
 from bloodsearch.search.course.grid_effects import (
@@ -125,3 +126,10 @@ def test_points_are_the_complete_trials_in_order(storage: Storage, make_study: M
     found = points(grid)
     assert [p.trial.number for p in found] == [0, 2]
     assert found[0].stops == {RULES[-1]: Stop(0.6, 3, 3)}  # three epochs: too short for the others
+
+
+def test_a_trial_of_another_program_is_no_point(storage: Storage, make_study: MakeStudy) -> None:
+    """Its learning rate may be unknown."""
+    study = make_study([0.8])
+    study.add_trial(create_trial(value=0.9, intermediate_values={1: 0.5, 2: 0.9}))
+    assert [p.trial.number for p in points(gather(storage, study, None))] == [0]
