@@ -106,9 +106,8 @@ class Forecast:
         peers, final = self._examples[family].at(epoch, len(row))
         if len(peers) < max(2, self.settings.min_peers) or not np.isfinite(row).all():
             return None
-        rank = math.ceil(
-            self.settings.top * self._n_finished - 1e-9
-        )  # 0.07 * 100 is slightly above 7
+        # 0.07 * 100 is slightly above 7
+        rank = math.ceil(self.settings.top * self._n_finished - 1e-9)
         bar = self._finals[-min(rank, len(self._finals))]
         if own >= bar:
             return None

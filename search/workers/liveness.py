@@ -55,9 +55,8 @@ def process_state(worker: Identity) -> ProcessState:
         return ProcessState.UNKNOWN
     boot, namespace = _boot_id().split("/")
     if worker.boot_id.split("/")[0] != boot:
-        return (
-            ProcessState.UNKNOWN
-        )  # this machine before a reboot, or another machine of the same name
+        # this machine before a reboot, or another machine of the same name
+        return ProcessState.UNKNOWN
     if worker.boot_id.split("/")[1] != namespace:
         return ProcessState.UNKNOWN  # another container of this machine, with other pids
     try:
