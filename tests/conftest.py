@@ -25,15 +25,19 @@ if TYPE_CHECKING:
 
 SLOW_FIXTURES = {"postgres_url", "own_server"}
 SLOW_FILES = {
+    "cli/test_hostile.py",
     "cli/test_old_databases.py",
+    "cli/test_output.py",
     "search/api/test_search.py",
     "search/database/test_optuna_contract.py",
     "search/evaluation/test_final.py",
     "search/model_file/test_hostile_weights.py",
+    "search/report/test_health.py",
     "search/report/test_other_origins.py",
     "search/report/test_report.py",
     "search/sampling/test_optuna_contract.py",
     "search/test_dashboard.py",
+    "search/workers/test_lost_study.py",
 }
 """Files that take five seconds or more on one core."""
 

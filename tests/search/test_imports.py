@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import os
 import subprocess
@@ -43,8 +44,13 @@ def type_checking_only(tree: ast.Module) -> set[ast.AST]:
     }
 
 
-def imports(module: str) -> Iterator[str]:
-    """Full names of what `module` imports, within functions too: "search.storage.Storage", "torch"."""
+@functools.cache
+def imports(module: str) -> tuple[str, ...]:
+    """Return the full names that `module` imports, within functions too: "search.study.load", "torch"."""
+    return tuple(_imports(module))
+
+
+def _imports(module: str) -> Iterator[str]:
     tree = TREES[module]
     skipped = type_checking_only(tree)
     for node in ast.walk(tree):
