@@ -24,9 +24,7 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class RunStarted:
-    """Workers start on a study."""
-
+class _Run:
     study: str
     noun: str
     """The name of one training: "trial", "finalist", "replicate" or "refit"."""
@@ -35,6 +33,11 @@ class RunStarted:
 
     def __str__(self) -> str:
         return f"{self.study}: {self.n_done} of {self.n_trials} {self.noun}s finished"
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(_Run):
+    """Workers start on a study."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +65,8 @@ class TrialEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class RunEnded:
+class RunEnded(_Run):
     """No worker of this process trains any more."""
-
-    study: str
-    noun: str
-    n_done: int
-    n_trials: int
-
-    def __str__(self) -> str:
-        return f"{self.study}: {self.n_done} of {self.n_trials} {self.noun}s finished"
 
 
 @dataclass(frozen=True, slots=True)
