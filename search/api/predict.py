@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..model_file.images import Item
+from ..images.read import Item
 from ..model_file.predict import BATCH, Classifier, load_classifier, read_items
 from ..model_file.sources import list_sources
 

@@ -120,7 +120,7 @@ def _say_what_is_missing(result: Predictions, source: Path, *, recursive: bool) 
         output.message(f"{len(result.predictions)} images predicted, {len(result.skipped)} skipped")
     if not result.left_out:
         return
-    from ..model_file.images import SUFFIXES
+    from ..images.read import SUFFIXES
 
     names = [f"{path.name}/" if os.path.isdir(path) else path.name for path in result.left_out]
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""

@@ -19,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, RefusedError, UsageError
-from .images import SIDE, Images, Item, read_image
+from ..images.preparation import BLOODMNIST
+from ..images.read import Images, Item, read_image
 
 BATCH = 256
 MAX_IMAGES = 1_000_000
 """Of one array: 2.4 GB."""
+SIDE = BLOODMNIST.side
 METADATA_KEY = "bloodsearch"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UsageError
-from .images import SUFFIXES
+from ..images.read import SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)

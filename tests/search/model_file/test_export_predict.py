@@ -26,8 +26,9 @@ from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.errors import BloodsearchError, DataError, RefusedError, UsageError
 from bloodsearch.search.evaluation import ledger
 from bloodsearch.search.evaluation.scoring import confusion_of, load_model, predictor
+from bloodsearch.search.images import read as images
 from bloodsearch.search.model_file import export as library
-from bloodsearch.search.model_file import images, predict
+from bloodsearch.search.model_file import predict
 from bloodsearch.search.model_file.predict import METADATA_KEY
 from bloodsearch.search.study import create_or_resume
 

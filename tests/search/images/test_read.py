@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageCms, ImageSequence
 
 from bloodsearch.search.errors import UsageError
-from bloodsearch.search.model_file.images import Images, read_image
+from bloodsearch.search.images.read import Images, read_image
 from bloodsearch.search.model_file.sources import list_sources
 
 RNG = np.random.default_rng(0)

@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SIDE = 28
-CROP = 200
-"""BloodMNIST was made from the centre 200 x 200 pixels of each photograph."""
+from .preparation import BLOODMNIST, Preparation
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
 MODES = (
@@ -52,7 +51,7 @@ _WHITE_IS_ZERO = 0
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One image to predict, (28, 28, 3) uint8, or the reason why it cannot be predicted."""
+    """One prepared image, (side, side, 3) or (side, side) uint8, or the reason why it cannot be used."""
 
     name: str
     image: Images | None
@@ -63,7 +62,7 @@ class _Unusable(Exception):
     """An image that a model would see differently than a person. The message says why."""
 
 
-def read_image(path: Path) -> Item:
+def read_image(path: Path, rule: Preparation = BLOODMNIST) -> Item:
     """Return the image in a file as the model takes it, or the reason why it cannot be used."""
     from PIL import Image
 
@@ -75,8 +74,8 @@ def read_image(path: Path) -> Item:
             warnings.simplefilter("ignore")  # damaged EXIF and the like
             Image.init()  # or FORMATS holds names that are not registered yet
             with Image.open(path, formats=FORMATS) as image:
-                _check_header(image)
-                return Item(name, fit_image(_as_seen(image)))
+                _check_header(image, rule)
+                return Item(name, fit_image(_as_seen(image, rule), rule))
     except _Unusable as problem:
         return Item(name, None, str(problem))
     except Exception as error:  # Pillow raises a dozen classes for damaged files
@@ -84,27 +83,26 @@ def read_image(path: Path) -> Item:
         return Item(name, None, f"cannot be read ({type(error).__name__}: {reason})")
 
 
-def fit_image(image: Any) -> Images:
-    """Convert an RGB Pillow image to (28, 28, 3), as BloodMNIST's own images were made.
-
-    Larger images are cropped to their centre 200 x 200, or to the largest square if they are smaller than
-    that, and resized bilinearly.
-    """
+def fit_image(image: Any, rule: Preparation = BLOODMNIST) -> Images:
+    """Crop an RGB Pillow image by the rule, resize it bilinearly and return its pixels."""
     from PIL import Image
 
-    if image.size != (SIDE, SIDE):
-        image = _centre(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    return np.asarray(image, dtype=np.uint8)
+    size = (rule.side, rule.side)
+    used = _cropped(image, rule)
+    if used.size != size:
+        used = used.resize(size, Image.Resampling.BILINEAR)
+    return np.asarray(used if rule.channels == 3 else used.convert("L"), dtype=np.uint8)
 
 
-def _check_header(image: Any) -> None:
+def _check_header(image: Any, rule: Preparation) -> None:
     """Raise _Unusable for an image that is refused before its pixels are read."""
     width, height = image.size
     # a phone's JPEG may hold a second picture for its own use; viewers show the first
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
         raise _Unusable(f"holds {image.n_frames} images; save each as a file of its own")
-    if width < SIDE or height < SIDE:
-        raise _Unusable(f"is {width} x {height} pixels; the model needs {SIDE} x {SIDE} or more")
+    if min(width, height) < rule.smallest:
+        needed = f"{rule.smallest} x {rule.smallest}"
+        raise _Unusable(f"is {width} x {height} pixels; the model needs {needed} or more")
     if width * height > MAX_PIXELS:
         raise _Unusable(f"is {width} x {height} pixels; at most {MAX_PIXELS:,} are read")
     if image.mode in ("CMYK", "LAB"):
@@ -115,21 +113,23 @@ def _check_header(image: Any) -> None:
         raise _Unusable(f"has pixels of kind {image.mode}; save it with 8 bits per channel")
 
 
-def _as_seen(image: Any) -> Any:
+def _as_seen(image: Any, rule: Preparation) -> Any:
     """Return the part of the image that the model uses as an RGB image."""
     bits, tags = _bits(image), getattr(image, "tag_v2", {})
     image.load()
-    used = _centre(_upright(image))
+    used = _cropped(_upright(image), rule)
     if bits > 8:
         used = _eight_bits(used, bits, tags)
     used = _opaque(used)
     return _to_srgb(used)
 
 
-def _centre(image: Any) -> Any:
-    """Return the part that `fit_image` uses: all of a 28 x 28 image, else a square in the centre."""
+def _cropped(image: Any, rule: Preparation) -> Any:
+    """Return the part that the model uses. A part taken before is returned as it is."""
+    if rule.crop == "whole":
+        return image
     width, height = image.size
-    side = min(CROP, width, height)
+    side = min(width, height, *([rule.crop] if isinstance(rule.crop, int) else []))
     left, top = (width - side) // 2, (height - side) // 2
     return image.crop((left, top, left + side, top + side))
 
