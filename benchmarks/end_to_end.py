@@ -28,6 +28,7 @@ from bloodsearch.search.api.placement import Placement
 from bloodsearch.search.api.training import train_queued
 from bloodsearch.search.database.storage import open_storage
 from bloodsearch.search.evaluation.selection import queue_replicates
+from bloodsearch.search.records import trial_record
 from bloodsearch.search.seeds import derive_seed
 from bloodsearch.search.study import create_or_resume, info, load
 
@@ -57,7 +58,7 @@ def spans(trials: list[FrozenTrial]) -> list[tuple[datetime, datetime]]:
     for trial in finished(trials):
         assert trial.duration is not None
         assert trial.datetime_complete is not None
-        trained = timedelta(seconds=trial.user_attrs.get("train_seconds", 0.0))
+        trained = timedelta(seconds=trial_record(trial).train_seconds or 0.0)
         end = trial.datetime_complete
         found.append((end - max(trial.duration, trained), end))
     return sorted(found)

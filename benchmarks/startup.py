@@ -16,6 +16,7 @@ from pathlib import Path
 import optuna
 
 from benchmarks.common import save, shown, spread, table
+from bloodsearch.search.records import trial_record
 
 N_RUNS = 5
 PROGRAM = [sys.executable, "-P", "-m", "bloodsearch"]
@@ -48,7 +49,7 @@ def until_training(folder: Path) -> float:
     trial = study.get_trials(deepcopy=False)[0]
     assert trial.datetime_complete is not None
     whole = (trial.datetime_complete - started).total_seconds()
-    return whole - float(trial.user_attrs["train_seconds"])
+    return whole - (trial_record(trial).train_seconds or 0.0)
 
 
 def run() -> None:

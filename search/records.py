@@ -182,6 +182,29 @@ class TrialRecord(Stored):
         return self.params is not None and self.config is not None
 
 
+HIDDEN = "bloodsearch:record"
+"""The system attribute that holds a trial's long attributes. Optuna's pages and tables do not show it:
+as user attributes, which earlier versions made of them, they were columns of raw JSON."""
+_LONG = {
+    "params", "config", "data_hash", "versions", "device", "threads", "precision", "val_precision",
+    "latency_ms", "train_seconds", "val_accuracy", "per_class_f1", "confusion", "train_losses",
+    "val_losses", "traceback",
+}  # fmt: skip
+
+
+def split_attributes(attrs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the user attributes and the system attributes that store `attrs`."""
+    columns = {key: value for key, value in attrs.items() if key not in _LONG}
+    hidden = {key: value for key, value in attrs.items() if key in _LONG}
+    return columns, {HIDDEN: hidden} if hidden else {}
+
+
+def attributes(trial: FrozenTrial) -> dict[str, Any]:
+    """Return all that a trial stores as attributes. Earlier versions stored all as user attributes."""
+    hidden = trial.system_attrs.get(HIDDEN)
+    return {**(hidden if isinstance(hidden, Mapping) else {}), **trial.user_attrs}
+
+
 def ending_of(state: str, attrs: Mapping[str, Any]) -> tuple[Ending, str]:
     """Return how a trial in `state`, such as "pruned", ended by its user attributes, and the detail."""
     stored = attrs.get("ending")
@@ -196,9 +219,10 @@ def trial_seconds(trial: FrozenTrial) -> float:
     A trial of an earlier version, or of another program, has two times of day instead, of its last part
     only. They may be in reverse order, because clocks are set back.
     """
-    stored = [trial.user_attrs.get(key) for key in ("seconds", "train_seconds")]
+    attrs = attributes(trial)
+    stored = [attrs.get(key) for key in ("seconds", "train_seconds")]
     numbers = [float(value) for value in stored if isinstance(value, int | float)]
-    if "seconds" in trial.user_attrs and numbers:
+    if "seconds" in attrs and numbers:
         return numbers[0]
     of_day = trial.duration.total_seconds() if trial.duration else 0.0
     return max(0.0, of_day, *numbers)
@@ -206,7 +230,7 @@ def trial_seconds(trial: FrozenTrial) -> float:
 
 def trial_record(trial: FrozenTrial) -> TrialRecord:
     """Return what `trial` stores."""
-    attrs, state = trial.user_attrs, trial.state.name.lower()
+    attrs, state = attributes(trial), trial.state.name.lower()
     ending, detail = ending_of(state, attrs)
     return TrialRecord.read(
         {

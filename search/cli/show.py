@@ -23,7 +23,7 @@ def show(
 ) -> None:
     """Show one trial: configuration, curve, per-class F1, why it ended."""
     from ..api.study import StoredStudy
-    from ..records import trial_record
+    from ..records import attributes, trial_record
 
     opened, optuna_study = find_study(study, storage, name)
     frozen = StoredStudy(opened, optuna_study).trial(trial)
@@ -36,7 +36,7 @@ def show(
         "curve": [frozen.intermediate_values[step] for step in sorted(frozen.intermediate_values)],
         "started": frozen.datetime_start,
         "finished": frozen.datetime_complete,
-        **frozen.user_attrs,
+        **attributes(frozen),
         "ending": stored.ending.value,
         "detail": stored.detail,
         "stop_reason": stored.stop_reason or None,

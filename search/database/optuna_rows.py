@@ -25,6 +25,7 @@ params_table = cast(sa.Table, models.TrialParamModel.__table__)
 values_table = cast(sa.Table, models.TrialValueModel.__table__)
 reports_table = cast(sa.Table, models.TrialIntermediateValueModel.__table__)
 attributes_table = cast(sa.Table, models.TrialUserAttributeModel.__table__)
+system_attributes_table = cast(sa.Table, models.TrialSystemAttributeModel.__table__)
 
 FINITE_VALUE = models.TrialValueModel.TrialValueType.FINITE
 FINITE_REPORT = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
@@ -100,15 +101,24 @@ def keep_reports(db: sa.Connection, trial_id: int, values: dict[int, float]) -> 
 
 def write_attrs(db: sa.Connection, trial_id: int, attrs: dict[str, Any]) -> None:
     """Set user attributes. NaN and infinities become null, because JSON lacks them."""
+    _write(db, attributes_table, trial_id, attrs)
+
+
+def write_system_attrs(db: sa.Connection, trial_id: int, attrs: dict[str, Any]) -> None:
+    """Set system attributes, which Optuna's pages and tables do not show."""
+    _write(db, system_attributes_table, trial_id, attrs)
+
+
+def _write(db: sa.Connection, table: sa.Table, trial_id: int, attrs: dict[str, Any]) -> None:
     if not attrs:
         return
-    t = attributes_table.c
-    db.execute(sa.delete(attributes_table).where(t.trial_id == trial_id, t.key.in_(list(attrs))))
+    t = table.c
+    db.execute(sa.delete(table).where(t.trial_id == trial_id, t.key.in_(list(attrs))))
     rows = [
         {"trial_id": trial_id, "key": key, "value_json": json.dumps(value, allow_nan=False)}
         for key, value in finite(attrs).items()
     ]
-    db.execute(sa.insert(attributes_table), rows)
+    db.execute(sa.insert(table), rows)
 
 
 def end_trial(db: sa.Connection, trial_id: int, state: TrialState, value: float | None) -> bool:

@@ -13,11 +13,12 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import torch
 from optuna.trial import TrialState
 
-from ..data.bloodmnist import joined, load_dataset
+from ..data.bloodmnist import CLASS_NAMES, joined, load_dataset
 from ..database.outage import is_outage
 from ..errors import BloodsearchError, RefusedError
 from ..limits import TooCostly, check_latency, check_size
@@ -182,7 +183,10 @@ def _end_attrs(result: FitResult) -> dict[str, Any]:
     best = scores(result.best_confusion)
     last = result.history[-1]
     ending = Ending.EARLY_STOPPED if result.reason == "patience" else Ending.COMPLETED
+    worst = int(np.argmin(best.f1))
     return end_attributes(ending) | {
+        "worst_class": CLASS_NAMES[worst],
+        "worst_f1": round(float(best.f1[worst]), 4),
         "epochs": last.epoch,
         "best_epoch": result.best_epoch,
         "n_parameters": result.n_parameters,

@@ -36,10 +36,12 @@ from ..database.optuna_rows import (
     studies_table,
     trials_table,
     write_attrs,
+    write_system_attrs,
 )
 from ..database.storage import Storage
 from ..database.tables import leases_table, workers_table
 from ..errors import LostStudyError
+from ..records import split_attributes
 from .lease_times import LeaseTimes
 from .liveness import Identity
 from .reclaim import (
@@ -174,7 +176,7 @@ class Leases:
             trial_id: Optuna's id of the trial.
             state: COMPLETE, PRUNED or FAIL.
             value: The trial's value. A pruned trial without one gets its last reported value.
-            attrs: User attributes to store with the end.
+            attrs: What to store with the end, as columns of Optuna's tables or out of their sight.
         """
         key = lease_of(trial_id, worker.worker_id)
         with self.storage.engine.begin() as db:
@@ -182,7 +184,9 @@ class Leases:
                 return False
             if not end_trial(db, trial_id, state, value):
                 return False
-            write_attrs(db, trial_id, attrs or {})
+            columns, hidden = split_attributes(attrs or {})
+            write_attrs(db, trial_id, columns)
+            write_system_attrs(db, trial_id, hidden)
             return True
 
     def release(self, worker: Identity, trial_id: int) -> None:

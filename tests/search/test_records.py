@@ -11,7 +11,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from bloodsearch.search.records import (
     Ending,
     StudyRecord,
+    attributes,
     end_attributes,
+    split_attributes,
     stop_reason,
     study_record,
     trial_record,
@@ -95,3 +97,26 @@ def test_a_study_of_another_program() -> None:
     study.set_user_attr("n_trials", 3)
     assert not study_record(study).ready
     assert study_record(study).n_trials == 3
+
+
+def test_long_attributes_are_read_from_out_of_sight_and_from_where_they_were() -> None:
+    everything: dict[str, Any] = {"family": "cnn", "epochs": 2, "params": {"lr": 0.1}}
+    everything |= {
+        "confusion": [[1, 0], [0, 1]],
+        "train_losses": [0.5, 0.25],
+        "ending": "completed",
+    }
+    columns, hidden = split_attributes(everything)
+    assert set(columns) == {"family", "epochs", "ending"}
+    new = create_trial(value=0.5, user_attrs=columns, system_attrs=hidden)
+    old = trial(TrialState.COMPLETE, **everything)
+    assert attributes(new) == attributes(old) == everything
+    assert trial_record(new).train_losses == trial_record(old).train_losses == [0.5, 0.25]
+
+
+@pytest.mark.parametrize("planted", [3, "x", [1], None])
+def test_what_another_program_stores_out_of_sight_is_ignored(planted: object) -> None:
+    odd = create_trial(
+        value=0.5, user_attrs={"family": "mlp"}, system_attrs={"bloodsearch:record": planted}
+    )
+    assert attributes(odd) == {"family": "mlp"}

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from bloodsearch.search.database.optuna_rows import trials_table, values_table
 from bloodsearch.search.database.storage import open_storage
 from bloodsearch.search.pruning.peers import StudyPeers
+from bloodsearch.search.records import split_attributes
 from bloodsearch.search.sampling.draw import suggest_at_once
 from bloodsearch.search.sampling.sampler import trial_sampler
 from bloodsearch.search.sampling.space import suggest
@@ -50,8 +51,11 @@ def optunas_trial(
     trial.set_user_attr("family", params["arch"])
     for step, reported in reports.items():
         trial.report(reported, step)
-    for key, attr in ATTRS.items():
+    columns, hidden = split_attributes(ATTRS)
+    for key, attr in columns.items():
         trial.set_user_attr(key, attr)
+    for key, attr in hidden.items():
+        trial.storage.set_trial_system_attr(trial._trial_id, key, attr)
     study.tell(trial, value, state=state)
     return trial._trial_id
 
