@@ -82,6 +82,8 @@ class ClassScore(Stored):
     f1: float
     n: int | None = None
     """Images of this class in the split."""
+    f1_interval_95: tuple[float, float] | None = None
+    """Covers other test images only; earlier versions have none."""
 
 
 class RaceFinalist(Stored):
@@ -125,6 +127,26 @@ class DeclaredOption(Stored):
     test_accuracy: Spread
 
 
+class Calibrated(Stored):
+    """How far probabilities on test are from shares of right predictions."""
+
+    error: Spread
+    """The expected calibration error."""
+    error_if_perfect: float
+    """What a perfectly calibrated model has by chance, with as many images."""
+    log_loss: Spread
+    bins: list[tuple[float, float, float]]
+    """Images, sum of the predicted classes' probabilities, right predictions; summed over replicates."""
+
+
+class Calibration(Stored):
+    """Calibration on test, before and after temperature scaling that was fitted on validation."""
+
+    temperatures: list[float]
+    before: Calibrated
+    after: Calibrated
+
+
 class FinalResult(Stored):
     """What a final evaluation found: result.json, and the ledger's row."""
 
@@ -160,6 +182,8 @@ class FinalResult(Stored):
     device: str | None = None
     training_precision: str | None = None
     storage: str | None = None
+    calibration: Calibration | None = None
+    """None in a result of an earlier version."""
     declared_options: list[DeclaredOption] = Field(default_factory=list)
     selection: Race | None = None
     test_openings: int

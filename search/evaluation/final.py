@@ -28,9 +28,12 @@ from ..study import StudyInfo, info, load
 from ..study_names import replicates_name
 from . import ledger
 from .averaging import PLAIN, Averaging, averaged, scored_refits
+from .calibration import calibration
+from .class_intervals import f1_intervals
 from .folder import (
     check_writable,
     holds,
+    keep_predictions,
     keep_weights,
     remove_other_weights,
     room_for_results,
@@ -112,7 +115,7 @@ def evaluate(
     check_same(data.fingerprint, study_info.fingerprint)
     predict = [predictor(trial) for trial in trained]
     predict_refitted = [predictor(trial) for trial in refitted]
-    validation = [_macro_f1(data.val_labels, p(data.val_images)) for p in predict]
+    validation = [p(data.val_images) for p in predict]
     evaluation = uuid.uuid4().hex
     with room_for_results(out), ExitStack() as weights:
         keep_weights(weights, out, trained, evaluation)
@@ -129,7 +132,8 @@ def evaluate(
     # the weights have their names now: the ledger has said yes
     remove_other_weights(out, len(trained))
     probabilities = [p(images) for p in predict]
-    result = _result(study_info, prepared, trained, probabilities, labels, validation)
+    val_scores = [_macro_f1(data.val_labels, p) for p in validation]
+    result = _result(study_info, prepared, trained, probabilities, labels, val_scores)
     result |= {
         "evaluation": evaluation,
         "storage": storage.shown,
@@ -143,15 +147,25 @@ def evaluate(
     }
     # the plain result first: whatever goes wrong from here on, the split was opened for something
     _keep(storage, opening, result, out)
-    declared = averaged(averaging, predict, images, labels)
-    declared += scored_refits(predict_refitted, images, labels)
-    if declared:
-        result["declared_options"] = declared
-        _keep(storage, opening, result, out)
+    result["calibration"] = calibration(data.val_labels, validation, labels, probabilities)
+    result["declared_options"] = [
+        *averaged(averaging, predict, images, labels),
+        *scored_refits(predict_refitted, images, labels),
+    ]
+    _keep(storage, opening, result, out)
     try:
         study.set_user_attr("final_evaluation", _summary(result))
     except optuna.exceptions.StorageInternalError as error:
         raise StorageError(f"the result is in {out}, but not in the study: {error}") from None
+    keep_predictions(
+        out,
+        evaluation=evaluation,
+        seeds=result["seeds"],
+        val_labels=data.val_labels,
+        val_probabilities=np.stack(validation),
+        test_labels=labels,
+        test_probabilities=np.stack(probabilities),
+    )
     return result
 
 
@@ -218,7 +232,9 @@ def _result(
         "test_accuracy": spread([s.accuracy for s in scored]),
         "test_weighted_f1": spread([s.weighted_f1 for s in scored]),
         "test_auc": spread([macro_auc(labels, p) for p in probabilities]),
-        "per_class": class_scores(confusions.sum(axis=0), len(trained)),
+        "per_class": _with_intervals(
+            class_scores(confusions.sum(axis=0), len(trained)), labels, predictions
+        ),
         "confusion_matrix": confusions.sum(axis=0).tolist(),
         "confusion_matrices": confusions.tolist(),
         "val_macro_f1": spread(validation),
@@ -230,6 +246,16 @@ def _result(
         "device": records[0].device,
         "training_precision": records[0].precision,
     }
+
+
+def _with_intervals(
+    per_class: list[dict[str, Any]], labels: NDArray[np.uint8], predictions: NDArray[np.int64]
+) -> list[dict[str, Any]]:
+    intervals = f1_intervals(labels, predictions, len(per_class))
+    return [
+        one | {"f1_interval_95": interval}
+        for one, interval in zip(per_class, intervals, strict=True)
+    ]
 
 
 def _summary(result: dict[str, Any]) -> dict[str, Any]:

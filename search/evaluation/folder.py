@@ -1,4 +1,9 @@
-"""What a final evaluation leaves in its folder: result.json, config.json and the replicates' weights."""
+"""What a final evaluation leaves in its folder.
+
+result.json, config.json   the figures, and what was trained
+replicate-N.pt             the replicates' weights
+predictions.npz            their probabilities on validation and test, for other figures
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from optuna.trial import FrozenTrial
 
 from ..errors import UsageError
@@ -73,6 +79,25 @@ def write_result(out: Path, result: dict[str, Any]) -> None:
         raise UsageError(
             f"cannot write the result to {out} ({error.strerror}), but the database holds it; the same "
             "command with another --out writes it there and opens nothing"
+        ) from None
+
+
+def keep_predictions(out: Path, **arrays: Any) -> None:
+    """Write `arrays` to predictions.npz, probabilities in single precision. Raises UsageError.
+
+    They were made at an opening that is on the record, so reading them opens nothing.
+    """
+    small: dict[str, Any] = {
+        key: np.asarray(value, np.float32) if key.endswith("probabilities") else np.asarray(value)
+        for key, value in arrays.items()
+    }
+    try:
+        with atomic_write(out / "predictions.npz") as part:
+            np.savez_compressed(part, **small)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write predictions.npz to {out} ({error.strerror}); result.json is there, and the "
+            "database holds the same figures"
         ) from None
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
@@ -355,3 +356,42 @@ def test_validation_scores_are_what_the_files_give(
     predicted = predict(data.val_images).argmax(axis=1)
     expected = f1_score(data.val_labels, predicted, average="macro")
     assert result["val_macro_f1"]["values"][0] == pytest.approx(expected, abs=1e-12)
+
+
+def test_predictions_of_the_opening_are_kept_and_give_the_results_figures(
+    storage: Storage, end: End, run: Evaluate, tmp_path: Path
+) -> None:
+    for _ in range(3):
+        end(TrialState.COMPLETE)
+    result = run()
+    with np.load(tmp_path / "out" / "predictions.npz", allow_pickle=False) as kept:
+        labels, probabilities = kept["test_labels"], kept["test_probabilities"]
+        assert str(kept["evaluation"]) == result["evaluation"]
+        assert kept["seeds"].tolist() == result["seeds"]
+    scores = [f1_score(labels, p.argmax(axis=1), average="macro") for p in probabilities]
+    assert scores == pytest.approx(result["test_macro_f1"]["values"], abs=1e-12)
+    bins = np.asarray(result["calibration"]["before"]["bins"])
+    assert bins[:, 0].sum() == 3 * len(labels)
+    assert bins[:, 2].sum() == pytest.approx(np.trace(result["confusion_matrix"]))
+    for one in result["per_class"]:
+        assert one["f1_interval_95"][0] <= one["f1"] <= one["f1_interval_95"][1]
+    (opening,) = ledger.openings(storage)
+    assert opening.result is not None
+    assert (
+        opening.result["calibration"]
+        == json.loads((tmp_path / "out" / "result.json").read_text())["calibration"]
+    )
+
+
+def test_predictions_that_cannot_be_written_cost_no_figure(
+    storage: Storage, study: optuna.Study, end: End, run: Evaluate, tmp_path: Path
+) -> None:
+    for _ in range(3):
+        end(TrialState.COMPLETE)
+    (tmp_path / "out" / "predictions.npz").mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"predictions.npz .* the database holds the same figures"):
+        run()
+    (opening,) = ledger.openings(storage)
+    assert opening.result is not None
+    assert (tmp_path / "out" / "result.json").exists()
+    assert "final_evaluation" in study.user_attrs
