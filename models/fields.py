@@ -32,6 +32,8 @@ MAX_WIDTH = 8192
 Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 FirstWidth = Annotated[int, Field(ge=1, le=1024)]
 Growth = Annotated[float, Field(ge=1, le=4)]
+AverageDecay = Annotated[float, Field(ge=0, le=0.9999)]
+"""Decay of the moving average of weights; 0 = none."""
 Dropout = Annotated[float, Field(ge=0, le=0.95)]
 Convs = Annotated[int, Field(ge=1, le=2)]
 Kernel = Literal[3, 5, 7]

@@ -107,6 +107,11 @@ PARAMETERS: dict[str, Parameter] = {
         fields.WeightDecay, "L2 penalty (adam, sgd) or decoupled weight decay (adamw, muon)", 0.0
     ),
     "batch_size": _parameter(fields.BatchSize, "images per training step", 128),
+    "ema": _parameter(
+        fields.AverageDecay,
+        "decay per step of the moving average of weights, which is validated and kept; 0 = none",
+        0.0,
+    ),
     "loss": _parameter(
         fields.LossName,
         "training loss; nll is NLL on log-softmax, the same function as cross_entropy",

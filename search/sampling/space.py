@@ -158,6 +158,7 @@ def to_config(params: Params, *, epochs: int, patience: int, min_epochs: int = 0
             augment=get("augment"),
             shift=get("shift"),
             batch_size=get("batch_size"),
+            ema=get("ema"),
             epochs=params.get("epochs", epochs),
             patience=params.get("patience", patience),
             min_epochs=min_epochs,

@@ -11,6 +11,7 @@ from pydantic import model_validator
 from ...models.config import ModelConfig
 from ...models.fields import (
     AugmentName,
+    AverageDecay,
     BatchSize,
     Epochs,
     FocalGamma,
@@ -67,6 +68,8 @@ class TrialConfig(Frozen):
     shift: Shift = 0
     """Largest random translation along each axis, in pixels."""
     batch_size: BatchSize = 128
+    ema: AverageDecay = 0.0
+    """Decay of the weights' moving average, which is validated and kept; 0 = the weights themselves."""
     epochs: Epochs
     patience: Patience = 0
     """Epochs without a better validation macro-F1 before training ends; 0 = no early stopping."""
@@ -81,7 +84,8 @@ class TrialConfig(Frozen):
     def digest(self) -> str:
         """Return sixteen hexadecimal digits that are equal only for equal configurations."""
         data = self.model_dump(mode="json")
-        if not self.min_epochs:  # keeps the digest of checkpoints written before the key existed
-            data.pop("min_epochs")
+        for key in ("min_epochs", "ema"):
+            if not data[key]:  # keeps the digest of checkpoints written before the key existed
+                data.pop(key)
         canonical = json.dumps(data, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from ...models import build_model
 from .augment import augment_epoch
+from .average import WeightAverage
 from .config import TrialConfig
 from .device import DeviceData, Precision
 from .early_stopping import out_of_patience
@@ -62,6 +63,7 @@ class Training:
             batch_size=config.batch_size,
             device=data.device,
         )
+        self.average = WeightAverage(self.model, config.ema) if config.ema else None
         self.n_images = len(data.train_images)
         if self.n_images % config.batch_size == 1:
             self.n_images -= 1  # BatchNorm has no variance in a last batch of one image
@@ -86,7 +88,7 @@ class Training:
             confusion, val_loss = self._validate()
             if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
                 raise Diverged(f"loss {train_loss}, validation loss {val_loss} in epoch {epoch}")
-            if not _all_finite(self.model):  # a ReLU may have turned NaN into zeros
+            if not _all_finite(self.validated):  # a ReLU may have turned NaN into zeros
                 raise Diverged(f"weights that are not finite in epoch {epoch}")
             measured = scores(confusion)
             result = EpochResult(
@@ -98,7 +100,7 @@ class Training:
                 seconds=time.perf_counter() - started,
             )
             if progress.add(result, confusion) and self.keep == "best":
-                self.best_state = _cpu_copy(self.model.state_dict())
+                self.best_state = _cpu_copy(self.validated.state_dict())
             try:
                 on_epoch(result)
             except Drained:
@@ -109,6 +111,11 @@ class Training:
                 save_checkpoint(self.checkpoint())
         return self._result()
 
+    @property
+    def validated(self) -> torch.nn.Module:
+        """The model that is validated and kept: with the averaged weights, if they are averaged."""
+        return self.model if self.average is None else self.average.model
+
     def _train_epoch(self, epoch: int, should_stop: Callable[[], bool]) -> float:
         """Train for one pass over the training split. Return the mean training loss."""
         self.model.train()
@@ -118,6 +125,8 @@ class Training:
                 raise Drained
             self.step.set_lr(self._lr((epoch - 1) * self.n_batches + i))
             total += self.step(images, labels) * len(labels)
+            if self.average is not None:
+                self.average.update()
         return float(total) / self.n_images
 
     def _batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -153,7 +162,7 @@ class Training:
         return self.config.optimizer.lr * lr_factor(self.config.schedule, progress)
 
     def _validate(self) -> tuple[Confusion, float]:
-        logits = predict_logits(self.model, self.data.val_images, self.val_dtype)
+        logits = predict_logits(self.validated, self.data.val_images, self.val_dtype)
         labels = self.data.val_labels
         loss = F.cross_entropy(logits, labels)
         confusion = confusion_on_device(labels, logits.argmax(dim=1))
@@ -169,6 +178,7 @@ class Training:
             "identity": self.identity,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "average": self.average and self.average.state_dict(),
             "generator": self.generator.get_state(),
             "torch_generator": torch.get_rng_state(),
             "cuda_generator": (
@@ -189,6 +199,8 @@ class Training:
             raise OtherTraining("the checkpoint belongs to another configuration, seed or data set")
         self.model.load_state_dict(checkpoint["model"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(checkpoint["average"])
         self.generator.set_state(checkpoint["generator"])
         torch.set_rng_state(checkpoint["torch_generator"])
         if checkpoint["cuda_generator"] is not None:
@@ -211,7 +223,9 @@ class Training:
             reason="patience" if self._out_of_patience() else "epochs",
             n_parameters=sum(p.numel() for p in self.model.parameters()),
             seconds=sum(result.seconds for result in progress.history),
-            state=_cpu_copy(self.model.state_dict()) if self.keep == "last" else self.best_state,
+            state=_cpu_copy(self.validated.state_dict())
+            if self.keep == "last"
+            else self.best_state,
         )
 
 

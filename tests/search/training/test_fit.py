@@ -55,6 +55,7 @@ CONFIGS = {
     "mlp-norm-adamw-one-cycle": config(
         model=MLPConfig(widths=(32,), norm=True, dropout=0.3), optimizer=ADAMW, schedule="one_cycle"
     ),
+    "cnn-norm-average-adamw": config(model=CNN, optimizer=ADAMW, ema=0.9),
     "cnn-norm-sgd-cosine-dihedral": config(
         model=CNN, optimizer=SGD, schedule="cosine", augment="dihedral", shift=2
     ),
