@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -88,11 +89,23 @@ def machine() -> dict[str, Any]:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     return {
-        "processor": model,
+        "processor": f"{model}{matrix_units()}",
         "cores": os.cpu_count(),
         "versions": versions(),
         "date": time.strftime("%Y-%m-%d"),
     }
+
+
+def matrix_units() -> str:
+    """What sets a processor's speed in bfloat16 apart: ", AMX", ", AVX512-bf16" or nothing.
+
+    One maker sells processors with and without these units under the same name.
+    """
+    import torch
+
+    if torch.cpu._is_amx_tile_supported():
+        return ", AMX"
+    return ", AVX512-bf16" if torch.cpu._is_avx512_bf16_supported() else ""
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
@@ -114,9 +127,15 @@ def shown(found: dict[str, Any], unit: str = "", digits: int = 1) -> str:
 _tables: list[dict[str, Any]] = []
 
 
-def save(name: str, result: Any) -> None:
-    """Write one benchmark's result and the tables shown since the last one, with the machine."""
+def save(name: str, result: Any, *, by_processor: bool = False) -> None:
+    """Write one benchmark's result and the tables shown since the last one, with the machine.
+
+    With `by_processor` each kind of processor keeps its own file, and the pages show all of them.
+    """
     RESULTS.mkdir(exist_ok=True)
+    if by_processor:
+        kind = re.sub(r"[^a-z0-9]+", "-", machine()["processor"].lower()).strip("-")
+        name = f"{name}.{kind}"
     text = json.dumps({"machine": machine(), "result": result, "tables": _tables}, indent=1)
     (RESULTS / f"{name}.json").write_text(text + "\n")
     _tables.clear()

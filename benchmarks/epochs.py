@@ -3,37 +3,20 @@
     python -m benchmarks epochs
 
 Each thread count runs in processes of its own, one for each loop, with the variables that a worker
-gets; while one trains, the other waits. An epoch is training and validation. The share of the peak
-is that of the fastest matrix product of the run.
+gets; while one trains, the other waits. An epoch is training and validation. The peak is the speed of
+the fastest matrix product or convolution of the run.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-import time
 from typing import Any
 
 from benchmarks.common import in_own_process, save, shown, spread, table
 
 N_EPOCHS = 3
 THREADS = (1, 2)
-GEMM_SIZE = 2048
-
-
-def gemm_peak(dtype_name: str) -> float:
-    """FLOP/s of the fastest of a few square matrix products."""
-    import torch
-
-    dtype = getattr(torch, dtype_name)
-    a = torch.randn(GEMM_SIZE, GEMM_SIZE).to(dtype)
-    b = torch.randn(GEMM_SIZE, GEMM_SIZE).to(dtype)
-    best = float("inf")
-    for _ in range(8):
-        started = time.perf_counter()
-        a @ b
-        best = min(best, time.perf_counter() - started)
-    return 2 * GEMM_SIZE**3 / best
 
 
 def measure(name: str, data: Any, device_data: Any) -> dict[str, Any]:
@@ -73,6 +56,7 @@ def child(threads: int) -> None:
     import torch
 
     from benchmarks.engine_cases import CASES
+    from benchmarks.peak import measured_peak, operations_per_cycle
     from bloodsearch.search.data.bloodmnist import load_dataset
     from bloodsearch.search.training.device import choose_precision, to_device
 
@@ -83,14 +67,16 @@ def child(threads: int) -> None:
     for name in CASES:
         # before each model, so that a busy moment of the machine does not pass for its peak
         for dtype in peaks:
-            peaks[dtype] = max(peaks[dtype], gemm_peak(dtype))
+            peaks[dtype] = max(peaks[dtype], measured_peak(dtype))
         rows.append(measure(name, data, device_data))
         print(name, rows[-1]["ours"], rows[-1]["standard"], file=sys.stderr, flush=True)
     precision = choose_precision(torch.device("cpu"))
     for row in rows:
         rate = row["flop_per_epoch"] / row["ours"]["median"]
         row["share_of_peak"] = rate / peaks[precision]
-    print(json.dumps({"threads": threads, "precision": precision, "peaks": peaks, "rows": rows}))
+    could = {dtype: operations_per_cycle(dtype) for dtype in peaks}
+    found = {"threads": threads, "precision": precision, "peaks": peaks, "could": could}
+    print(json.dumps({**found, "rows": rows}))
 
 
 def run() -> None:
@@ -112,10 +98,22 @@ def run() -> None:
     ]
     columns = ["threads", "model", "ours", "standard loop", "ratio", "images/s", "of peak"]
     table("seconds per epoch", columns, rows)
-    for part in found:
-        peaks = ", ".join(f"{k} {v / 1e9:.0f} GFLOP/s" for k, v in part["peaks"].items())
-        print(f"matrix-product peak with {part['threads']} threads: {peaks}")
-    save("epochs", found)
+    table(
+        "the peak, and what the units of the cores could do",
+        ["threads", "type", "measured", "operations a cycle", "reached at"],
+        [_peak_row(part, dtype) for part in found for dtype in part["peaks"]],
+    )
+    save("epochs", found, by_processor=True)
+
+
+def _peak_row(part: dict[str, Any], dtype: str) -> list[object]:
+    """A measured peak, and the clock at which the units would have to be busy in every cycle for it."""
+    measured, could = part["peaks"][dtype], part["could"][dtype]
+    row = [part["threads"], dtype, f"{measured / 1e9:.0f} GFLOP/s"]
+    if could is None:
+        return [*row, "not known", ""]
+    could *= part["threads"]
+    return [*row, could, f"{measured / could / 1e9:.1f} GHz"]
 
 
 if __name__ == "__main__":

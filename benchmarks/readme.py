@@ -74,12 +74,18 @@ def _result(name: str) -> Any:
 
 
 def rendered(name: str) -> str:
-    """Return the tables of one result in Markdown, with the command and the machine."""
-    record = json.loads((RESULTS / f"{name}.json").read_text())
-    machine = record["machine"]
-    where = f"{machine['cores']} cores of {machine['processor']}, {machine['date']}"
-    source = f"`python -m benchmarks {name}`, {where}"
-    return "\n".join(_table(table) for table in record["tables"]) + f"\n{source}\n\n"
+    """Return the tables of one result in Markdown, for each processor, with the command and the machine."""
+    paths = sorted([*RESULTS.glob(f"{name}.json"), *RESULTS.glob(f"{name}.*.json")])
+    if not paths:
+        raise FileNotFoundError(f"no result of the benchmark {name}")
+    parts = []
+    for path in paths:
+        record = json.loads(path.read_text())
+        machine = record["machine"]
+        where = f"{machine['cores']} cores of {machine['processor']}, {machine['date']}"
+        source = f"`python -m benchmarks {name}`, {where}"
+        parts.append("\n".join(_table(table) for table in record["tables"]) + f"\n{source}\n\n")
+    return "".join(parts)
 
 
 def course(name: str, docs: Path = ROOT / "docs") -> str:
