@@ -8,6 +8,7 @@ import sys
 NAMES = (
     *("exactness", "kills", "overhead", "efficiency", "survival"),
     *("epochs", "operations", "harness", "startup", "memory", "quality", "recipe"),
+    "newton_schulz",
     *(
         "lengths",
         "landscape",

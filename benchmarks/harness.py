@@ -33,7 +33,7 @@ def bare_loop(config: Any, data: Any) -> Any:
     model: Any = build_model(config.model)
     model = model.to(memory_format=torch.channels_last)
     optimizer, loss_of = (
-        make_optimizer(config.optimizer, model),
+        make_optimizer(config.optimizer, model, dtype),
         make_loss(config.loss, data.train_labels),
     )
     n = len(data.train_images)

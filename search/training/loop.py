@@ -54,7 +54,7 @@ class Training:
         self.generator = torch.Generator().manual_seed(seed)  # order and augmentation
         model = build_model(config.model).to(data.device)
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = make_optimizer(config.optimizer, self.model)
+        self.optimizer = make_optimizer(config.optimizer, self.model, self.dtype)
         self.step = make_step(
             self.model,
             self.optimizer,

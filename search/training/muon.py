@@ -6,6 +6,8 @@ BloodMNIST four epochs of Muon reached what eight of AdamW did (`python -m bench
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,6 +20,10 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 FILTER_SHARE = 10.0
 """Learning rate of filters, as a multiple of the rate of all other parameters, which AdamW updates."""
 MOMENTUM = 0.9
+HALF_FROM = 128
+"""In bfloat16 training, filter banks with at least so many rows and columns are orthogonalised in bfloat16.
+Smaller products gain nothing. On an AMD EPYC (Zen 5) a bank of 64 x 576 takes 0.21 ms in bfloat16 and 0.18 ms
+in float32, one of 128 x 1152 takes 0.45 and 1.14 ms."""
 
 
 class Muon(torch.optim.Optimizer):
@@ -26,9 +32,16 @@ class Muon(torch.optim.Optimizer):
     `lr` is AdamW's; filters move by FILTER_SHARE times as much. The weight decay is decoupled in both.
     A model without convolutions is trained by AdamW alone: orthogonalising an MLP's first layer would
     cost several times its forward and backward pass.
+
+    With `half`, large banks are orthogonalised in bfloat16, as the method's authors do, and banks of one size
+    together. Without it each bank is orthogonalised by itself, so that float32 trainings of earlier versions
+    can be repeated to the bit.
     """
 
-    def __init__(self, model: torch.nn.Module, *, lr: float, weight_decay: float) -> None:
+    def __init__(
+        self, model: torch.nn.Module, *, lr: float, weight_decay: float, half: bool = False
+    ) -> None:
+        self.half = half
         parameters = list(model.parameters())
         groups = [
             {"params": [p for p in parameters if p.ndim == 4], "filters": True},
@@ -46,18 +59,24 @@ class Muon(torch.optim.Optimizer):
 
     def _step_filters(self, group: dict[str, Any]) -> None:
         lr = group["lr"] * FILTER_SHARE
-        for p in group["params"]:
-            if p.grad is None:
-                continue
-            state = self.state[p]
-            if not state:
-                state["momentum"] = torch.zeros_like(p)
-            momentum = state["momentum"].lerp_(p.grad, 1 - MOMENTUM)
-            # Nesterov's form: one step further along the momentum
-            update = orthogonalised(p.grad.lerp(momentum, MOMENTUM).flatten(1))
-            stretch = max(1.0, update.shape[0] / update.shape[1]) ** 0.5
-            p.mul_(1 - lr * group["weight_decay"])
-            p.sub_(update.view(p.shape) * (lr * stretch))
+        banks = [p for p in group["params"] if p.grad is not None]
+        gradients = [p.grad for p in banks]
+        momenta = [self._momentum(p) for p in banks]
+        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+        # Nesterov's form: one step further along the momentum
+        directions = torch._foreach_lerp(gradients, momenta, MOMENTUM)
+        updates = together(directions) if self.half else one_by_one(directions)
+        rates = [lr * max(1.0, len(p) / p[0].numel()) ** 0.5 for p in banks]
+        torch._foreach_mul_(updates, rates)
+        torch._foreach_mul_(banks, 1 - lr * group["weight_decay"])
+        torch._foreach_sub_(banks, updates)
+
+    def _momentum(self, bank: torch.Tensor) -> torch.Tensor:
+        state = self.state[bank]
+        if not state:
+            state["momentum"] = torch.zeros_like(bank)
+        momentum: torch.Tensor = state["momentum"]
+        return momentum
 
     def _step_others(self, group: dict[str, Any]) -> None:
         parameters = [p for p in group["params"] if p.grad is not None]
@@ -87,6 +106,35 @@ class Muon(torch.optim.Optimizer):
         )
 
 
+def one_by_one(banks: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Return each bank of filters (n, c, h, w) orthogonalised as a matrix (n, c h w)."""
+    return [orthogonalised(bank.flatten(1)).view(bank.shape) for bank in banks]
+
+
+def together(banks: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Do the same as `one_by_one`: large banks in bfloat16, and the polynomials of one size in one batch.
+
+    The columns stay in the order of channels-last memory, which needs no copy. `banks` are overwritten.
+    """
+    banks = list(banks)
+    torch._foreach_div_(banks, [norm + 1e-7 for norm in torch._foreach_norm(banks)])
+    wide, by_size = [], defaultdict(list)
+    for i, bank in enumerate(banks):
+        x = bank.permute(0, 2, 3, 1).flatten(1)
+        x = x.T if len(x) > x.shape[1] else x
+        wide.append(x.bfloat16() if len(x) >= HALF_FROM else x)
+        by_size[len(x)].append(i)
+    updates = list(banks)
+    for same in by_size.values():
+        products = _polynomial(torch.stack([wide[i] @ wide[i].T for i in same]))
+        for i, product in zip(same, products, strict=True):
+            n, c, h, w = banks[i].shape
+            x = product @ wide[i]
+            x = x if len(x) == n else x.T
+            updates[i] = x.float().reshape(n, h, w, c).permute(0, 3, 1, 2)
+    return updates
+
+
 def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
     """Bring the singular values of `matrix` (rows, columns) towards 1 and keep its singular vectors.
 
@@ -96,15 +144,20 @@ def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
     x = matrix / (matrix.norm() + 1e-7)
     if tall := x.shape[0] > x.shape[1]:
         x = x.T
+    update: torch.Tensor = _polynomial(x @ x.T) @ x
+    return update.T if tall else update
+
+
+def _polynomial(square: torch.Tensor) -> torch.Tensor:
+    """Return the product of the iterations' factors for A = `square`, (n, n) or a batch (b, n, n)."""
     a, b, c = COEFFICIENTS
-    square = x @ x.T
-    product = None
+    add_product = torch.addmm if square.ndim == 2 else torch.baddbmm
+    product: torch.Tensor | None = None
     for step in range(N_STEPS):
-        factor = torch.addmm(square, square, square, beta=b, alpha=c)
-        factor.diagonal().add_(a)
+        factor = add_product(square, square, square, beta=b, alpha=c)
+        factor.diagonal(dim1=-2, dim2=-1).add_(a)
         product = factor if product is None else factor @ product
         if step + 1 < N_STEPS:
             square = factor @ square @ factor
     assert product is not None
-    update: torch.Tensor = product @ x
-    return update.T if tall else update
+    return product

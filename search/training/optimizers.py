@@ -8,10 +8,16 @@ from .config import OptimizerConfig
 from .muon import Muon
 
 
-def make_optimizer(config: OptimizerConfig, model: torch.nn.Module) -> torch.optim.Optimizer:
-    """Make the optimizer that `config` names, in torch's fused form (one pass over the weights per step)."""
+def make_optimizer(
+    config: OptimizerConfig, model: torch.nn.Module, dtype: torch.dtype = torch.float32
+) -> torch.optim.Optimizer:
+    """Make the optimizer that `config` names, in torch's fused form (one pass over the weights per step).
+
+    `dtype` is the precision of the training. Weights and moments are float32 in either.
+    """
     if config.name == "muon":
-        return Muon(model, lr=config.lr, weight_decay=config.weight_decay)
+        half = dtype == torch.bfloat16
+        return Muon(model, lr=config.lr, weight_decay=config.weight_decay, half=half)
     parameters = list(model.parameters())
     if config.name == "sgd":
         return torch.optim.SGD(
