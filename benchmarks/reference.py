@@ -21,7 +21,7 @@ from bloodsearch.search import env
 from bloodsearch.search.cli import app
 from bloodsearch.studies import PARAMETERS
 from bloodsearch.studies.schema import StudyFile
-from bloodsearch.studies.sections import Baseline, Pruner, Range, Search, Training
+from bloodsearch.studies.sections import Baseline, Ladder, Pruner, Range, Rung, Search, Training
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 _NOTE = "<!-- Written by `python -m benchmarks.reference`. Do not edit this page. -->\n"
@@ -104,6 +104,12 @@ def _study_files() -> str:
         ("[search]", "How the next trial is chosen.", Search),
         ("[training]", "How long a trial and a final training last.", Training),
         ("[pruner]", "When a trial is stopped early.", Pruner),
+        (
+            "[ladder]",
+            "How the best trials go on to longer trainings. Not part of the study's identity.",
+            Ladder,
+        ),
+        ("[[ladder.rungs]]", "A rung between the search and the final trainings.", Rung),
         (
             "[space] ranges",
             "An entry of `[space]` is a list of choices, one fixed value or a range.",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-Kind = Literal["search", "finalists", "replicates", "refits"]
+Kind = Literal["search", "finalists", "rung", "replicates", "refits"]
 
 
 class Ending(StrEnum):

@@ -98,6 +98,20 @@ class RaceFinalist(Stored):
     latency_ms: float | None = None
 
 
+class RungValue(Stored):
+    """What one configuration reached on a rung."""
+
+    trial: int
+    value: float
+
+
+class RungResult(Stored):
+    """A rung of a ladder between the search and the final trainings, best value first."""
+
+    study: str
+    values: list[RungValue]
+
+
 class Race(Stored):
     """The second stage: finalists by their mean, and the winner's number."""
 
@@ -109,6 +123,8 @@ class Race(Stored):
     undecided: list[int] = Field(default_factory=list)
     """Trials that are not clearly worse than the winner."""
     finalists: list[RaceFinalist] = Field(default_factory=list)
+    rungs: list[RungResult] = Field(default_factory=list)
+    """The rungs that finalists climbed; empty where they repeat the search's own length."""
 
     @property
     def measured_sd(self) -> float | None:

@@ -137,7 +137,7 @@ def check_not_reserved(name: str) -> None:
     if study_names.is_reserved(name):
         raise UsageError(
             f"the name {name!r} is reserved for a part of the study {study_names.without_part(name)!r}; "
-            "choose a --name that does not end in -finalists, -final-N, -baselines or -grid"
+            "choose a --name that does not end in -finalists, -finals, -final-N, -rung-N, -baselines or -grid"
         )
 
 
@@ -206,6 +206,7 @@ def _no_sampler() -> optuna.samplers.BaseSampler:
 _KIND_WORDS: dict[Kind, str] = {
     "search": "a search",
     "finalists": "the finalists of a search",
+    "rung": "a rung of a search's ladder",
     "replicates": "replicates with several seeds",
     "refits": "trainings on train and validation together",
 }

@@ -2,6 +2,8 @@
 
 NAME-synthetic                        the default name of a search on the synthetic set
 NAME-finalists                        trainings of the second stage
+NAME-rung-N                           trainings of the ladder's rung N, from 2
+NAME-finals                           the ladder's last rung, which holds the winner's replicates
 NAME-final-TRIAL                      replicates of the winner
 NAME-final-TRIAL-train-val[-EPOCHS]   the winner trained on train and validation together
 NAME-baselines  NAME-grid             parts of a study that run separately
@@ -12,12 +14,14 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
-PartKind = Literal["finalists", "replicates", "refits", "baselines", "grid"]
+PartKind = Literal["finalists", "rung", "finals", "replicates", "refits", "baselines", "grid"]
 
 _SYNTHETIC = "-synthetic"
 _BASELINES = "-baselines"
 _GRID = "-grid"
 _FINALISTS = "-finalists"
+_FINALS = "-finals"
+_RUNG = re.compile(r"(?P<base>.+)-rung-\d+")
 _REPLICATES = re.compile(r"-final-(?P<trial>-?\d+)")
 _REFITS = re.compile(r"-final-(?P<trial>-?\d+)-train-val(-(?P<epochs>\d+))?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -48,6 +52,16 @@ def default_name(study_name: str, dataset: str) -> str:
 def finalists_name(name: str) -> str:
     """Return the name of the study that holds a search's second stage."""
     return name + _FINALISTS
+
+
+def rung_name(name: str, number: int) -> str:
+    """Return the name of the study that holds rung `number` of a search's ladder; the search is rung 1."""
+    return f"{name}-rung-{number}"
+
+
+def finals_name(name: str) -> str:
+    """Return the name of the study that holds the last rung of a search's ladder."""
+    return name + _FINALS
 
 
 def replicates_name(name: str, trial: int) -> str:
@@ -83,8 +97,11 @@ def take_apart(name: str) -> Part | None:
                 int(match["trial"]),
                 None if epochs is None else int(epochs),
             )
+    if match := _RUNG.fullmatch(name):
+        return Part(match["base"], "rung")
     suffixes: tuple[tuple[str, PartKind], ...] = (
         (_FINALISTS, "finalists"),
+        (_FINALS, "finals"),
         (_BASELINES, "baselines"),
         (_GRID, "grid"),
     )

@@ -8,6 +8,7 @@ import optuna
 from optuna.trial import TrialState
 
 from .database.storage import Storage
+from .evaluation.ladder import rung_rows
 from .pruning.audit import audited
 from .records import trial_record, trial_seconds
 from .study import info
@@ -39,4 +40,5 @@ def summarize(storage: Storage, study: optuna.Study) -> dict[str, Any]:
         "seconds": round(
             sum(trial_seconds(trial) for trial in trials if trial.state.is_finished()), 2
         ),
+        "ladder": rung_rows(storage, study),
     }

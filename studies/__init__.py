@@ -14,7 +14,7 @@ from .overrides import Overrides
 from .parameters import PARAMETERS, Parameter, Value
 from .parsing import StudyFileError, parse_study
 from .schema import StudyFile
-from .sections import Baseline, Entry, Range
+from .sections import Baseline, Entry, Ladder, Range
 from .sections import Pruner as PrunerSettings
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "PARAMETERS",
     "Baseline",
     "Entry",
+    "Ladder",
     "Overrides",
     "Parameter",
     "PrunerSettings",

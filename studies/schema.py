@@ -11,7 +11,18 @@ from pydantic import Field, model_validator
 
 from ..models.fields import MAX_WIDTH
 from .parameters import PARAMETERS, Value, shown
-from .sections import BY_FAMILY, Baseline, Entry, Pruner, Range, Search, Section, Training
+from .sections import (
+    BY_FAMILY,
+    Baseline,
+    Entry,
+    Ladder,
+    Pruner,
+    Range,
+    Rung,
+    Search,
+    Section,
+    Training,
+)
 
 MAX_CHOICES = 1000
 MAX_GRID = 100_000
@@ -25,6 +36,8 @@ class StudyFile(Section):
     search: Search = Field(default_factory=Search)
     training: Training
     pruner: Pruner = Field(default_factory=Pruner)
+    ladder: Ladder | None = None
+    """How the best trials go on to longer trainings; without it they are repeated at their own length."""
     space: dict[str, Entry] = Field(default_factory=dict)
     baselines: tuple[Baseline, ...] = ()
 
@@ -43,6 +56,7 @@ class StudyFile(Section):
             for key, value in section:
                 if isinstance(value, dict):
                     self._check_families(f"{_name(section)}.{key}", value)
+        self._check_ladder()
         if self.search.sampler == "baselines":
             if not self.baselines:
                 raise ValueError('search.sampler: "baselines" needs at least one [[baselines]]')
@@ -69,6 +83,36 @@ class StudyFile(Section):
             baseline.params["arch"] for baseline in self.baselines if "arch" in baseline.params
         ]
         return [str(family) for family in PARAMETERS["arch"].choices if family in trained]
+
+    def _check_ladder(self) -> None:
+        """Check the rungs' families, and that no rung trains more configurations than the one below it."""
+        rungs = () if self.ladder is None else self.ladder.rungs
+        for i, rung in enumerate(rungs):
+            if isinstance(rung.epochs, dict):
+                self._check_families(f"ladder.rungs.{i}.epochs", rung.epochs)
+        if self.ladder is not None:
+            trials = [*(rung.trials for rung in rungs), self.ladder.finalists]
+            if trials != sorted(trials, reverse=True):
+                raise ValueError(
+                    "ladder: no rung may train more trials than the one below it; "
+                    f"got {', '.join(map(str, trials))}"
+                )
+
+    def rungs(self) -> tuple[Rung, ...]:
+        """Return the ladder's rungs between the search and the final trainings, in their order.
+
+        Those that are not between their lengths are left out: `--epochs 40` makes a rung of 15 pointless.
+        """
+        rungs = () if self.ladder is None else self.ladder.rungs
+        training, families = self.training, self.families()
+        return tuple(
+            rung
+            for rung in rungs
+            if any(
+                training.epochs_of(f) < rung.epochs_of(f) < training.final_epochs_of(f)
+                for f in families
+            )
+        )
 
     def _check_families(self, where: str, table: dict[str, int]) -> None:
         choices = PARAMETERS["arch"].choices
@@ -105,8 +149,11 @@ class StudyFile(Section):
                 raise ValueError(f"space.{name}: missing; it takes {PARAMETERS[name].allowed()}")
 
     def settings(self) -> dict[str, Any]:
-        """Return all that makes two studies comparable: everything but name, description and budget."""
-        data = self.model_dump(mode="json", exclude={"description", "name"})
+        """Return all that makes two searches comparable.
+
+        Name, description and budget do not, nor the ladder, which says how the search's best go on.
+        """
+        data = self.model_dump(mode="json", exclude={"description", "name", "ladder"})
         data["search"].pop("trials")
         return data
 
@@ -138,6 +185,8 @@ SECTIONS: dict[str, type[Section]] = {
     "search": Search,
     "training": Training,
     "pruner": Pruner,
+    "ladder": Ladder,
+    "rung": Rung,
     "space": Range,
     "baselines": Baseline,
 }

@@ -118,6 +118,24 @@ class Pruner(SectionWithFamilies):
         return of_family(self.warmup_epochs, family)
 
 
+class Rung(Section):
+    epochs: ByFamily
+    """Epochs of a training of this rung, each a complete schedule."""
+    trials: Count
+    """Configurations that this rung trains: the best of the rung below."""
+
+    def epochs_of(self, family: Value) -> int:
+        """Return the epochs of a training of this family."""
+        return of_family(self.epochs, family)
+
+
+class Ladder(Section):
+    rungs: tuple[Rung, ...] = ()
+    """Rungs between the search, which is the first one, and the final trainings, which are the last."""
+    finalists: Count = 4
+    """Configurations that reach the final length. The worse half leaves after each seed."""
+
+
 class Range(Section):
     low: float | int
     """The lowest value."""

@@ -15,6 +15,7 @@ from ..evaluation.baselines import evaluate_baselines
 from ..evaluation.final import check_opening, evaluate, prepare, stored_again
 from ..evaluation.finalists import Raced, candidates, race
 from ..evaluation.folder import check_writable
+from ..evaluation.ladder import climb
 from ..evaluation.refits import refit_study
 from ..evaluation.selection import choose_winner, replicates
 from ..results import FinalResult
@@ -28,6 +29,8 @@ from .study import StoredStudy, load_part, load_study
 from .training import train_queued
 
 Prefer = Literal["best", "small", "fast"]
+FINALISTS, ROUNDS = 8, 5
+"""Of the second stage of a study without a ladder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +40,11 @@ class FinalRequest:
     trial: int | None = None
     """The trial to evaluate; None: the winner of the second stage."""
     replicates: int = 5
-    finalists: int = 8
-    """Trials that are trained again with fresh seeds before one is chosen; 1 skips this stage."""
-    rounds: int = 5
-    """The largest number of fresh seeds per finalist."""
+    finalists: int | None = None
+    """Trials that are trained again with fresh seeds before one is chosen; 1 skips this stage. None: as the
+    study's ladder says, or FINALISTS without one."""
+    rounds: int | None = None
+    """The largest number of fresh seeds per finalist; None: as `finalists`."""
     prefer: Prefer = "best"
     max_params: int | None = None
     max_latency_ms: float | None = None
@@ -63,8 +67,8 @@ def final_eval(
     name: str | None = None,
     trial: int | None = None,
     replicates: int = 5,
-    finalists: int = 8,
-    rounds: int = 5,
+    finalists: int | None = None,
+    rounds: int | None = None,
     prefer: Prefer = "best",
     max_params: int | None = None,
     max_latency_ms: float | None = None,
@@ -85,8 +89,9 @@ def final_eval(
         name: The study's name in the storage; default: the study file's.
         trial: The trial to evaluate; None: the winner of the second stage.
         replicates: Trainings of the winner, each with its own seed.
-        finalists: Trials that are trained again with fresh seeds before one is chosen; 1 skips this.
-        rounds: The largest number of fresh seeds per finalist.
+        finalists: Trials that are trained again with fresh seeds, at the search's own length, before one is
+            chosen; 1 skips this. None: the study's ladder, or 8 for a study without one.
+        rounds: The largest number of fresh seeds per finalist; None: the study's ladder, or 5.
         prefer: "best", or the "small"est or "fast"est within a standard error of the best mean.
         max_params: Choose among models with at most this many weights.
         max_latency_ms: Choose among models that take at most this many milliseconds per image.
@@ -106,8 +111,8 @@ def final_eval(
     request = FinalRequest(
         trial=whole("trial", trial, 0),
         replicates=required("replicates", replicates),
-        finalists=required("finalists", finalists),
-        rounds=required("rounds", rounds),
+        finalists=whole("finalists", finalists),
+        rounds=whole("rounds", rounds),
         prefer=prefer,
         max_params=max_params,
         max_latency_ms=max_latency_ms,
@@ -146,19 +151,9 @@ def evaluate_winner(
     check_opening(storage, study, force=request.force)
     _check_finished(stored, request, on_progress)
     if request.trial is not None:
-        trials = [choose_winner(study, request.trial)]
-    else:
-        trials = candidates(
-            study,
-            request.finalists,
-            max_params=request.max_params,
-            max_latency_ms=request.max_latency_ms,
-        )
+        choose_winner(study, request.trial)
     check_writable(folder)
-    winner, selection = trials[0].number, None
-    if len(trials) > 1:
-        raced = _race(stored, trials, request, on_progress)
-        winner, selection = raced.winner, raced.as_dict()
+    winner, selection = choose(stored, request, on_progress)
     prepared = prepare(storage, study, trial=winner, n_replicates=request.replicates)
     value = prepared.winner.value
     on_progress(
@@ -169,7 +164,7 @@ def evaluate_winner(
     )
     _train(stored, prepared.study, request, on_progress)
     refits = None
-    if request.train_val and (plain := replicates(prepared.study, prepared.seeds)):
+    if request.train_val and (plain := replicates(prepared.study, winner, prepared.seeds)):
         refits = refit_study(storage, info(study), prepared.winner, plain, prepared.seeds)
         on_progress(
             Notice(
@@ -189,6 +184,38 @@ def evaluate_winner(
         refits=refits,
         selection=selection,
     )
+
+
+def choose(
+    stored: StoredStudy, request: FinalRequest, on_progress: OnProgress = ignore
+) -> tuple[int, dict[str, Any] | None]:
+    """Return the winner's number and the stage that chose it, None without one; it trains what that takes."""
+    study, ladder = stored.study, info(stored.study).study_file.ladder
+    if request.trial is not None:
+        return request.trial, None
+    climbs = ladder is not None and request.finalists is None and request.rounds is None
+    n_entrants = request.finalists or FINALISTS
+    if ladder is not None and climbs:
+        rungs = info(study).study_file.rungs()
+        n_entrants = rungs[0].trials if rungs else ladder.finalists
+    trials = candidates(
+        study, n_entrants, max_params=request.max_params, max_latency_ms=request.max_latency_ms
+    )
+    if climbs:
+        raced = climb(
+            stored.storage,
+            study,
+            trials,
+            n_replicates=request.replicates,
+            prefer=request.prefer,
+            train=lambda arena, noun: _train(stored, arena, request, on_progress, noun=noun),
+        )
+        on_progress(RaceEnded(raced.as_dict()))
+    elif len(trials) == 1:
+        return trials[0].number, None
+    else:
+        raced = _race(stored, trials, request, on_progress)
+    return raced.winner, raced.as_dict()
 
 
 def _check_finished(stored: StoredStudy, request: FinalRequest, on_progress: OnProgress) -> None:
@@ -220,7 +247,7 @@ def _race(
         stored.storage,
         stored.study,
         trials,
-        rounds=request.rounds,
+        rounds=request.rounds or ROUNDS,
         prefer=request.prefer,
         train=lambda arena: _train(stored, arena, request, on_progress, noun="finalist"),
     )

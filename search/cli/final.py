@@ -50,20 +50,24 @@ def final_eval(
         ),
     ] = False,
     finalists: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--finalists",
             min=1,
             max=100,
-            help="Trials that are trained again with fresh seeds before one is chosen; 1 skips this.",
+            help="Trials that are trained again with fresh seeds, at their own length, before one is "
+            "chosen; 1 skips this. Default: the study's ladder of longer trainings, else 8.",
         ),
-    ] = 8,
+    ] = None,
     rounds: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "--rounds", min=1, max=100, help="The largest number of fresh seeds per finalist."
+            "--rounds",
+            min=1,
+            max=100,
+            help="The largest number of fresh seeds per finalist. Default: as --finalists, else 5.",
         ),
-    ] = 5,
+    ] = None,
     prefer: Annotated[
         Preference,
         typer.Option(

@@ -16,11 +16,11 @@ from ..database.storage import Storage
 from ..errors import RefusedError, StorageError, UsageError
 from ..records import study_record, trial_record
 from ..study import info, load
-from ..study_names import baselines_name, replicates_name
+from ..study_names import baselines_name
 from . import ledger
 from .baselines import latest_result
 from .intervals import Difference, difference
-from .selection import choose_winner, replicate_study
+from .selection import choose_winner, replicate_study, replicates_home, trials_of
 
 Split = Literal["val", "test"]
 
@@ -149,15 +149,16 @@ def _of_trial(
     trial = choose_winner(study, number)
     values: dict[int, float] = {}
     n_diverged = 0
-    name = replicates_name(study.study_name, trial.number)
+    name = replicates_home(storage, study.study_name, trial.number)
     try:
         replicas = load(storage, name)
     except StorageError:
         replicas = study
     else:
-        n_diverged = _n_diverged(replicas, None)
+        pruned = trials_of(replicas, trial.number)
+        n_diverged = sum(replica.state is TrialState.PRUNED for replica in pruned)
         if split == "val":
-            values = _by_seed(replicas.get_trials(deepcopy=False))
+            values = _by_seed(trials_of(replicas, trial.number))
     if split == "test":
         for result in tested:
             if result["trial"] == trial.number:
@@ -190,8 +191,8 @@ def _of_baseline(
     return Side(spec, study, None, values, data_hash, _n_diverged(study, baseline))
 
 
-def _n_diverged(study: optuna.Study, baseline: str | None) -> int:
-    """Return how many replicates of a baseline or winner ended without a value: no pruner stops these."""
+def _n_diverged(study: optuna.Study, baseline: str) -> int:
+    """Return how many replicates of a baseline ended without a value: no pruner stops these."""
     pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
     return sum(trial_record(trial).baseline == baseline for trial in pruned)
 

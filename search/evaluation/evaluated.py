@@ -13,9 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 from ..database.storage import Storage
 from ..errors import DataError, RefusedError
 from ..study import load
-from ..study_names import replicates_name
 from ..trial.weights_files import places, with_weights
-from .selection import weights_missing
+from .selection import replicates_home, trials_of, weights_missing
 
 _SAME = ("evaluation", "study", "trial", "seeds", "data_hash", "test_macro_f1")
 """What the ledger's result and a folder's result.json have in common if they are one evaluation's."""
@@ -29,8 +28,10 @@ def evaluated_replicates(
     The weights are looked for beside the database, and in the folder of the final evaluation. Raises
     RefusedError when some are in neither.
     """
-    study = load(storage, replicates_name(study_name, result["trial"]))
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    study = load(storage, replicates_home(storage, study_name, result["trial"]))
+    complete = [
+        trial for trial in trials_of(study, result["trial"]) if trial.state is TrialState.COMPLETE
+    ]
     by_seed: dict[Any, FrozenTrial] = {}
     # a later trial with the same seed was trained because the weights were lost
     for trial in with_weights(study, complete):

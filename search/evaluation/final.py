@@ -25,7 +25,6 @@ from ..errors import BloodsearchError, DataError, RefusedError, StorageError
 from ..records import trial_record
 from ..results import final_result
 from ..study import StudyInfo, info, load
-from ..study_names import replicates_name
 from . import ledger
 from .averaging import PLAIN, Averaging, averaged, scored_refits
 from .calibration import calibration
@@ -41,7 +40,13 @@ from .folder import (
 )
 from .opening import count_openings, open_on_the_record
 from .scoring import class_scores, confusion_of, macro_auc, predictor, spread, with_interval
-from .selection import choose_winner, ended_badly, replicate_study, replicates
+from .selection import (
+    choose_winner,
+    ended_badly,
+    replicate_study,
+    replicates,
+    replicates_home,
+)
 
 PUBLISHED = {
     # MedMNIST v2 (Yang et al. 2023), Table 3, 28x28, mean of at least three runs
@@ -191,7 +196,9 @@ def stored_again(
     # the replicates' study may be gone, or a file damaged: the figures do not need them
     with suppress(StorageError, DataError):
         trained = replicates(
-            load(storage, replicates_name(study.study_name, result["trial"])), result["seeds"]
+            load(storage, replicates_home(storage, study.study_name, result["trial"])),
+            result["trial"],
+            result["seeds"],
         )
         if len(trained) == len(result["seeds"]):
             with ExitStack() as weights:
@@ -270,14 +277,15 @@ def _trained(
 
     Raises RefusedError when another replicate is missing.
     """
-    trained = replicates(study, prepared.seeds)
+    number = prepared.winner.number
+    trained = replicates(study, number, prepared.seeds)
     trained_seeds = {trial_record(trial).seed for trial in trained}
     diverged, lacking = ended_badly(
-        study, [seed for seed in prepared.seeds if seed not in trained_seeds]
+        study, number, [seed for seed in prepared.seeds if seed not in trained_seeds]
     )
     if lacking:
         raise RefusedError(
-            f"{len(lacking)} of {len(prepared.seeds)} {noun}s of trial {prepared.winner.number} are not "
+            f"{len(lacking)} of {len(prepared.seeds)} {noun}s of trial {number} are not "
             f"trained ({'; '.join(lacking[:3])}); nothing was opened, and the same command trains them"
         )
     return trained, diverged

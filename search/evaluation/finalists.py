@@ -71,10 +71,18 @@ class Raced:
 
     undecided: list[int] = field(default_factory=list)
     """Trials that are not clearly worse than the winner."""
+    rungs: list[dict[str, Any]] = field(default_factory=list)
+    """The ladder's rungs below the finalists; empty where these repeat the search's own length."""
+    is_ladder: bool = False
 
     @property
-    def optimism(self) -> float:
-        """Mean over finalists of search value minus the mean of the seeds that came to a value."""
+    def optimism(self) -> float | None:
+        """Mean over finalists of search value minus the mean of the seeds that came to a value.
+
+        None on a ladder, whose last values are of other lengths than the search's.
+        """
+        if self.is_ladder:
+            return None
         return statistics.fmean(
             f.search_value - statistics.fmean(f.values) for f in self.finalists if f.values
         )
@@ -87,6 +95,7 @@ class Raced:
             "sd_over_seeds": self.sd,
             "optimism": self.optimism,
             "undecided": self.undecided,
+            "rungs": self.rungs,
             "finalists": [
                 {
                     "trial": f.trial,
@@ -119,8 +128,8 @@ def race_text(race: Race) -> str:
         trials = ", ".join(map(str, race.undecided))
         noun = f"trial {trials} is" if len(race.undecided) == 1 else f"trials {trials} are"
         lines.append(
-            f"The choice is undecided: {noun} not clearly worse than trial {race.winner}; "
-            "--rounds trains more seeds."
+            f"The choice is undecided: {noun} not clearly worse than trial {race.winner}"
+            + ("." if race.rungs else "; --rounds trains more seeds.")
         )
     return " ".join(lines)
 
@@ -197,22 +206,22 @@ def race(
         seeds.append(derive_seed(study_info.study_file.search.seed, "finalist", number))
         running = [trial for trial in trials if trial.number in survivors]
         for _ in range(N_ATTEMPTS):
-            if _queue(storage, arena, running, seeds[-1]):
+            if queue_seed(storage, arena, running, seeds[-1]):
                 train(arena)
-        finalists = _finalists(arena, trials, seeds)
+        finalists = gather(arena, trials, seeds)
         survivors = _left(finalists, survivors)
         if len(survivors) <= 1:
             break
     if not survivors:
         raise RefusedError(
-            f"no finalist of {study_info.name} was trained to its end; {_last_reason(arena)}"
+            f"no finalist of {study_info.name} was trained to its end; {last_reason(arena)}"
         )
-    raced = _chosen(finalists, survivors, prefer)
+    raced = choose(finalists, survivors, prefer)
     study.set_user_attr("selection", raced.as_dict())
     return raced
 
 
-def _queue(storage: Storage, arena: optuna.Study, trials: list[FrozenTrial], seed: int) -> bool:
+def queue_seed(storage: Storage, arena: optuna.Study, trials: list[FrozenTrial], seed: int) -> bool:
     """Queue each trial's point with this seed if it is missing; return whether anything is to train."""
     study_file = info(arena).study_file
     with storage.lock():
@@ -229,9 +238,9 @@ def _queue(storage: Storage, arena: optuna.Study, trials: list[FrozenTrial], see
     return not all(state.is_finished() for state in states)
 
 
-def _finalists(arena: optuna.Study, trials: list[FrozenTrial], seeds: list[int]) -> list[Finalist]:
+def gather(arena: optuna.Study, trials: list[FrozenTrial], seeds: list[int]) -> list[Finalist]:
     """Return the candidates that have a value with one of these seeds, best mean first."""
-    values: defaultdict[int, list[float]] = defaultdict(list)
+    values: defaultdict[int, dict[int, float]] = defaultdict(dict)  # a lost training is done twice
     diverged: Counter[int] = Counter()
     for trial in arena.get_trials(deepcopy=False):
         record = trial_record(trial)
@@ -239,14 +248,14 @@ def _finalists(arena: optuna.Study, trials: list[FrozenTrial], seeds: list[int])
         if of is None or record.seed not in seeds:
             continue
         if trial.state is TrialState.COMPLETE:
-            values[of].append(float(trial.value or 0.0))
+            values[of][record.seed] = float(trial.value or 0.0)
         elif trial.state is TrialState.PRUNED:
             diverged[of] += 1
     finalists = [
         Finalist(
             trial=trial.number,
             search_value=float(trial.value or 0.0),
-            values=values[trial.number],
+            values=[values[trial.number][s] for s in seeds if s in values[trial.number]],
             n_parameters=record.n_parameters,
             latency_ms=record.latency_ms,
             n_diverged=diverged[trial.number],
@@ -257,7 +266,7 @@ def _finalists(arena: optuna.Study, trials: list[FrozenTrial], seeds: list[int])
     return sorted(finalists, key=lambda f: (-f.mean, f.trial))
 
 
-def _last_reason(arena: optuna.Study) -> str:
+def last_reason(arena: optuna.Study) -> str:
     """Return why the last training of the arena ended without a value."""
     last = last_ended(arena, (TrialState.PRUNED, TrialState.FAIL))
     if last is None:
@@ -285,7 +294,7 @@ def _left(finalists: list[Finalist], survivors: set[int]) -> set[int]:
     }
 
 
-def _chosen(finalists: list[Finalist], survivors: set[int], prefer: Prefer) -> Raced:
+def choose(finalists: list[Finalist], survivors: set[int], prefer: Prefer) -> Raced:
     """Return the race with its winner: the best mean, or the smallest or fastest within one standard error.
 
     One that left was clearly worse then; later rounds may lower all others below the few values it has.
@@ -297,5 +306,5 @@ def _chosen(finalists: list[Finalist], survivors: set[int], prefer: Prefer) -> R
         best = min(near, key=lambda f: (f.n_parameters or math.inf, f.trial))
     elif prefer == "fast":
         best = min(near, key=lambda f: (f.latency_ms or math.inf, f.trial))
-    undecided = [f.trial for f in alive if f.trial != best.trial]
+    undecided = [f.trial for f in alive if f.trial in _left(alive, survivors) - {best.trial}]
     return Raced(finalists, sd, best.trial, prefer, undecided)

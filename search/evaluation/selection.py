@@ -12,7 +12,7 @@ from ..errors import RefusedError, UsageError
 from ..records import trial_record
 from ..seeds import replicate_seeds
 from ..study import StudyInfo, create_or_resume, enqueue, info
-from ..study_names import replicates_name
+from ..study_names import finals_name, replicates_name
 from ..suggest import command
 from ..trial.weights_files import with_weights
 
@@ -64,16 +64,27 @@ def replicate_study(
 ) -> tuple[optuna.Study, list[int]]:
     """Return the study that holds the winner's replicates, with all of them queued, and their seeds.
 
-    Replicates are trials of a study of their own (`NAME-final-TRIAL`), so that workers, leases and
-    checkpoints serve them as they serve a search. Existing replicates are kept.
+    Replicates are trials of a study of their own (`NAME-final-TRIAL`, or `NAME-finals` if the winner climbed
+    a ladder), so that workers, leases and checkpoints serve them as they serve a search. Existing replicates
+    are kept.
     """
-    name = replicates_name(study_info.name, winner.number)
+    name = replicates_home(storage, study_info.name, winner.number)
     study = create_or_resume(
         storage, name, study_info.study_file, study_info.fingerprint, kind="replicates"
     )
     seeds = replicate_seeds(study_info.study_file, n_replicates)
     queue_replicates(storage, study, winner, seeds)
     return study, seeds
+
+
+def replicates_home(storage: Storage, name: str, trial: int) -> str:
+    """Return the name of the study that holds, or shall hold, the replicates of a search's trial."""
+    finals = finals_name(name)
+    if finals in optuna.get_all_study_names(storage.optuna):
+        study = optuna.load_study(study_name=finals, storage=storage.optuna)
+        if any(trial_record(t).replicate_of == trial for t in study.get_trials(deepcopy=False)):
+            return finals
+    return replicates_name(name, trial)
 
 
 def queue_replicates(
@@ -84,7 +95,7 @@ def queue_replicates(
     with storage.lock():
         usable = {
             trial_record(trial).seed
-            for trial in with_weights(study, study.get_trials(deepcopy=False))
+            for trial in with_weights(study, trials_of(study, winner.number))
             if trial.state is not TrialState.FAIL and not weights_missing(trial)
         }
         for i, seed in enumerate(seeds):
@@ -94,9 +105,9 @@ def queue_replicates(
                 )
 
 
-def replicates(study: optuna.Study, seeds: list[int]) -> list[FrozenTrial]:
-    """Return the complete trials of a replicate study with these seeds, in the order of the seeds."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+def replicates(study: optuna.Study, winner: int, seeds: list[int]) -> list[FrozenTrial]:
+    """Return the winner's complete trials in a replicate study with these seeds, in the seeds' order."""
+    complete = [trial for trial in trials_of(study, winner) if trial.state is TrialState.COMPLETE]
     by_seed = {
         trial_record(trial).seed: trial
         for trial in with_weights(study, complete)
@@ -105,13 +116,13 @@ def replicates(study: optuna.Study, seeds: list[int]) -> list[FrozenTrial]:
     return [by_seed[seed] for seed in seeds if seed in by_seed]
 
 
-def ended_badly(study: optuna.Study, seeds: list[int]) -> tuple[list[int], list[str]]:
+def ended_badly(study: optuna.Study, winner: int, seeds: list[int]) -> tuple[list[int], list[str]]:
     """Split the seeds without a usable replicate into diverged ones and reasons why the others are missing.
 
     A diverged training is a result: it would diverge again. The others can still be trained.
     """
     diverged, lacking = [], []
-    trials = {trial_record(t).seed: t for t in study.get_trials(deepcopy=False)}  # the latest
+    trials = {trial_record(t).seed: t for t in trials_of(study, winner)}  # the latest
     for seed in seeds:
         trial = trials.get(seed)
         if trial is None:
@@ -124,6 +135,12 @@ def ended_badly(study: optuna.Study, seeds: list[int]) -> tuple[list[int], list[
             why = trial_record(trial).stop_reason or trial.state.name.lower()
             lacking.append(f"trial {trial.number}: {why}")
     return diverged, lacking
+
+
+def trials_of(study: optuna.Study, winner: int) -> list[FrozenTrial]:
+    """Return the replicates of one trial; the last rung of a ladder holds those of several."""
+    trials = study.get_trials(deepcopy=False)
+    return [trial for trial in trials if trial_record(trial).replicate_of in (None, winner)]
 
 
 def weights_missing(trial: FrozenTrial) -> bool:

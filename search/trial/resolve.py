@@ -12,6 +12,8 @@ from .session import Session
 def resolve(params: Params, study_info: StudyInfo, *, final: bool) -> TrialConfig:
     """Return the training configuration of a point, for the search or the final evaluation."""
     training = study_info.study_file.training
+    if study_info.kind == "rung":  # a baseline's own epochs count in the search alone
+        params = _without_length(params)
     if not final:
         return to_config(
             params,
@@ -19,9 +21,12 @@ def resolve(params: Params, study_info: StudyInfo, *, final: bool) -> TrialConfi
             patience=training.patience,
             min_epochs=training.min_epochs,
         )
-    fixed = {name: value for name, value in params.items() if name not in ("epochs", "patience")}
     epochs = training.final_epochs_of(params["arch"])
-    return to_config(fixed, epochs=epochs, patience=training.final_patience)
+    return to_config(_without_length(params), epochs=epochs, patience=training.final_patience)
+
+
+def _without_length(params: Params) -> Params:
+    return {name: value for name, value in params.items() if name not in ("epochs", "patience")}
 
 
 def parameters(session: Session, study_info: StudyInfo) -> Params:

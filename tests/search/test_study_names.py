@@ -11,6 +11,8 @@ from bloodsearch.search import study_names as names
     ("name", "part"),
     [
         (names.finalists_name("a-b"), ("a-b", "finalists", None, None)),
+        (names.rung_name("a-b", 2), ("a-b", "rung", None, None)),
+        (names.finals_name("a-b"), ("a-b", "finals", None, None)),
         (names.replicates_name("a", 12), ("a", "replicates", 12, None)),
         (names.refits_name("a", 12), ("a", "refits", 12, None)),
         (names.refits_name("a", 12, 30), ("a", "refits", 12, 30)),

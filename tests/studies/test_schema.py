@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel, ValidationError
+from tests_support import tiny_study
 
 from bloodsearch.studies import PARAMETERS, StudyFile, StudyFileError, parse_study
 from bloodsearch.studies.schema import MAX_CHOICES
@@ -109,6 +110,7 @@ NO_IDENTITY: dict[str, object] = {
     "name": "other",
     "description": "other",
     "search.trials": 10,
+    "ladder": {"finalists": 2},
 }
 
 
@@ -337,3 +339,32 @@ def test_hostile_keys_and_values_stay_on_one_short_printable_line(name: str) -> 
             message = refusal(data)
             assert message.isprintable()
             assert len(message) < 1100
+
+
+LADDER = {"rungs": [{"epochs": 6, "trials": 5}, {"epochs": 9, "trials": 3}], "finalists": 2}
+
+
+def test_rungs_that_are_no_longer_than_a_trial_are_left_out() -> None:
+    def epochs(**training: int) -> list[object]:
+        return [rung.epochs for rung in tiny_study(training=training, ladder=LADDER).rungs()]
+
+    assert epochs(epochs=3, final_epochs=12) == [6, 9]
+    assert epochs(epochs=6, final_epochs=12) == [9]
+    assert epochs(epochs=3, final_epochs=9) == [6]
+    assert epochs(epochs=12, final_epochs=12) == []
+    assert tiny_study().rungs() == ()
+
+
+@pytest.mark.parametrize(
+    ("ladder", "words"),
+    [
+        ({"rungs": [{"epochs": 6, "trials": 3}], "finalists": 4}, "no rung may train more"),
+        ({"rungs": [{"epochs": {"cnn": 6}, "trials": 3}], "finalists": 2}, "epochs.mlp: missing"),
+        ({"rungs": [{"epochs": 6}]}, "trials"),
+        ({"finalists": 0}, "finalists"),
+        ({"height": 3}, "ladder.height: unknown key"),
+    ],
+)
+def test_a_bad_ladder_is_one_line(ladder: dict[str, object], words: str) -> None:
+    with pytest.raises(StudyFileError, match=words):
+        tiny_study(ladder=ladder)

@@ -135,7 +135,7 @@ def test_refits_that_all_diverged_are_named(
     """The terminal said nothing, as if --train-val had not been asked for."""
     for _ in prepared.seeds:
         end(TrialState.COMPLETE)
-    plain = replicates(prepared.study, prepared.seeds)
+    plain = replicates(prepared.study, prepared.winner.number, prepared.seeds)
     refits = refit_study(storage, info(study), prepared.winner, plain, prepared.seeds)
     leases, me = Leases(storage, refits), own_identity("cpu")
     for _ in prepared.seeds:
@@ -352,7 +352,7 @@ def test_validation_scores_are_what_the_files_give(
         end(TrialState.COMPLETE)
     result = run()
     assert result["val_macro_f1"]["values"] != [0.5] * 3  # what the trainings had stored
-    predict = predictor(replicates(prepared.study, prepared.seeds)[0])
+    predict = predictor(replicates(prepared.study, prepared.winner.number, prepared.seeds)[0])
     predicted = predict(data.val_images).argmax(axis=1)
     expected = f1_score(data.val_labels, predicted, average="macro")
     assert result["val_macro_f1"]["values"][0] == pytest.approx(expected, abs=1e-12)

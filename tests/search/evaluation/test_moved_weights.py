@@ -72,7 +72,7 @@ def weights(trials: list[FrozenTrial]) -> list[str]:
 def test_a_moved_project_has_its_weights(moved: Path) -> None:
     storage = opened(moved)
     expected = [str(moved / f"x.db.checkpoints/{PART}/trial-{i}.weights.pt") for i in (0, 1)]
-    assert weights(replicates(load(storage, PART), [1, 2])) == expected
+    assert weights(replicates(load(storage, PART), 0, [1, 2])) == expected
     assert weights(evaluated_replicates(storage, "tiny", RESULT)) == expected
 
 
@@ -90,7 +90,7 @@ def test_a_renamed_database_has_them(moved: Path) -> None:
     storage = opened(moved, "y.db")
     assert len(evaluated_replicates(storage, "tiny", RESULT)) == 2
     (moved / "x.db.checkpoints").rename(moved / "y.db.checkpoints")
-    assert len(replicates(load(storage, PART), [1, 2])) == 2
+    assert len(replicates(load(storage, PART), 0, [1, 2])) == 2
 
 
 def test_the_folder_of_the_final_evaluation_has_them(moved: Path) -> None:
