@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..watch.snapshot import Snapshot
+
 if TYPE_CHECKING:
     from ..evaluation.leaderboard import Standing
     from .results import SearchResult
@@ -98,7 +100,7 @@ class RaceEnded:
         return f"the second stage chose trial {self.race['winner']}"
 
 
-Event = Notice | RunStarted | TrialEnded | RunEnded | SearchEnded | RaceEnded
+Event = Notice | RunStarted | TrialEnded | RunEnded | SearchEnded | RaceEnded | Snapshot
 OnProgress = Callable[[Event], None]
 
 

@@ -58,6 +58,8 @@ class FinalRequest:
     placement: Placement = AUTO
     owns_process: bool = False
     """True in a command: a signal may end the process when the storage hangs."""
+    snapshots: bool = False
+    """Whether a Snapshot is an event, too, about once a second."""
 
 
 def final_eval(
@@ -79,6 +81,7 @@ def final_eval(
     out: str | Path | None = None,
     data_root: str | Path | None = None,
     placement: Placement = AUTO,
+    snapshots: bool = False,
     on_progress: OnProgress = ignore,
 ) -> FinalResult:
     """Choose the winner on validation, retrain it with several seeds, open the test split once.
@@ -102,6 +105,7 @@ def final_eval(
         out: The folder for result.json and the weights; default final/NAME.
         data_root: The folder with bloodmnist.npz; default $BLOODSEARCH_DATA, else ~/.medmnist.
         placement: Devices and number of workers.
+        snapshots: Make a Snapshot of what trains an event, too, about once a second.
         on_progress: Receives one event at a time.
 
     Raises RefusedError if the test split was opened for this study before and `force` is False, or if
@@ -123,6 +127,7 @@ def final_eval(
         out=None if out is None else Path(out),
         data_root=None if data_root is None else Path(data_root),
         placement=placement,
+        snapshots=snapshots,
     )
     stored = load_study(study, storage=storage, name=name, on_progress=on_progress)
     return FinalResult.read(evaluate_winner(stored, request, on_progress))
@@ -270,6 +275,7 @@ def _train(
         on_progress=on_progress,
         noun=noun,
         owns_process=request.owns_process,
+        snapshots=request.snapshots,
     )
 
 

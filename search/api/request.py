@@ -45,6 +45,8 @@ class SearchRequest:
     create_only: bool = False
     owns_process: bool = False
     """True in a command: a signal may end the process when the storage hangs."""
+    snapshots: bool = False
+    """Whether a Snapshot is an event, too, about once a second."""
 
     def changes_study(self) -> bool:
         """Return whether the request changes the study file's settings."""

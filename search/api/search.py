@@ -59,6 +59,7 @@ def optimize(
     placement: Placement = AUTO,
     timeout_s: float | None = None,
     create_only: bool = False,
+    snapshots: bool = False,
     on_progress: OnProgress = ignore,
 ) -> SearchResult:
     """Run or resume a search until the study holds `trials` finished trials.
@@ -82,6 +83,7 @@ def optimize(
         placement: Devices and number of workers.
         timeout_s: Seconds after which the search stops; the same call resumes it.
         create_only: Create the study and its budget, and train nothing.
+        snapshots: Make a Snapshot of the study an event, too, about once a second.
         on_progress: Receives one event at a time. An exception that it raises stops the search.
 
     Raises UsageError for arguments out of range; Interrupted after Ctrl-C, when every trial was given back
@@ -112,6 +114,7 @@ def optimize(
             placement=placement,
             timeout_s=timeout_s,
             create_only=create_only,
+            snapshots=snapshots,
         ),
         on_progress,
     )
@@ -258,6 +261,7 @@ class _Run:
             on_progress=self.on_progress,
             timeout_s=self.request.timeout_s,
             owns_process=self.request.owns_process,
+            snapshots=self.request.snapshots,
         )
 
     def _end(

@@ -13,6 +13,7 @@ from ..database.storage import Storage
 from ..evaluation.leaderboard import standing
 from ..records import study_record
 from ..study import info
+from ..watch.watcher import Watcher
 from ..workers.leases import Leases
 from ..workers.slots import Slot
 from ..workers.supervisor import Supervisor
@@ -53,10 +54,12 @@ class Follower:
             n_done = 0
         self.on_progress(RunEnded(self.study.study_name, self.noun, n_done, self.n_trials))
 
-    def tick(self) -> None:
-        """Look for finished trials, at most once per POLL_S."""
+    def tick(self, watcher: Watcher | None = None) -> None:
+        """Look for finished trials, at most once per POLL_S, and report a snapshot of `watcher`."""
         if time.monotonic() - self.polled_at >= POLL_S:
             self.poll()
+            if watcher is not None:
+                self.on_progress(watcher.look())
 
     def poll(self) -> None:
         """Report the trials that finished since the last look."""
@@ -100,6 +103,7 @@ def run_workers(
     timeout_s: float | None = None,
     noun: str = "trial",
     owns_process: bool = False,
+    snapshots: bool = False,
 ) -> bool:
     """Train until `study` has `n_trials` finished trials. Return False if the time was up first.
 
@@ -113,20 +117,24 @@ def run_workers(
         timeout_s: Seconds after which the workers are drained.
         noun: What one training is called in events.
         owns_process: Whether a signal may end this process when the storage hangs.
+        snapshots: Whether a Snapshot is an event, too, once per POLL_S. Workers' messages are then events
+            instead of lines on standard error.
 
     Raises Interrupted when drained by a signal or by `bloodsearch stop`.
     """
     leases = Leases(storage, study)
     follower = Follower(study, n_trials, on_progress, noun)
+    watcher = Watcher(storage, study) if snapshots else None
     supervisor = Supervisor(
         leases,
         slots,
         n_trials,
         data_root=data_root,
         timeout_s=timeout_s,
-        on_tick=follower.tick,
+        on_tick=lambda: follower.tick(watcher),
         on_message=lambda text: on_progress(Notice(text, warning=True)),
         owns_process=owns_process,
+        collects=snapshots,
     )
     follower.start()
     try:
@@ -148,6 +156,7 @@ def train_queued(
     on_progress: OnProgress,
     noun: str = "replicate",
     owns_process: bool = False,
+    snapshots: bool = False,
 ) -> None:
     """Train everything that is queued in a study of replicates."""
     # every replicate that was queued, finished or not: the budget of the replicate study
@@ -163,4 +172,5 @@ def train_queued(
         on_progress=on_progress,
         noun=noun,
         owns_process=owns_process,
+        snapshots=snapshots,
     )

@@ -46,6 +46,7 @@ def demo(data_root: DataRootOption = None) -> None:
         dataset=dataset,
         data_root=root,
         owns_process=True,
+        snapshots=screen.draws,
     )
     summaries = Summaries(False, "demo", storage, root)
 
@@ -67,6 +68,7 @@ def demo(data_root: DataRootOption = None) -> None:
             out=folder / "final",
             data_root=root,
             owns_process=True,
+            snapshots=screen.draws,
         ),
         screen,
     )

@@ -166,6 +166,7 @@ def final_eval(
             data_root=data_root,
             placement=Placement(devices, workers, workers_per_device),
             owns_process=True,
+            snapshots=screen.draws,
         ),
         screen,
     )

@@ -146,6 +146,7 @@ def optimize(
         timeout_s=timeout,
         create_only=create_only,
         owns_process=True,
+        snapshots=screen.draws,
     )
     try:
         run_search(request, show)

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import IO, Any
 
@@ -85,6 +86,11 @@ def reader_left() -> bool:
     return stdout.quiet
 
 
+def can_draw(console: Console) -> bool:
+    """Return whether `console` is a terminal on which lines can be drawn again."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
 def message(text: str) -> None:
     """Print one line for the user on standard error, without passwords."""
     shown = safe.one_line(hide_passwords(text))
@@ -100,6 +106,17 @@ def progress(text: str) -> None:
 def line(text: str = "") -> None:
     """Print one line of the result."""
     stdout.print(safe.one_line(text), markup=False)
+
+
+def wrapped(text: str, indent: str = "") -> None:
+    """Print one line of the result; on a terminal fold it between words, further lines with `indent`."""
+    shown = safe.one_line(text)
+    if stdout.is_terminal:
+        width = max(20, stdout.size.width)
+        shown = textwrap.fill(
+            shown, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+    stdout.print(shown, markup=False)
 
 
 def block(text: str) -> None:

@@ -1,16 +1,17 @@
-"""Show a run while it is running: one line per finished trial, and a bar on a terminal."""
+"""Show a run while it is running: in place on a terminal, else one line per finished trial."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-import rich.progress
-
 from ..api.events import Notice, RaceEnded, RunEnded, RunStarted, SearchEnded, TrialEnded
+from ..watch.snapshot import Snapshot
 from . import output
 
 if TYPE_CHECKING:
     from ..api.events import Event
+    from .live import LiveView
 
 
 class Screen:
@@ -18,8 +19,10 @@ class Screen:
 
     def __init__(self, *, quiet: bool) -> None:
         self.quiet = quiet
-        self._bar: rich.progress.Progress | None = None
-        self._task = rich.progress.TaskID(0)
+        self.draws = not quiet and output.can_draw(output.stderr)
+        """Whether it draws in place, for which it needs snapshots."""
+        self._view: LiveView | None = None
+        self._started_at = 0.0
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
@@ -31,12 +34,14 @@ class Screen:
             return
         match event:
             case RunStarted():
-                self._start_bar(event)
+                self._start()
+            case Snapshot():
+                if self._view is not None:
+                    self._view.show(event)
             case TrialEnded():
-                output.progress(str(event))
-                self._update(event)
+                self._trial(event)
             case RunEnded():
-                self._stop_bar()
+                self._end(event)
             case RaceEnded(race):
                 from .final_tables import show_race
 
@@ -44,28 +49,26 @@ class Screen:
             case SearchEnded():
                 pass  # the command shows results
 
-    def _start_bar(self, event: RunStarted) -> None:
-        if not output.stderr.is_terminal:
+    def _start(self) -> None:
+        self._started_at = time.monotonic()
+        if self.draws:
+            from .live import LiveView
+
+            self._view = LiveView(output.stderr)
+
+    def _trial(self, event: TrialEnded) -> None:
+        if self._view is None:
+            output.progress(str(event))
+        else:
+            self._view.last = str(event)
+
+    def _end(self, event: RunEnded) -> None:
+        if self._view is None:
             return
-        self._bar = rich.progress.Progress(
-            rich.progress.TextColumn("{task.completed}/{task.total} " + event.noun + "s"),
-            rich.progress.BarColumn(),
-            rich.progress.TimeElapsedColumn(),
-            rich.progress.TextColumn("left"),
-            rich.progress.TimeRemainingColumn(elapsed_when_finished=False),
-            rich.progress.TextColumn("{task.description}"),
-            console=output.stderr,
-            transient=True,  # Ctrl-C would leave half a bar
-        )
-        self._task = self._bar.add_task("", total=event.n_trials, completed=event.n_done)
-        self._bar.start()
-
-    def _update(self, event: TrialEnded) -> None:
-        if self._bar is not None:
-            best = "" if event.best_value is None else f"best {event.best_value:.4f}"
-            self._bar.update(self._task, completed=event.n_done, description=best)
-
-    def _stop_bar(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        self._view.stop()
+        self._view = None
+        if event.noun != "trial":  # a search's result follows
+            seconds = time.monotonic() - self._started_at
+            output.progress(
+                f"{event.n_done} of {event.n_trials} {event.noun}s trained in {output.duration(seconds)}"
+            )

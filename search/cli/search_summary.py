@@ -60,11 +60,17 @@ def show(result: SearchResult, arguments: list[str], data: list[str]) -> None:
         f"{result.complete} complete, {result.pruned} pruned, {result.failed} failed "
         f"in {output.duration(result.elapsed_seconds)}"
     )
-    if result.best_value is not None:
+    n_done = result.complete + result.pruned
+    if not result.in_time and result.n_trials and n_done < result.n_trials:
         output.line(
-            f"best validation macro-F1 {result.best_value:.4f} (trial {result.best_trial}): "
-            f"{output.short_params(result.best_params or {})}"
+            f"{n_done} of {result.n_trials} trials are finished, {result.waiting} wait; "
+            "one that was running resumes from its last epoch"
         )
+    if result.best_value is not None:
+        best = f"best validation macro-F1 {result.best_value:.4f} (trial {result.best_trial})"
+        if result.in_time:
+            best += f": {output.short_params(result.best_params or {})}"
+        output.wrapped(best, indent="  ")
     if result.in_time:
         final = arguments
         if result.part == "baselines":  # the final evaluation tests all baselines at once

@@ -28,8 +28,9 @@ def data_option(data_root: Path | None) -> list[str]:
 
 
 def next_line(*commands: str) -> None:
-    """Print what the user may run next."""
-    line("next: " + "   ".join(commands))
+    """Print what the user may run next, one command a line."""
+    for i, text in enumerate(commands):
+        line(("next: " if i == 0 else "      ") + text)
 
 
 def shown_url(storage: str) -> str:

@@ -171,6 +171,17 @@ def to_config(params: Params, *, epochs: int, patience: int, min_epochs: int = 0
         ) from None
 
 
+def planned_epochs(params: Params, family: str, study: StudyFile, *, final: bool) -> int:
+    """Return the epochs for which a trial of `family` trains unless it ends early.
+
+    `params` may lack what the study file fixes. With `final`, of a training of the final evaluation.
+    """
+    if final:
+        return study.training.final_epochs_of(family)
+    given = params.get("epochs", study.space.get("epochs"))
+    return given if isinstance(given, int) else study.training.epochs_of(family)
+
+
 def _mlp(get: Any) -> MLPConfig:
     return MLPConfig(
         widths=(get("mlp_width"),) * get("mlp_depth"),

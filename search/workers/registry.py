@@ -98,17 +98,14 @@ class Registry:
 
     def workers(self) -> list[WorkerStatus]:
         """Return the registered workers and the trials they hold, by host and pid."""
-        return [row for row in self._rows() if not row.worker_id.startswith(FOREIGN)]
+        return self.holders()[0]
 
     def foreign_trials(self) -> list[int]:
         """Return the ids of the running trials that other programs hold."""
-        return sorted(
-            row.trial_id
-            for row in self._rows()
-            if row.worker_id.startswith(FOREIGN) and row.trial_id is not None
-        )
+        return self.holders()[1]
 
-    def _rows(self) -> list[WorkerStatus]:
+    def holders(self) -> tuple[list[WorkerStatus], list[int]]:
+        """Return `workers()` and `foreign_trials()`, with one query."""
         age = self.storage.age(workers_table.c.beat)
         query = (
             sa.select(workers_table, age.label("age"), leases_table.c.trial_id)
@@ -122,10 +119,13 @@ class Registry:
             .order_by(workers_table.c.host, workers_table.c.pid)
         )
         with self.storage.engine.connect() as db:
-            return [
+            rows = [
                 WorkerStatus(r.worker_id, r.host, r.pid, r.device, max(0.0, r.age), r.trial_id)
                 for r in db.execute(query)
             ]
+        foreign = [row for row in rows if row.worker_id.startswith(FOREIGN)]
+        trials = sorted(row.trial_id for row in foreign if row.trial_id is not None)
+        return [row for row in rows if row not in foreign], trials
 
     @property
     def has_suspects(self) -> bool:

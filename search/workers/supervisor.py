@@ -22,6 +22,7 @@ from ..database.outage import is_outage, retry_outage
 from ..errors import Interrupted, StorageError
 from ..trial.checkpoint_files import remove_leftovers
 from .budget_check import STOPPED, check_budget
+from .child_lines import ChildLines
 from .leases import Leases
 from .slots import Slot
 from .waiting import WaitNotice
@@ -76,6 +77,8 @@ class Supervisor:
     on_tick: Callable[[], None] = lambda: None
     on_message: Callable[[str], None] = lambda text: print(f"bloodsearch: {text}", file=sys.stderr)
     """Receives one line per event that the user should read, such as the death of a worker."""
+    collects: bool = False
+    """Whether lines that workers print go to `on_message` instead of standard error."""
     owns_process: bool = True
     """Whether a signal may end this process when the storage hangs. False in a library call."""
     # -P: a user's own models.py or search.py in the current folder must not be imported
@@ -85,6 +88,7 @@ class Supervisor:
     _n_stops: int | None = field(default=None, init=False)
     _stop_looked_at: float = field(default=0.0, init=False)
     _children: list[_Child] = field(default_factory=list, init=False)
+    _lines: ChildLines | None = field(default=None, init=False)
 
     def run(self) -> bool:
         """Run workers until the budget is spent. False if the time was up first.
@@ -93,6 +97,7 @@ class Supervisor:
         is gone, and BloodsearchError when all workers stopped early.
         """
         self._children = [_Child(slot) for slot in self.slots]
+        self._lines = ChildLines() if self.collects else None
         self._n_stops = retry_outage(self.leases.registry.n_stops)
         deadline = None if self.timeout_s is None else time.monotonic() + self.timeout_s
         notice = WaitNotice(self.leases.registry, self.on_message)
@@ -111,12 +116,14 @@ class Supervisor:
                     for child in self._children:
                         self._look_after(child)
                     notice.tick({c.process.pid for c in self._children if c.process is not None})
+                    self._pass_on(self._lines.read() if self._lines else [])
                     self.on_tick()
             except KeyError:  # Optuna's word for a study that does not exist
                 self.leases.check_study()
                 raise
             finally:
                 self._drain()
+                self._pass_on(self._lines.close() if self._lines else [])
         check_budget(self.leases, self.n_trials, [child.retired for child in self._children])
         return True
 
@@ -124,6 +131,7 @@ class Supervisor:
         child.process = subprocess.Popen(
             self._command(child.slot),
             stdin=subprocess.PIPE,
+            stderr=self._lines.writer if self._lines else None,
             env=self._environment(child.slot),
             # a terminal's Ctrl-C reaches the supervisor alone, which then drains its children once
             start_new_session=True,
@@ -180,6 +188,10 @@ class Supervisor:
         self.on_message(
             f"a worker on {child.slot.label} died ({how}); its trial was put back and a new worker starts"
         )
+
+    def _pass_on(self, lines: list[str]) -> None:
+        for line in lines:
+            self.on_message(line)
 
     def _signalled(self) -> bool:
         return self._signals > 0

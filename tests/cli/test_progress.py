@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bloodsearch.search.api.events import Notice, RunEnded, RunStarted
+from bloodsearch.search.api.events import Notice
 from bloodsearch.search.api.results import SearchResult
-from bloodsearch.search.cli import output
 from bloodsearch.search.cli.progress import Screen
 from bloodsearch.search.cli.search_summary import Summaries
 from bloodsearch.search.cli.suggest import command, where
@@ -19,17 +18,6 @@ def test_json_keeps_warnings_alone(capsys: pytest.CaptureFixture[str]) -> None:
     screen(Notice("4 workers"))
     screen(Notice("a worker died", warning=True))
     assert capsys.readouterr().err == "bloodsearch: a worker died\n"
-
-
-def test_the_bar_is_gone_when_the_run_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C left two halves of it."""
-    monkeypatch.setattr(output.stderr, "_force_terminal", True)
-    screen = Screen(quiet=False)
-    screen(RunStarted("tiny", "trial", 0, 4))
-    assert screen._bar is not None
-    assert screen._bar.live.transient
-    screen(RunEnded("tiny", "trial", 2, 4))
-    assert screen._bar is None
 
 
 def test_suggested_commands_can_be_pasted() -> None:

@@ -1,0 +1,33 @@
+"""The interval of a macro-F1 from counts, against resampling the images themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from bloodsearch.search.evaluation.resampling import macro_f1_interval
+
+
+def test_it_agrees_with_resampled_images() -> None:
+    rng = np.random.default_rng(1)
+    truth = rng.integers(0, 3, 200)
+    guess = np.where(rng.random(200) < 0.85, truth, rng.integers(0, 3, 200))
+    confusion = np.zeros((3, 3), int)
+    np.add.at(confusion, (truth, guess), 1)
+    drawn = []
+    for _ in range(400):
+        index = rng.integers(0, 200, 200)
+        drawn.append(f1_score(truth[index], guess[index], average="macro"))
+    interval = macro_f1_interval(confusion.tolist())
+    assert interval == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.015)
+    assert interval == macro_f1_interval(confusion.tolist()), "the same picture at each look"
+
+
+@pytest.mark.parametrize("confusion", [[[0, 0], [0, 0]], [[1, 2]]])
+def test_nothing_to_resample(confusion: list[list[int]]) -> None:
+    assert macro_f1_interval(confusion) is None
+
+
+def test_one_class_only() -> None:
+    assert macro_f1_interval([[5, 0], [0, 0]]) == (0.5, 0.5)
