@@ -120,7 +120,7 @@ class Training:
         """Train for one pass over the training split. Return the mean training loss."""
         self.model.train()
         total = torch.zeros((), device=self.data.device)
-        for i, (images, labels) in enumerate(self._batches(epoch)):
+        for i, (images, labels) in enumerate(self.batches(epoch)):
             if should_stop():
                 raise Drained
             self.step.set_lr(self._lr((epoch - 1) * self.n_batches + i))
@@ -129,7 +129,7 @@ class Training:
                 self.average.update()
         return float(total) / self.n_images
 
-    def _batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield shuffled, augmented batches: uint8 images (b, 28, 28, 3), labels (b,)."""
         data, config = self.data, self.config
         order = torch.randperm(len(data.train_images), generator=self.generator)[: self.n_images]

@@ -1,0 +1,68 @@
+"""Seconds of an epoch, measured on a few batches of each configuration.
+
+    python -m bloodsearch.search.training.timing < request.json
+
+`search.api.timing` starts this program once per worker, all at the same time, because trainings beside each
+other share caches and memory.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from ..data.bloodmnist import load_dataset
+from .config import TrialConfig
+from .device import DeviceData, choose_precision, parse_device, to_device
+from .loop import Training
+from .predict import EVALUATION_BATCH, predict_logits
+
+N_WARM, N_TIMED = 2, 5
+"""Batches before the clock starts, and batches that are timed."""
+
+
+def epoch_seconds(config: TrialConfig, data: DeviceData) -> float:
+    """Return the seconds that an epoch of this training takes, validation included, to within some percent.
+
+    Times one augmentation, a few training steps and one batch of the validation split.
+    """
+    training = Training(config, data, 0, None, choose_precision(data.device))
+    started = time.perf_counter()
+    batches = training.batches(1)
+    images, labels = next(batches)
+    augmentation = time.perf_counter() - started
+    training.model.train()
+    seconds = []
+    for _ in range(N_WARM + N_TIMED):
+        started = time.perf_counter()
+        float(training.step(images, labels))  # waits for a GPU
+        if training.average is not None:
+            training.average.update()
+        seconds.append(time.perf_counter() - started)
+    shown = data.val_images[:EVALUATION_BATCH]
+    predict_logits(training.validated, shown, training.val_dtype)
+    started = time.perf_counter()
+    float(predict_logits(training.validated, shown, training.val_dtype).sum())
+    validation = (time.perf_counter() - started) * len(data.val_images) / len(shown)
+    step = statistics.median(seconds[N_WARM:])
+    return augmentation + training.n_batches * step + validation
+
+
+def main() -> None:
+    """Read a request from standard input and print the seconds of each configuration as a JSON list."""
+    request = json.load(sys.stdin)
+    torch.set_num_threads(request["threads"])
+    root = request["data_root"]
+    dataset = load_dataset(request["dataset"], None if root is None else Path(root))
+    data = to_device(dataset, parse_device(request["device"]))
+    configs = [TrialConfig.model_validate(config) for config in request["configs"]]
+    print(json.dumps([epoch_seconds(config, data) for config in configs]))
+
+
+if __name__ == "__main__":
+    main()
