@@ -26,7 +26,7 @@ def beside_published(course: Course, title: str) -> Figure:
     printed = {name: course.printed(name) for name in names}
     _dots(axes, course, course.metric, printed)
     axes.set_xlabel(f"{course.metric_name} ({course.split})")
-    figure.legend(handles=_dot_handles(), loc="outside lower right", ncols=4)
+    style.legend_of(figure, _dot_handles())
     return figure
 
 
@@ -45,7 +45,7 @@ def precision(course: Course, title: str) -> Figure:
     for axes in panels:
         axes.set_xlim(min(ends), max(ends))
     panels[1].tick_params(labelleft=False)
-    figure.legend(handles=_dot_handles(), loc="outside lower right", ncols=4)
+    style.legend_of(figure, _dot_handles())
     return figure
 
 
@@ -56,7 +56,7 @@ def _dots(axes: Axes, course: Course, key: str, printed: Mapping[str, float | No
         values = list(course.scores(name, key).values())
         colour = style.FAMILY.get(course.configurations[name].family, style.GREY)
         axes.scatter(values, [row] * len(values), s=26, color=colour, alpha=0.75, zorder=3)
-        axes.vlines(np.mean(values), row - 0.28, row + 0.28, color="black", linewidth=2, zorder=4)
+        axes.vlines(np.mean(values), row - 0.28, row + 0.28, color=style.INK, linewidth=2, zorder=4)
         figure = printed[name]
         if figure is not None:
             axes.scatter(
@@ -77,7 +77,7 @@ def _dot_handles() -> list[Line2D]:
             markersize=11,
             markeredgewidth=2,
             linestyle="",
-            color="black",
+            color=style.INK,
             label="mean",
         ),
         _published("published (test)"),
@@ -90,7 +90,7 @@ def forest(claims: Sequence[Claim], title: str) -> Figure:
     colours = {"holds": style.BLUE, "does not hold": style.RED, "cannot be told": style.GREY}
     markers = {"holds": "o", "does not hold": "X", "cannot be told": "s"}
     axes.axvspan(-MARGIN, MARGIN, color="#EEEEEE")
-    axes.axvline(0, color="black", linewidth=0.8)
+    axes.axvline(0, color=style.INK, linewidth=0.8)
     ends = [abs(c.difference.mean) for c in claims] + [
         abs(c.published) for c in claims if c.published
     ]
@@ -115,7 +115,7 @@ def forest(claims: Sequence[Claim], title: str) -> Figure:
         *(Line2D([], [], color=colours[v], marker=markers[v], label=v) for v in colours),
         _published("published"),
     ]
-    figure.legend(handles=handles, loc="outside lower right", ncols=4)
+    style.legend_of(figure, handles)
     return figure
 
 
@@ -135,7 +135,7 @@ def losses(configurations: Sequence[Configuration], title: str) -> Figure:
                 range(1, len(training) + 1), training, "--", color=style.ORANGE, linewidth=1.3
             )
             if best and best <= len(validation):
-                axes.plot(best, validation[best - 1], "o", color="black", markersize=4)
+                axes.plot(best, validation[best - 1], "o", color=style.INK, markersize=4)
         axes.set_title(configuration.name, fontsize=10)
         axes.set(xlabel="epoch", ylabel="loss (nats per image)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -144,10 +144,10 @@ def losses(configurations: Sequence[Configuration], title: str) -> Figure:
         Line2D([], [], color=style.BLUE, label="validation"),
         Line2D([], [], color=style.ORANGE, linestyle="--", label="training"),
         Line2D(
-            [], [], color="black", marker="o", linestyle="", markersize=4, label="best macro-F1"
+            [], [], color=style.INK, marker="o", linestyle="", markersize=4, label="best macro-F1"
         ),
     ]
-    figure.legend(handles=handles, loc="outside lower right", ncols=3)
+    style.legend_of(figure, handles, 3)
     return figure
 
 
@@ -160,7 +160,7 @@ def capacity(mlps: Sequence[Configuration], title: str) -> Figure:
         label = "replicates" if one is mlps[0] else None
         axes.scatter([size] * len(values), values, s=28, color=style.ORANGE, zorder=3, label=label)
         mean, deep = float(np.mean(values)), one.params.get("mlp_depth", 1) > 1
-        axes.plot(size, mean, "_", color="black", markersize=16, markeredgewidth=2, zorder=4)
+        axes.plot(size, mean, "_", color=style.INK, markersize=16, markeredgewidth=2, zorder=4)
         axes.annotate(
             levels(one.params)["size"], (size, min(values) if deep else max(values)),
             xytext=(0, -16 if deep else 8), textcoords="offset points", ha="center", fontsize=9,
@@ -232,7 +232,7 @@ def grid(effects: Sequence[Effect], title: str) -> Figure:
         colour = style.FAMILY.get(family, style.GREY)
         for row, effect in zip(rows, shown, strict=True):
             axes.scatter(effect.values, [row] * len(effect.values), s=12, color=colour, alpha=0.5)
-            axes.vlines(np.mean(effect.values), row - 0.4, row + 0.4, color="black", linewidth=2)
+            axes.vlines(np.mean(effect.values), row - 0.4, row + 0.4, color=style.INK, linewidth=2)
         axes.set_yticks(rows, [e.level for e in shown], fontsize=9)
         axes.set_ylim(n_rows + 0.7, -1.4)
         axes.grid(axis="y", visible=False)

@@ -40,6 +40,7 @@ def build(storage: Storage, study: optuna.Study, data_root: Path | None) -> Repo
             sections.data(gathered),
         ],
         card=model_card(gathered),
+        trials=gathered.trials,
     )
 
 

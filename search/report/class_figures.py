@@ -42,7 +42,7 @@ def confusion(counts: Counts, title: str, normalised: bool) -> Figure:
 def per_class(rows: Sequence[ClassScore], title: str) -> Figure:
     """Draw precision, recall and F1 of each class as three marks on one line."""
     figure, axes = style.one(title, height=3.7)
-    looks = (("precision", style.BLUE, "o"), ("recall", style.ORANGE, "s"), ("f1", "black", "D"))
+    looks = (("precision", style.BLUE, "o"), ("recall", style.ORANGE, "s"), ("f1", style.INK, "D"))
     for key, colour, marker in looks:
         axes.plot(
             [getattr(row, key) for row in rows], range(len(rows)), marker, color=colour,
@@ -52,7 +52,7 @@ def per_class(rows: Sequence[ClassScore], title: str) -> Figure:
     axes.invert_yaxis()
     axes.set_xlabel("score (1 is perfect)")
     axes.set_xlim(right=1.004)
-    figure.legend(loc="outside lower right", ncols=3)
+    style.legend(figure, axes, 3)
     return figure
 
 

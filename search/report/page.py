@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import csv
+import hashlib
 import re
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from ..files import write_text
 from ..text import csv_cell, markdown
 from ..text import lines as safe_lines
 from . import style
+from .embed import Embedded, embed, hover
 from .parts import Cell, Report, Section, Table
 
 MOST_NARROW = 24
@@ -31,16 +34,20 @@ def write(report: Report, folder: Path, *, light: bool = False) -> list[Path]:
     figures.mkdir(exist_ok=True)
     tables.mkdir(exist_ok=True)
     pictures = [p for section in report.sections for p in section.pictures]
+    embedded: dict[str, Embedded] = {}
     with style.styled():
         for picture in pictures:
-            style.save(picture.draw(), figures, picture.name, kinds)
+            figure = picture.draw()
+            style.save(figure, figures, picture.name, kinds)
+            if not light:
+                svg = (figures / f"{picture.name}.svg").read_text(encoding="utf-8")
+                embedded[picture.name] = embed(picture, svg, figure)
     data = [t for section in report.sections for t in section.tables if t.rows]
     for table in data:
         _csv(table, tables / f"{table.name}.csv")
     written = [folder / "report.md"]
     if not light:
-        images = {p.name: _data_uri(figures / f"{p.name}.svg") for p in pictures}
-        _text(folder / "report.html", _html(report, images))
+        _text(folder / "report.html", _html(report, embedded))
         written.insert(0, folder / "report.html")
     _text(folder / "report.md", _markdown(report))
     if report.card:
@@ -78,23 +85,32 @@ def _is_number(cell: Cell) -> bool:
     return re.fullmatch(r"[+-]?[\d,.]+", str(cell)) is not None if isinstance(cell, str) else True
 
 
-def _html(report: Report, images: dict[str, str]) -> str:
-    file = resources.files("bloodsearch.search.report").joinpath("page.html.jinja")
-    text = file.read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters["code"] = _code
-    return environment.from_string(text).render(
-        report=report, images=images, numeric=_numeric, shown=shown, layout=layout
+def _html(report: Report, embedded: Mapping[str, Embedded]) -> str:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
+    environment.filters["code"] = _code
+    script = _part("hover.js")
+    return environment.from_string(_part("page.html.jinja")).render(
+        report=report,
+        images=embedded,
+        numeric=_numeric,
+        shown=shown,
+        layout=layout,
+        style=Markup(_part("page.css")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        hover=hover(report.trials, embedded),
+    )
+
+
+def _part(name: str) -> str:
+    return resources.files("bloodsearch.search.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _code(text: str) -> Markup:
     """Return text between backticks as code, and all text escaped."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
-
-
-def _data_uri(path: Path) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
 def _markdown(report: Report) -> str:

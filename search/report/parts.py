@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from .gather import ReportTrial
+
 Cell = str | int | float | None
 
 
@@ -20,6 +22,8 @@ class Picture:
     title: str
     draw: Callable[[], Figure]
     caption: str = ""
+    phone: bool = True
+    """Whether `draw` heeds `style.is_phone`, so that the page can have a narrow version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,8 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     note: str = ""
     digits: int = 4
+    folded: bool = False
+    """Whether the page shows the title alone until a reader opens it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +61,5 @@ class Report:
     banner: str = ""
     card: str = ""
     """The winner's model card in Markdown; empty without a winner."""
+    trials: Sequence[ReportTrial] = ()
+    """What the page names where the pointer is on a trial's point."""

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from . import style
 from .gather import ReportTrial
+from .points import remember, scatter
 
 F1 = "validation macro-F1"
 
@@ -22,18 +23,18 @@ def history(trials: Sequence[ReportTrial], title: str) -> Figure:
         colour, marker = style.look(family)
         complete = [t for t in shown if t.state == "complete"]
         pruned = [t for t in shown if t.state == "pruned" and t.best is not None]
-        axes.scatter(
-            [t.number for t in complete], [t.best or 0 for t in complete],
+        scatter(
+            axes, complete, [t.number for t in complete], [t.best or 0 for t in complete],
             s=32, c=colour, marker=marker, label=f"{style.family_name(family)}, complete",
         )  # fmt: skip
         if pruned:
-            axes.scatter(
-                [t.number for t in pruned], [t.best or 0 for t in pruned],
+            scatter(
+                axes, pruned, [t.number for t in pruned], [t.best or 0 for t in pruned],
                 s=28, marker=marker, facecolors="none", edgecolors=colour, linewidths=1,
                 label=f"{style.family_name(family)}, pruned (best epoch)",
             )  # fmt: skip
     numbers, best = _best_so_far(trials)
-    axes.step(numbers, best, where="post", color="black", linewidth=1.2, label="best so far")
+    axes.step(numbers, best, where="post", color=style.INK, linewidth=1.2, label="best so far")
     axes.set(xlabel="trial number", ylabel=F1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     style.zoom(axes, [t.best for t in trials if t.best is not None], "trials")
@@ -53,6 +54,7 @@ def curves(trials: Sequence[ReportTrial], title: str) -> Figure:
             epochs, trial.curve, color=colour, marker=".", label=f"trial {trial.label}"
         )
         handles.append(line)
+        remember(left, epochs, trial.curve, [trial.number] * len(epochs))
         right.plot(range(1, len(val_losses) + 1), val_losses, color=colour)
         right.plot(range(1, len(train_losses) + 1), train_losses, "--", color=colour)
     left.set(xlabel="epoch", ylabel=F1)
@@ -61,9 +63,9 @@ def curves(trials: Sequence[ReportTrial], title: str) -> Figure:
     right.set_ylim(bottom=0)
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    handles.append(Line2D([], [], color="black", label="validation loss"))
-    handles.append(Line2D([], [], color="black", linestyle="--", label="training loss"))
-    figure.legend(handles=handles, loc="outside lower right", ncols=4)
+    handles.append(Line2D([], [], color=style.INK, label="validation loss"))
+    handles.append(Line2D([], [], color=style.INK, linestyle="--", label="training loss"))
+    style.legend_of(figure, handles)
     return figure
 
 
@@ -73,8 +75,8 @@ def families(trials: Sequence[ReportTrial], title: str) -> Figure:
     for family in _families(trials):
         shown = [t for t in trials if t.family == family and t.record.n_parameters]
         colour, marker = style.look(family)
-        axes.scatter(
-            [t.record.n_parameters or 0 for t in shown], [t.value or 0 for t in shown],
+        scatter(
+            axes, shown, [t.record.n_parameters or 0 for t in shown], [t.value or 0 for t in shown],
             s=36, c=colour, marker=marker, alpha=0.85,
             label=f"{style.family_name(family)} (n = {len(shown)})",
         )  # fmt: skip
@@ -97,14 +99,14 @@ def pareto(trials: Sequence[ReportTrial], title: str) -> Figure:
         for family in _families(costly):
             shown = [t for t in costly if t.family == family]
             colour, marker = style.look(family)
-            axes.scatter(
-                [_cost(t, attribute) for t in shown], [t.value or 0 for t in shown],
+            scatter(
+                axes, shown, [_cost(t, attribute) for t in shown], [t.value or 0 for t in shown],
                 s=30, c=colour, marker=marker, alpha=0.8, label=style.family_name(family),
             )  # fmt: skip
         front = frontier(costly, attribute)
         axes.plot(
             [_cost(t, attribute) for t in front], [t.value or 0 for t in front],
-            color="black", linewidth=1, drawstyle="steps-post", label="none better and cheaper",
+            color=style.INK, linewidth=1, drawstyle="steps-post", label="none better and cheaper",
         )  # fmt: skip
         style.log_axis(axes, label)
         axes.set_ylabel(F1)

@@ -20,6 +20,7 @@ from optuna.distributions import (
 from . import style
 from .gather import ReportTrial, Space
 from .importance import Importance
+from .points import scatter
 
 
 def importance(groups: Sequence[Importance], title: str) -> Figure:
@@ -34,7 +35,7 @@ def importance(groups: Sequence[Importance], title: str) -> Figure:
             color=style.FAMILY.get(one.group, style.GREY), error_kw={"linewidth": 1},
         )  # fmt: skip
         axes.set_yticks(places, [_short(n) for n in names], fontsize=9)
-        axes.set_ylim(n_rows - 0.4, -0.6)
+        axes.set_ylim((len(names) if style.is_phone() else n_rows) - 0.4, -0.6)
         axes.set_xlim(0, 1)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("share of variance")
@@ -45,9 +46,9 @@ def importance(groups: Sequence[Importance], title: str) -> Figure:
 
 def slices(trials: Sequence[ReportTrial], names: Sequence[str], space: Space, title: str) -> Figure:
     """Draw value by each parameter in `names`; pruned trials are hollow and at their best epoch."""
-    columns = min(3, len(names))
+    columns = min(2 if style.is_phone() else 3, len(names))
     rows = math.ceil(len(names) / columns)
-    figure, panels = style.several(title, rows, columns, 1.0 + 1.9 * rows)
+    figure, panels = style.grid(title, rows, columns, 1.0 + 1.9 * rows)
     values = [t.best for t in trials if t.best is not None]
     bottom, top = style.limits(values)
     for axes in panels[len(names) :]:
@@ -78,7 +79,7 @@ def slices(trials: Sequence[ReportTrial], names: Sequence[str], space: Space, ti
     hidden = sum(value < bottom for value in values)
     if hidden:
         handles.append(Line2D([], [], linestyle="", label=style.below(hidden, "trials")))
-    figure.legend(handles=handles, loc="outside lower right", ncols=4)
+    style.legend_of(figure, handles)
     return figure
 
 
@@ -89,7 +90,8 @@ def _slice(
     for family, done in sorted({(t.family, t.state == "complete") for t in trials}):
         shown = [t for t in trials if (t.family, t.state == "complete") == (family, done)]
         colour = style.FAMILY.get(family, style.GREY)
-        axes.scatter(
+        scatter(
+            axes, shown,
             [_x(distribution, t.searched[name], rng) for t in shown], [t.best or 0.0 for t in shown],
             s=16, marker=style.MARKER.get(family, "D"), edgecolors=colour, linewidths=0.8,
             facecolors=colour if done else "none", alpha=0.9 if done else 0.6,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import textwrap
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -16,6 +18,7 @@ from matplotlib.ticker import EngFormatter, FixedFormatter, LogLocator, NullForm
 from matplotlib.transforms import Bbox
 
 from ..text import lines
+from .points import Drawing
 
 # Okabe and Ito's palette
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -24,7 +27,10 @@ CYCLE = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED, GREY)
 FAMILY = {"cnn": BLUE, "mlp": ORANGE}
 MARKER = {"cnn": "o", "mlp": "s"}
 FAMILY_NAME = {"cnn": "CNN", "mlp": "MLP", "": "other program"}
-WIDTH = 7.0
+INK, PAPER, GRID = "#1A1A1A", "#FEFEFE", "#E5E5E5"
+"""Text and lines, background, grid. They are neither black nor white, so that the page can change them for a
+dark screen and leave alone what is black or white on a coloured cell."""
+WIDTH, PHONE_WIDTH = 7.0, 3.9
 """Inches; the page shows a picture about that wide, so 10 points are read as 10 points."""
 GAP = 2
 """Pixels around a note that no other note may enter."""
@@ -39,7 +45,15 @@ _RC = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "grid.color": "#E5E5E5",
+    "grid.color": GRID,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "axes.axisbelow": True,
     "legend.frameon": False,
     "legend.fontsize": 9,
@@ -60,21 +74,48 @@ def styled() -> Iterator[None]:
         yield
 
 
-def one(title: str, height: float = 3.8, width: float = WIDTH) -> tuple[Figure, Axes]:
+_phone = ContextVar("phone", default=False)
+
+
+@contextlib.contextmanager
+def phone() -> Iterator[None]:
+    """Draw everything inside for a phone: narrower, with panels below each other."""
+    token = _phone.set(True)
+    try:
+        yield
+    finally:
+        _phone.reset(token)
+
+
+def is_phone() -> bool:
+    """Return whether pictures are drawn for a phone now."""
+    return _phone.get()
+
+
+def one(title: str, height: float = 3.8) -> tuple[Drawing, Axes]:
     """Make a figure with one pair of axes under a title."""
-    figure = Figure(figsize=(width, height))
-    headline(figure, title)
+    figure = _figure(title, height)
     return figure, figure.add_subplot()
 
 
-def several(
-    title: str, rows: int, columns: int, height: float, width: float = WIDTH
-) -> tuple[Figure, list[Axes]]:
-    """Make a figure with a grid of axes, listed row by row."""
-    figure = Figure(figsize=(width, height))
-    headline(figure, title)
+def several(title: str, rows: int, columns: int, height: float) -> tuple[Drawing, list[Axes]]:
+    """Make a figure with a grid of axes, listed row by row. On a phone all are below each other."""
+    if is_phone() and columns > 1:
+        height, rows, columns = 0.85 * height * columns, rows * columns, 1
+    return grid(title, rows, columns, height)
+
+
+def grid(title: str, rows: int, columns: int, height: float) -> tuple[Drawing, list[Axes]]:
+    """Make a figure with a grid of axes, listed row by row, also on a phone."""
+    figure = _figure(title, height)
     axes = [figure.add_subplot(rows, columns, i + 1) for i in range(rows * columns)]
     return figure, axes
+
+
+def _figure(title: str, height: float) -> Drawing:
+    figure = Drawing(figsize=(PHONE_WIDTH if is_phone() else WIDTH, height))
+    headline(figure, title)
+    return figure
 
 
 def family_name(family: str) -> str:
@@ -134,9 +175,16 @@ def below(n: int, noun: str) -> str:
 
 
 def legend(figure: Figure, axes: Axes, columns: int = 4) -> None:
-    """Put the legend below the axes, where it hides nothing."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower right", ncols=columns)
+    """Put the legend of `axes` below them, where it hides nothing."""
+    legend_of(figure, axes.get_legend_handles_labels()[0], columns)
+
+
+def legend_of(figure: Figure, handles: Sequence[Artist], columns: int = 4) -> None:
+    """Put a legend of labelled `handles` below the axes; a phone has room for two columns, or one."""
+    if is_phone():
+        longest = max((len(str(handle.get_label())) for handle in handles), default=0)
+        columns = 2 if longest <= 20 else 1
+    figure.legend(handles=handles, loc="outside lower right", ncols=columns)
 
 
 def thin_out(figure: Figure) -> None:
@@ -161,8 +209,8 @@ def bare(axes: Axes) -> None:
         spine.set_visible(False)
 
 
-def save(figure: Figure, folder: Path, name: str, kinds: Sequence[str]) -> None:
-    """Write NAME.svg and NAME.png into `folder`, or one of them."""
+def tidy(figure: Figure) -> None:
+    """Make every text of a figure harmless. Call before it is saved."""
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             if isinstance(formatter := axis.get_major_formatter(), FixedFormatter):
@@ -172,6 +220,11 @@ def save(figure: Figure, folder: Path, name: str, kinds: Sequence[str]) -> None:
         item.set_text(lines(item.get_text()))
         if not item.get_text().startswith(r"$\mathdefault"):
             item.set_parse_math(False)  # a planted "$" is no formula
+
+
+def save(figure: Figure, folder: Path, name: str, kinds: Sequence[str]) -> None:
+    """Write NAME.svg and NAME.png into `folder`, or one of them."""
+    tidy(figure)
     for kind in kinds:
         metadata = {"Date": None} if kind == "svg" else {"Software": None}
         figure.savefig(folder / f"{name}.{kind}", metadata=metadata)
