@@ -15,6 +15,10 @@ DATA = "BLOODSEARCH_DATA"
 """Folder with bloodmnist.npz, when --data-root is not given."""
 CHECKPOINTS = "BLOODSEARCH_CHECKPOINTS"
 """Folder for checkpoints; default: beside an SQLite file, else bloodsearch-checkpoints here."""
+ARTIFACTS = "BLOODSEARCH_ARTIFACTS"
+"""Folder for the dashboard's pictures; default: beside an SQLite file, else bloodsearch-artifacts here."""
+DASHBOARD_TOKEN = "BLOODSEARCH_DASHBOARD_TOKEN"
+"""What visitors of `bloodsearch dashboard` must know; default: with --token a random one."""
 WORKER_MB = "BLOODSEARCH_WORKER_MB"
 """Resident memory in MiB past which a worker is replaced between two trials; default 4096."""
 LEASE_S = "BLOODSEARCH_LEASE_S"
@@ -47,6 +51,17 @@ def checkpoints() -> Path | None:
     """Return the folder for checkpoints, or None if it is not set."""
     configured = os.environ.get(CHECKPOINTS)
     return Path(configured) if configured else None
+
+
+def artifacts() -> Path | None:
+    """Return the folder for the dashboard's pictures, or None if it is not set."""
+    configured = os.environ.get(ARTIFACTS)
+    return Path(configured) if configured else None
+
+
+def dashboard_token() -> str | None:
+    """Return what visitors of the dashboard must know, or None if it is not set."""
+    return os.environ.get(DASHBOARD_TOKEN) or None
 
 
 def state_folder() -> Path | None:

@@ -143,6 +143,8 @@ class TrialRecord(Stored):
     seconds: float = 0.0
     """Time that workers spent on the trial, over all its parts (see `trial_seconds`)."""
     val_accuracy: float | None = None
+    worst_class: str | None = None
+    worst_f1: float | None = None
     per_class_f1: list[float | None] | None = None
     confusion: list[list[int]] | None = None
     """Validation counts (8, 8) of the best epoch: rows are true classes."""

@@ -36,7 +36,7 @@ SLOW_FILES = {
     "search/report/test_other_origins.py",
     "search/report/test_report.py",
     "search/sampling/test_optuna_contract.py",
-    "search/test_dashboard.py",
+    "search/dashboard/test_server.py",
     "search/workers/test_lost_study.py",
 }
 """Files that take five seconds or more on one core."""

@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from ..dashboard.publish import publish
+from ..dashboard.study_files import final_files
 from ..errors import RefusedError
 from ..evaluation.averaging import PLAIN, Averaging
 from ..evaluation.baselines import evaluate_baselines
@@ -178,7 +180,7 @@ def evaluate_winner(
             )
         )
         _train(stored, refits, request, on_progress, noun="refit")
-    return evaluate(
+    result = evaluate(
         storage,
         study,
         prepared,
@@ -189,6 +191,8 @@ def evaluate_winner(
         refits=refits,
         selection=selection,
     )
+    publish(storage, study, files=final_files(result), on_message=lambda t: on_progress(Notice(t)))
+    return result
 
 
 def choose(

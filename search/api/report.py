@@ -9,14 +9,16 @@ from ...studies import DEFAULT_STUDY
 from .. import study_names
 from ..course.gather import published
 from ..course.page import build_course
+from ..dashboard.publish import publish
+from ..dashboard.study_files import report_files
 from ..errors import StorageError, UsageError
 from ..evaluation.folder import check_writable
 from ..report.build import build
 from ..report.page import write
 from ..report.parts import Report
-from .events import OnProgress, ignore
+from .events import Notice, OnProgress, ignore
 from .results import ReportResult
-from .study import load_part, load_study
+from .study import StoredStudy, load_part, load_study
 
 
 def report(
@@ -43,7 +45,7 @@ def report(
     Reads the study and the ledger, never the test split.
     """
     root = None if data_root is None else Path(data_root)
-    title, page = _build(study, storage, name, root, on_progress)
+    title, page, stored = _build(study, storage, name, root, on_progress)
     folder = Path("report") / title if out is None else Path(out)
     check_writable(folder)
     try:
@@ -52,6 +54,13 @@ def report(
         raise UsageError(
             f"cannot write to {folder} ({error.strerror}); pass another --out"
         ) from None
+    if stored is not None and not light:
+        publish(
+            stored.storage,
+            stored.study,
+            files=report_files(folder),
+            on_message=lambda text: on_progress(Notice(text)),
+        )
     return ReportResult(title, folder, tuple(files))
 
 
@@ -61,12 +70,12 @@ def _build(
     name: str | None,
     data_root: Path | None,
     on_progress: OnProgress,
-) -> tuple[str, Report]:
-    """Return the folder's name and the report: a course report's page, or any other study's."""
+) -> tuple[str, Report, StoredStudy | None]:
+    """Return the folder's name and the report: a course report's page, or a study's and that study."""
 
-    def whole() -> tuple[str, Report]:
+    def whole() -> tuple[str, Report, StoredStudy]:
         stored = load_study(study, storage=storage, name=name, on_progress=on_progress)
-        return stored.name, build(stored.storage, stored.study, data_root)
+        return stored.name, build(stored.storage, stored.study, data_root), stored
 
     source = DEFAULT_STUDY if study is None else str(study)
     if published(source) is None:
@@ -79,4 +88,4 @@ def _build(
             return whole()
         raise
     base = study_names.without_part(part.name)
-    return base, build_course(part.storage, source, base, data_root)
+    return base, build_course(part.storage, source, base, data_root), None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from ..dashboard.publish import Publisher
 from ..database.outage import is_outage
 from ..database.storage import Storage
 from ..evaluation.leaderboard import standing
@@ -28,11 +30,18 @@ class Follower:
     """Reports the trials that finish in a study. `tick` is cheap and called several times per second."""
 
     def __init__(
-        self, study: optuna.Study, n_trials: int, on_progress: OnProgress, noun: str = "trial"
+        self,
+        study: optuna.Study,
+        n_trials: int,
+        on_progress: OnProgress,
+        noun: str = "trial",
+        on_finished: Callable[[list[FrozenTrial]], None] = lambda trials: None,
     ) -> None:
+        """Report to `on_progress`; `on_finished` receives all finished trials, then the new ones."""
         self.study, self.n_trials = study, n_trials
-        self.on_progress, self.noun = on_progress, noun
+        self.on_progress, self.noun, self.on_finished = on_progress, noun, on_finished
         finished = self._finished()
+        on_finished(finished)
         self.seen = {trial.number for trial in finished}
         complete = [t for t in finished if t.state is TrialState.COMPLETE]
         self.best: float | None = None
@@ -71,6 +80,8 @@ class Follower:
                 return  # the workers wait for the storage, and a later look finds the trials
             raise
         new = [trial for trial in finished if trial.number not in self.seen]
+        if new:
+            self.on_finished(new)
         for trial in sorted(new, key=lambda t: (t.datetime_complete or t.datetime_start, t.number)):
             self.seen.add(trial.number)
             self._report(trial, _n_counted(finished))
@@ -123,27 +134,37 @@ def run_workers(
     Raises Interrupted when drained by a signal or by `bloodsearch stop`.
     """
     leases = Leases(storage, study)
-    follower = Follower(study, n_trials, on_progress, noun)
     watcher = Watcher(storage, study) if snapshots else None
+    publisher = Publisher(storage, study, n_trials, lambda text: on_progress(Notice(text)))
+    follower = Follower(study, n_trials, on_progress, noun, publisher.add)
+
+    def tick() -> None:
+        follower.tick(watcher)
+        publisher.tick()
+
     supervisor = Supervisor(
         leases,
         slots,
         n_trials,
         data_root=data_root,
         timeout_s=timeout_s,
-        on_tick=lambda: follower.tick(watcher),
+        on_tick=tick,
         on_message=lambda text: on_progress(Notice(text, warning=True)),
         owns_process=owns_process,
         collects=snapshots,
     )
     follower.start()
+    has_ended = False
     try:
         in_time = supervisor.run()
+        has_ended = True
     finally:
         try:
             follower.poll()
         finally:
             follower.stop()
+            # after a signal the command has to end within seconds: no time to draw
+            publisher.close(pictures=has_ended)
     return in_time
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Annotated
 
 import typer
 
+from .. import env
 from ..env import storage_url
 from . import output
 from .options import StorageOption
@@ -16,6 +18,13 @@ def dashboard(
     port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8080,
     writable: Annotated[
         bool, typer.Option("--writable", help="Let visitors change and delete studies.")
+    ] = False,
+    token: Annotated[
+        bool,
+        typer.Option(
+            "--token",
+            help="Answer only visitors who know a token: a random one, or $BLOODSEARCH_DASHBOARD_TOKEN.",
+        ),
     ] = False,
     allow_host: Annotated[
         list[str] | None,
@@ -31,18 +40,32 @@ def dashboard(
 
     It answers only for the names and the port it was started with; others get status 403.
     """
-    from ..dashboard import serve
+    from ..dashboard.hosts import is_loopback
+    from ..dashboard.server import serve
     from ..database.storage import open_storage
 
     opened = open_storage(storage_url(storage), create=False)
+    secret = env.dashboard_token() or (secrets.token_urlsafe(24) if token else None)
     mode = "writable" if writable else "read-only"
     shown = "127.0.0.1" if host == "0.0.0.0" else host
-    text = f"http://{shown}:{port}/ shows {opened.shown} ({mode}); Ctrl-C ends it"
+    query = f"?token={secret}" if secret else ""
+
+    def ready() -> None:
+        output.message(
+            f"http://{shown}:{port}/{query} shows {opened.shown} ({mode}); Ctrl-C ends it"
+        )
+        if secret is None and not is_loopback(host):
+            may = "change and delete" if writable else "read"
+            output.message(
+                f"anyone who reaches {host}:{port} can {may} the studies; --token prevents it"
+            )
+
     serve(
         opened,
         host=host,
         port=port,
         writable=writable,
-        ready=lambda: output.message(text),
+        ready=ready,
         allow_hosts=allow_host or (),
+        token=secret,
     )

@@ -182,6 +182,24 @@ def limit_transactions(engine: sa.Engine) -> None:
     sa.event.listen(engine, "begin", begin)
 
 
+def refuse_writes(engine: sa.Engine) -> None:
+    """Let the database itself refuse every write through `engine` from now on."""
+    if engine.dialect.name == "postgresql":
+
+        def begin(connection: sa.Connection) -> None:
+            # per transaction: a pooler may give the next one another session
+            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+
+        sa.event.listen(engine, "begin", begin)
+        return
+
+    def connect(raw: sqlite3.Connection, _: object) -> None:
+        raw.execute("PRAGMA query_only=ON")
+
+    engine.dispose()
+    sa.event.listen(engine, "connect", connect)
+
+
 @contextlib.contextmanager
 def creation_lock(url: sa.URL, engine: sa.Engine) -> Iterator[None]:
     """Hold the one lock of a database: a file lock, or an advisory lock of a PostgreSQL transaction.

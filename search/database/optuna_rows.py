@@ -9,6 +9,7 @@ compares them with Optuna's.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ values_table = cast(sa.Table, models.TrialValueModel.__table__)
 reports_table = cast(sa.Table, models.TrialIntermediateValueModel.__table__)
 attributes_table = cast(sa.Table, models.TrialUserAttributeModel.__table__)
 system_attributes_table = cast(sa.Table, models.TrialSystemAttributeModel.__table__)
+study_attributes_table = cast(sa.Table, models.StudySystemAttributeModel.__table__)
 
 FINITE_VALUE = models.TrialValueModel.TrialValueType.FINITE
 FINITE_REPORT = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
@@ -107,6 +109,22 @@ def write_attrs(db: sa.Connection, trial_id: int, attrs: dict[str, Any]) -> None
 def write_system_attrs(db: sa.Connection, trial_id: int, attrs: dict[str, Any]) -> None:
     """Set system attributes, which Optuna's pages and tables do not show."""
     _write(db, system_attributes_table, trial_id, attrs)
+
+
+def replace_study_attrs(
+    db: sa.Connection, study_id: int, attrs: Mapping[str, Any], remove: Iterable[str] = ()
+) -> None:
+    """Set system attributes of a study, and remove others by their keys."""
+    a = study_attributes_table.c
+    gone = [*remove, *attrs]
+    if gone:
+        db.execute(sa.delete(study_attributes_table).where(a.study_id == study_id, a.key.in_(gone)))
+    rows = [
+        {"study_id": study_id, "key": key, "value_json": json.dumps(value)}
+        for key, value in attrs.items()
+    ]
+    if rows:
+        db.execute(sa.insert(study_attributes_table), rows)
 
 
 def _write(db: sa.Connection, table: sa.Table, trial_id: int, attrs: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from tests_support import tiny
 
-from bloodsearch.search.dashboard import allowed_authorities
+from bloodsearch.search.dashboard.hosts import allowed_authorities
 from bloodsearch.search.database.storage import open_storage
 from bloodsearch.search.errors import UsageError
 

@@ -1,0 +1,1 @@
+"""optuna-dashboard: fed with notes and pictures, and served to readers only."""
