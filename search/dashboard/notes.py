@@ -98,7 +98,8 @@ def trial_note(page: StudyPage, trial: TrialRecord, rank: int | None = None) -> 
     state = "failed" if trial.state == "fail" else trial.state
     value = f", validation macro-F1 **{trial.value:.4f}**" if _has_value(trial) else ""
     place = f", rank {rank}" if rank is not None else ""
-    why = f": {markdown(trial.stop_reason)}" if trial.stop_reason else ""
+    reason = trial.stop_reason.removeprefix(f"{state}: ")
+    why = f": {markdown(reason)}" if reason else ""
     blocks = [f"**{state}**{value}{place}{why}", _facts(trial)]
     if trial.curve:
         blocks.append(_curve(trial.curve))

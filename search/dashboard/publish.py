@@ -19,8 +19,8 @@ from optuna.trial import FrozenTrial, TrialState
 from ..database.optuna_rows import replace_study_attrs, studies_table
 from ..database.outage import is_outage
 from ..database.storage import Storage
-from ..evaluation.image_interval import image_interval
 from ..evaluation.ledger import openings
+from ..evaluation.resampling import macro_f1_interval
 from ..records import TrialRecord, study_record, trial_record
 from ..results import final_result
 from ..study_names import take_apart, without_part
@@ -176,7 +176,7 @@ class Publisher:
             best = self._top[0]
             if best.trial.number not in self._intervals:
                 confusion = best.record.confusion
-                interval = None if confusion is None else image_interval(confusion)
+                interval = None if confusion is None else macro_f1_interval(confusion)
                 self._intervals[best.trial.number] = interval
             page.interval = self._intervals[best.trial.number]
             page.curve = self._curve(attrs, best.trial._trial_id)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import optuna
 import pytest
 from tests_support import tiny
 
-from bloodsearch.search.dashboard.hosts import allowed_authorities
+from bloodsearch.search.dashboard.artifacts import artifact_folder, store_files
+from bloodsearch.search.dashboard.filters import with_token
+from bloodsearch.search.dashboard.hosts import allowed_authorities, is_loopback
+from bloodsearch.search.database.optuna_rows import replace_study_attrs
 from bloodsearch.search.database.storage import open_storage
 from bloodsearch.search.errors import UsageError
 
@@ -21,12 +28,19 @@ Ask = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture(scope="module")
-def dashboards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
-    """A read-only and a writable dashboard of one study; their ports."""
+def stored(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of a database with one study of one finished trial."""
     url = f"sqlite:///{tmp_path_factory.mktemp('dashboard') / 'x.db'}"
     storage = open_storage(url, create=True)
-    tiny(storage)
+    tiny(storage).add_trial(optuna.trial.create_trial(value=0.5))
     storage.close()
+    return url
+
+
+@pytest.fixture(scope="module")
+def dashboards(stored: str) -> Iterator[dict[str, int]]:
+    """A read-only and a writable dashboard of one study; their ports."""
+    url = stored
     ports, processes = {}, []
     for kind, options in (("read-only", []), ("writable", ["--writable"])):
         with socket.socket() as free:
@@ -127,10 +141,142 @@ def test_request_without_a_host_is_refused(ask: Ask) -> None:
     assert ask("GET", "/api/studies")[0] == 403
 
 
-def test_writes_need_writable(dashboards: dict[str, int]) -> None:
-    host = {"Host": "localhost:PORT", "Origin": "http://localhost:PORT"}
-    assert _asker(dashboards["read-only"])("DELETE", "/api/studies/1", **host)[0] == 405
-    assert _asker(dashboards["writable"])("DELETE", "/api/studies/99", **host)[0] == 404
+WRITES = [
+    ("PUT", "/api/studies/1/note", {"version": 1, "body": "planted"}),
+    ("PUT", "/api/studies/1/1/note", {"version": 1, "body": "planted"}),
+    ("POST", "/api/studies", {"study_name": "planted", "directions": ["maximize"]}),
+    ("POST", "/api/studies/1/rename", {"study_name": "planted"}),
+    ("POST", "/api/trials/1/tell", {"state": "Fail"}),
+    ("POST", "/api/trials/1/user-attrs", {"user_attrs": {"planted": 1}}),
+    ("POST", "/api/artifacts/1", {"file": "data:text/plain;base64,eA==", "filename": "x"}),
+    ("POST", "/api/artifacts/1/1", {"file": "data:text/plain;base64,eA==", "filename": "x"}),
+    ("DELETE", "/api/artifacts/1/00000000-0000-0000-0000-000000000000", {}),
+    ("POST", "/incompatible-rdb-schema", {}),
+    ("DELETE", "/api/studies/1", {}),
+]
+"""The writes of optuna-dashboard 0.21, the one that ends everything last."""
+TRICKS: list[Callable[[str], str]] = [
+    lambda path: path,
+    lambda path: path + "/",
+    lambda path: "/" + path,
+    lambda path: path.replace("/api", "/%61pi"),
+    lambda path: path.replace("/", "%2f")[3:],
+    lambda path: "/x/.." + path,
+    lambda path: path + ";x=1",
+    lambda path: path + "?_method=GET",
+    lambda path: path + ".",
+    lambda path: "http://localhost" + path,
+]
+
+
+@pytest.mark.parametrize("trick", range(len(TRICKS)))
+def test_no_spelling_of_a_path_writes(stored: str, dashboards: dict[str, int], trick: int) -> None:
+    before = content(stored)
+    for method, path, body in WRITES:
+        spelled = TRICKS[trick](path)
+        for verb in (method, method.lower(), "PROXY", "ANY", "PATCH", "TRACE", "PROPFIND"):
+            status, _ = sent(dashboards["read-only"], verb, spelled, body)
+            assert status in (400, 403, 405), (verb, spelled)
+        for verb in ("GET", "HEAD", "OPTIONS"):
+            override = {"X-HTTP-Method-Override": method, "X-Method-Override": method}
+            override |= {"X-HTTP-Method": method}
+            assert sent(dashboards["read-only"], verb, spelled, body, override)[0] != 204
+    assert content(stored) == before
+
+
+def test_writable_dashboard_writes(dashboards: dict[str, int]) -> None:
+    assert sent(dashboards["writable"], *WRITES[0])[0] == 204
+
+
+def sent(
+    port: int, method: str, path: str, body: object, headers: dict[str, str] | None = None
+) -> tuple[int, str]:
+    """Send a request as a page of the dashboard would."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    own = {"Origin": f"http://127.0.0.1:{port}", "Content-Type": "application/json"}
+    connection.request(method, path, json.dumps(body), own | (headers or {}))
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    return answer.status, text
+
+
+def content(url: str) -> list[str]:
+    """All that the database holds."""
+    with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as db:
+        return list(db.iterdump())
+
+
+@pytest.fixture
+def artifact(stored: str, dashboards: dict[str, int]) -> str:
+    """The path of an HTML file with a script that someone has planted as an artifact of the study."""
+    opened = open_storage(stored, create=False)
+    folder = artifact_folder(opened)
+    new, _ = store_files(folder, "tiny", None, {"x.html": b"<script>1</script>"}, {})
+    with opened.engine.begin() as db:
+        replace_study_attrs(db, 1, new)
+    opened.close()
+    return f"/artifacts/1/{next(iter(new)).removeprefix('artifacts:')}"
+
+
+def test_artifacts_are_served_in_a_sandbox(artifact: str, dashboards: dict[str, int]) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", dashboards["read-only"], timeout=20)
+    connection.request("GET", artifact)
+    answer = connection.getresponse()
+    assert answer.read() == b"<script>1</script>"
+    policy = answer.headers["Content-Security-Policy"]
+    connection.close()
+    assert policy.startswith("sandbox allow-scripts")
+    assert "allow-same-origin" not in policy
+    assert "connect-src 'none'" in policy
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "path", ["/artifacts/1/..%2f..%2fx.db", "/artifacts/1/../../x.db", "/static/../../x.db"]
+)
+def test_no_path_leaves_the_folders(dashboards: dict[str, int], path: str) -> None:
+    status, body = sent(dashboards["read-only"], "GET", path, None)
+    assert status in (403, 404)
+    assert "SQLite" not in body
+
+
+def test_only_visitors_with_the_token_are_answered() -> None:
+    calls = []
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        calls.append(environ["PATH_INFO"])
+        start_response("200 OK", [])
+        return [b"secret"]
+
+    def ask(path: str = "/", **environ: str) -> tuple[str, dict[str, str]]:
+        answers: list[tuple[str, dict[str, str]]] = []
+        full = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "SERVER_PORT": "1", **environ}
+        with_token(app, "s3cret")(full, lambda status, h: answers.append((status, dict(h))))
+        return answers[0]
+
+    for path in ("/", "//api/studies", "/api/studies;", "/static/bundle.js", "/%61pi", ""):
+        assert ask(path)[0] == "401 Unauthorized"
+        assert ask(path, HTTP_AUTHORIZATION="Bearer wrong")[0] == "401 Unauthorized"
+        assert ask(path, HTTP_AUTHORIZATION="Bearer ")[0] == "401 Unauthorized"
+        assert ask(path, QUERY_STRING="token=")[0] == "401 Unauthorized"
+        assert ask(path, HTTP_COOKIE="bloodsearch-1=wrong; =;;")[0] == "401 Unauthorized"
+    assert not calls
+    status, headers = ask("//evil.example/x", QUERY_STRING="token=s3cret")
+    assert (status, headers["Location"]) == ("303 See Other", "/evil.example/x")
+    assert "HttpOnly" in headers["Set-Cookie"]
+    cookie = headers["Set-Cookie"].split(";")[0]
+    assert ask(HTTP_COOKIE=cookie)[0] == ask(HTTP_AUTHORIZATION="Bearer s3cret")[0] == "200 OK"
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False),
+     ("192.0.2.1", False), ("example.org", False)],
+)  # fmt: skip
+def test_loopback_is_recognised(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
 
 
 def test_wildcard_address_means_this_machines_names_and_addresses() -> None:

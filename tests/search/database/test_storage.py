@@ -11,7 +11,9 @@ from pathlib import Path
 import optuna
 import pytest
 import sqlalchemy as sa
+from tests_support import tiny
 
+from bloodsearch.search.database.connections import refuse_writes
 from bloodsearch.search.database.outage import is_outage, retry_outage
 from bloodsearch.search.database.storage import Storage, open_storage, parse_url
 from bloodsearch.search.errors import StorageError
@@ -212,3 +214,19 @@ def test_bugs_are_not_waited_for() -> None:
         retry_outage(operation)
     assert len(calls) == 1
     assert not is_outage(KeyError())
+
+
+def test_a_database_that_refuses_writes_still_reads(storage: Storage) -> None:
+    tiny(storage)
+    looking = open_storage(storage.full_url, create=False)
+    refuse_writes(looking.engine)
+    study = optuna.load_study(study_name="tiny", storage=looking.optuna)
+    assert study.get_trials() == []
+    with pytest.raises(optuna.exceptions.StorageInternalError):
+        study.set_user_attr("planted", 1)
+    with pytest.raises(optuna.exceptions.StorageInternalError):
+        optuna.delete_study(study_name="tiny", storage=looking.optuna)
+    with pytest.raises(sa.exc.DBAPIError, match=r"read-?only"), looking.engine.begin() as db:
+        db.execute(sa.text("DELETE FROM studies"))
+    looking.close()
+    tiny(storage).set_user_attr("written", 1)
