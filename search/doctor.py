@@ -29,6 +29,7 @@ def run_checks(storage: str, data_root: Path | None) -> list[Check]:
     steps: list[tuple[str, Callable[[], list[Check]]]] = [
         ("versions", _check_versions),
         ("devices", _check_devices),
+        ("processor", _check_processor),
         ("data", lambda: _check_data(data_root)),
         ("storage", lambda: _check_storage(storage)),
     ]
@@ -61,6 +62,21 @@ def _check_devices() -> list[Check]:
         f"{slot.label} ({slot.threads} thread{'s' * (slot.threads > 1)})" for slot in slots
     )
     return [Check("devices", True, f"{places}; training in {choose_precision(device)}")]
+
+
+def _check_processor() -> list[Check]:
+    """Describe what the processor trains best in, and measure it if no training has done so."""
+    from .training import processor
+
+    answer, file = processor.answer(), processor.path()
+    text = f"{processor.name()} ({processor.features()}): {answer.precision}"
+    if "bfloat16" in answer.step_ms:
+        ratio = answer.step_ms["float32"] / answer.step_ms["bfloat16"]
+        text += f", bfloat16 {ratio:.1f} times as fast as float32"
+    if answer.two_threads is not None:
+        text += f", two threads {answer.two_threads:.1f} times as fast as one"
+    where = f"; kept in {file}" if file and file.exists() else "; measured by each process"
+    return [Check("processor", True, text + where)]
 
 
 def _check_data(root: Path | None) -> list[Check]:

@@ -25,6 +25,8 @@ LEASE_S = "BLOODSEARCH_LEASE_S"
 """Seconds without a heartbeat after which a worker is stale; default 60. All workers need the same value."""
 STATE_HOME = "XDG_STATE_HOME"
 """Folder of the user's state files; default ~/.local/state."""
+CACHE_HOME = "XDG_CACHE_HOME"
+"""Folder of the user's cache, which may be deleted at any time; default ~/.cache."""
 OUTAGE_S = "BLOODSEARCH_OUTAGE_S"
 """Seconds that a worker waits for an unavailable database, and a command for a full server; default 300."""
 
@@ -66,12 +68,12 @@ def dashboard_token() -> str | None:
 
 def state_folder() -> Path | None:
     """Return the folder for files that outlive every database; None for a user without a home."""
-    configured = os.environ.get(STATE_HOME)
-    try:
-        base = Path(configured) if configured else Path.home() / ".local" / "state"
-    except RuntimeError:
-        return None
-    return base / "bloodsearch"
+    return _user_folder(STATE_HOME, Path(".local", "state"))
+
+
+def cache_folder() -> Path | None:
+    """Return the folder for what can be measured again; None for a user without a home."""
+    return _user_folder(CACHE_HOME, Path(".cache"))
 
 
 def worker_mb() -> float:
@@ -87,6 +89,16 @@ def lease_s() -> float:
 def outage_s() -> float:
     """Return how long to wait for the database, in seconds."""
     return _number(OUTAGE_S, 300)
+
+
+def _user_folder(variable: str, default: Path) -> Path | None:
+    """Return bloodsearch's folder in the one that `variable` names, else in `default` of the user's home."""
+    configured = os.environ.get(variable)
+    try:
+        base = Path(configured) if configured else Path.home() / default
+    except RuntimeError:
+        return None
+    return base / "bloodsearch"
 
 
 def _number(name: str, default: float) -> float:

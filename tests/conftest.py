@@ -54,9 +54,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
+@pytest.fixture(scope="session")
+def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder that all tests share: the processor is measured once."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test sees the caller's storage, or leaves files in the current folder."""
+def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_home: Path) -> None:
+    """No test sees the caller's storage, or leaves files in the current folder or the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_home))
     for name in ("BLOODSEARCH_STORAGE", "BLOODSEARCH_CHECKPOINTS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import functools
-import logging
-import math
 import platform
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
-from torch.nn import functional as F
 
 from ..data.bloodmnist import Dataset, Fingerprint
 from ..errors import UsageError
+from .processor import Precision, answer
 
-Precision = Literal["bfloat16", "float32"]
-MAX_DEVIATION = 0.03
-"""Largest relative deviation of bfloat16 from float32. Its rounding alone gives about 0.004."""
-
-_log = logging.getLogger(__name__)
+__all__ = [
+    "DeviceData",
+    "Precision",
+    "choose_precision",
+    "device_name",
+    "parse_device",
+    "to_device",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,51 +75,7 @@ def device_name(device: torch.device) -> str:
 
 
 def choose_precision(device: torch.device) -> Precision:
-    """Return bfloat16 if the hardware supports it and its results agree with float32, else float32."""
+    """Return the precision in which `device` trains best, bfloat16 only where it agrees with float32."""
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
-        return "bfloat16" if _bfloat16_is_sound() else "float32"
-    return "float32"
-
-
-@functools.cache
-def _bfloat16_is_sound() -> bool:
-    """Return whether bfloat16 agrees with float32 here. Log the deviation once per process if not."""
-    deviation = bfloat16_deviation()
-    if deviation <= MAX_DEVIATION:
-        return True
-    _log.warning(
-        "bfloat16 deviates from float32 by %.3g on this processor (at most %.3g): training in "
-        "float32",
-        deviation,
-        MAX_DEVIATION,
-    )
-    return False
-
-
-def bfloat16_deviation() -> float:
-    """Compare a small model's outputs and gradients in bfloat16 and float32 on the CPU.
-
-    Return the largest distance relative to the norm of the float32 tensor; NaN counts as infinite. Takes
-    a few milliseconds and does not use torch's global generator.
-    """
-    generator = torch.Generator().manual_seed(0)
-    # sizes at which maps and logits are of order 1, so that a rounding cannot tip the softmax
-    sizes = {(8, 3, 14, 14): 1.0, (16, 3, 3, 3): 0.2, (8, 16 * 7 * 7): 0.04}
-    tensors = [size * torch.randn(shape, generator=generator) for shape, size in sizes.items()]
-    images = tensors[0].to(memory_format=torch.channels_last)
-    tensors_of: dict[bool, list[torch.Tensor]] = {}
-    for half in (False, True):
-        filters, weights = (t.clone().requires_grad_() for t in tensors[1:])
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
-            maps = F.avg_pool2d(F.conv2d(images, filters, padding=1), 2)
-            logits = F.linear(maps.flatten(1), weights)
-        logits = logits.float()
-        loss = F.cross_entropy(logits, torch.arange(8))
-        tensors_of[half] = [logits.detach(), *torch.autograd.grad(loss, (filters, weights))]
-    distances = [
-        float((a - b).norm() / b.norm())
-        for a, b in zip(tensors_of[True], tensors_of[False], strict=True)
-    ]
-    return max(d if math.isfinite(d) else math.inf for d in distances)
+    return answer().precision if device.type == "cpu" else "float32"

@@ -48,7 +48,7 @@ class Training:
         self.identity = f"{config.digest()} seed {seed} data {content_hash} {precision}"
         if val_precision not in (None, precision):
             self.identity += f" validated in {val_precision}"
-        self.dtype = getattr(torch, precision)
+        self.precision, self.dtype = precision, getattr(torch, precision)
         self.val_dtype = getattr(torch, val_precision or precision)
         torch.manual_seed(seed)  # weights and dropout
         self.generator = torch.Generator().manual_seed(seed)  # order and augmentation
@@ -176,6 +176,7 @@ class Training:
         progress = self.progress
         return {
             "identity": self.identity,
+            "precision": self.precision,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average and self.average.state_dict(),

@@ -130,7 +130,6 @@ def _train(
         "versions": versions(),
         "device": device_name(data.device),
         "threads": torch.get_num_threads(),
-        "precision": precision,
     }
     # a kept model is exported and tested in float32: its stored value is what the file gives
     val_precision: Precision | None = "float32" if study_info.kind in KEPT else None
@@ -138,6 +137,8 @@ def _train(
         attrs["val_precision"] = val_precision
 
     def train(checkpoint: Checkpoint | None) -> FitResult:
+        # the worker that began the trial may have had another processor
+        attrs["precision"] = (checkpoint or {}).get("precision", precision)
         epochs.begin(checkpoint)
         return fit(
             config,
@@ -148,7 +149,7 @@ def _train(
             save_checkpoint=saved.save,
             resume=checkpoint,
             keep=KEPT.get(study_info.kind),
-            precision=precision,
+            precision=attrs["precision"],
             val_precision=val_precision,
         )
 

@@ -181,7 +181,7 @@ def test_only_the_api_imports_the_course_reports() -> None:
                 "search.files",
                 "models",
             ),
-            {"torch", "numpy", "pydantic"},
+            {"torch", "numpy", "pydantic", "filelock"},
         ),
     ],
 )

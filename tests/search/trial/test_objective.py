@@ -242,6 +242,21 @@ def test_a_resumed_trial_has_the_epochs_of_its_checkpoint(
     assert reports[2] == own[2]
 
 
+def test_a_resumed_trial_keeps_its_precision(
+    trial: optuna.Trial, small: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker on another kind of processor ends what this one began."""
+    choose = "bloodsearch.search.trial.objective.choose_precision"
+    seen: list[int] = []
+    monkeypatch.setattr(choose, lambda device: "bfloat16")
+    with pytest.raises(Drained):
+        run(trial, small, tmp_path, lambda e, v: seen.append(e), lambda: len(seen) == 1)
+    monkeypatch.setattr(choose, lambda device: "float32")
+    outcome = run(trial, small, tmp_path, lambda e, v: seen.append(e))
+    assert seen == [1, 1, 2, 3]  # the first is told again, not trained again
+    assert outcome.attrs["precision"] == "bfloat16"
+
+
 def test_a_diverged_restart_leaves_no_epoch_of_the_training_that_died(
     trial: optuna.Trial, small: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
