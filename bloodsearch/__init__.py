@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from .search.evaluation.averaging import Averaging
+    from .search.importing.run import import_images
     from .search.pruning.pruner import FamilyPruner
     from .search.sampling.sampler import make_sampler
     from .studies import PrunerSettings, StudyFileError
@@ -56,6 +57,7 @@ _MODULES = {
         "UsageError",
     ),
     ".search.evaluation.averaging": ("Averaging",),
+    ".search.importing.run": ("import_images",),
     ".search.pruning.pruner": ("FamilyPruner",),
     ".search.sampling.sampler": ("make_sampler",),
     ".studies": ("PrunerSettings", "StudyFileError"),
@@ -78,6 +80,7 @@ __all__ = [
     "export",
     "final_eval",
     "final_eval_baselines",
+    "import_images",
     "load_study",
     "make_sampler",
     "open_storage",

@@ -1,4 +1,4 @@
-"""`bloodsearch data`: download BloodMNIST, or describe the data."""
+"""`bloodsearch data`: download BloodMNIST, import pictures, or describe the data."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import os
 import rich.progress
 import typer
 
-from . import output
+from . import data_import, output
 from .debug import with_debug
 from .options import DataRootOption, DatasetChoice, DatasetOption, JsonOption
 
 app = typer.Typer(
-    help="Download or describe the data.", no_args_is_help=True, rich_markup_mode=None
+    help="Download, import or describe the data.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
@@ -41,6 +41,9 @@ def fetch_data(data_root: DataRootOption = None) -> None:
             root, progress=lambda done, total: progress.update(task, completed=done, total=total)
         )
     output.line(f"{path}: the official file")
+
+
+app.command("import")(with_debug(data_import.import_pictures))
 
 
 @app.command("describe")

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Crop = int | Literal["square", "whole"]
-CROPS = ("square", "whole")
+CROPS: tuple[Literal["square", "whole"], ...] = ("square", "whole")
 MAX_SIDE = 1024
 
 

@@ -11,6 +11,7 @@ import contextlib
 import io
 import stat
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ MODES = (
     "I;16B",
     "I;16L",
 )
+GRAY_MODES = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L")
 MAX_PIXELS = 100_000_000
 DARK = 64
 """Of 256 levels. 16-bit images darker than that hold camera data of 14 bits or fewer and look black."""
@@ -56,6 +58,10 @@ class Item:
     name: str
     image: Images | None
     problem: str = ""
+    size: tuple[int, int] = (0, 0)
+    """Width and height in the file, before it is turned; (0, 0) if they could not be read."""
+    gray: bool = False
+    """Whether the file holds one channel."""
 
 
 class _Unusable(Exception):
@@ -64,23 +70,42 @@ class _Unusable(Exception):
 
 def read_image(path: Path, rule: Preparation = BLOODMNIST) -> Item:
     """Return the image in a file as the model takes it, or the reason why it cannot be used."""
+    with quietly():
+        return read_quietly(path, rule)
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Keep Pillow's warnings, about damaged EXIF and the like, to itself. It acts on all threads."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def read_quietly(path: Path, rule: Preparation) -> Item:
+    """Do what `read_image` does, inside `quietly`, which threads cannot enter one by one."""
     from PIL import Image
 
-    name = str(path)
+    name, size, gray = str(path), (0, 0), False
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return Item(name, None, "is not a regular file")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damaged EXIF and the like
-            Image.init()  # or FORMATS holds names that are not registered yet
-            with Image.open(path, formats=FORMATS) as image:
-                _check_header(image, rule)
-                return Item(name, fit_image(_as_seen(image, rule), rule))
+        Image.init()  # or FORMATS holds names that are not registered yet
+        with Image.open(path, formats=FORMATS) as image:
+            size, gray = image.size, image.mode in GRAY_MODES
+            _check_header(image, rule)
+            return Item(name, fit_image(_as_seen(image, rule), rule), "", size, gray)
     except _Unusable as problem:
-        return Item(name, None, str(problem))
+        return Item(name, None, str(problem), size, gray)
     except Exception as error:  # Pillow raises a dozen classes for damaged files
-        reason = " ".join(str(error).split())[:120]
-        return Item(name, None, f"cannot be read ({type(error).__name__}: {reason})")
+        return Item(name, None, f"cannot be read ({_reason(error)})", size, gray)
+
+
+def _reason(error: Exception) -> str:
+    """Return why a file cannot be read, without its path."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
 
 
 def fit_image(image: Any, rule: Preparation = BLOODMNIST) -> Images:

@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 from hostile import CANARY, CASES, FORBIDDEN, GOOD, Case
 from hostile_files import IMAGES, MODEL, SOURCES, BadImage, make_model
+from hostile_pictures import PICTURES
 from PIL import Image
 from postgres_roles import role_with_password
 from tests_support import supervisor
@@ -102,7 +103,7 @@ def check_left(case: Case, before: dict[str, str], folder: Path) -> None:
 
 @pytest.mark.timeout(30)
 @pytest.mark.usefixtures("small_data")
-@pytest.mark.parametrize("case", [*CASES, *SOURCES], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*CASES, *SOURCES, *PICTURES], ids=lambda case: case.name)
 def test_hostile_input(
     case: Case,
     tmp_path: Path,
@@ -125,7 +126,7 @@ def test_hostile_input(
 
 
 def test_there_are_many() -> None:
-    names = [case.name for case in [*CASES, *SOURCES]] + [case.name for case in IMAGES]
+    names = [case.name for case in [*CASES, *SOURCES, *PICTURES]] + [case.name for case in IMAGES]
     assert len(set(names)) == len(names) >= 250
 
 
