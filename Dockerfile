@@ -21,7 +21,7 @@ RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))
         > requirements.txt \
     && pip install -c constraints.txt -r requirements.txt ${PIP_EXTRA_ARGS}
 
-COPY README.md LICENSE ./
+COPY README.md LICENSE setup.py ./
 COPY bloodsearch bloodsearch
 COPY models models
 COPY studies studies

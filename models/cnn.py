@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from .config import N_CHANNELS, N_CLASSES, CNNConfig
 from .dropout import Dropout
 from .mlp import hidden_layers
+from .norms import norm_relu, pool_norm_relu
 from .pooling import max_pool
 
 
@@ -37,13 +38,12 @@ class Block(nn.Module):
         if self.pool == "avg":
             x = torch.relu(self.norm1(F.avg_pool2d(x, 2)))
         elif self.norm:
-            x = torch.relu(self.norm1(max_pool(x, relu=False)))
+            x = pool_norm_relu(x, self.norm1)
         else:
             x = max_pool(x, relu=True)
         if self.conv2 is None:
             return x
-        y = torch.relu(self.norm2(self.conv2(x)))
-        return x + y if self.residual else y
+        return norm_relu(self.conv2(x), self.norm2, x if self.residual else None)
 
 
 class CNN(nn.Module):

@@ -1,7 +1,8 @@
 """2x2 max-pooling for channels-last memory on a CPU, several times as fast as torch's.
 
-torch's kernel writes an int64 index per output and scatters gradients through it, one element at a
-time. Here the maximum is two element-wise maxima over whole tensors, and the gradient is masked by
+It is one pass of a compiled kernel each way (`models/kernels`). Without these it is plain torch operations.
+torch's own kernel writes an int64 index per output and scatters gradients through it, one element at a
+time. The plain form takes two element-wise maxima over whole tensors, and masks the gradient by
 comparing again. These passes run at the speed of the memory. Masks and gradients are handled as integers
 of the same width, because torch vectorises these operations for integers but not for booleans or bfloat16.
 """
@@ -14,6 +15,8 @@ import torch
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from . import kernels
+
 _BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
 
 
@@ -21,10 +24,13 @@ def max_pool(x: torch.Tensor, *, relu: bool) -> torch.Tensor:
     """Return the maxima of 2x2 windows, after a ReLU if `relu`: (n, c, h, w) to (n, c, h // 2, w // 2).
 
     Values and gradients are bitwise identical to torch's `max_pool2d` and `relu`; the first of several
-    equal maxima gets the gradient. With `relu`, a window of NaN may become 0.
+    equal maxima gets the gradient. Without the kernels, `relu` may turn a window of NaN into 0.
     """
+    if kernels.usable(x):
+        pooled: torch.Tensor = _KernelPool.apply(x, relu)  # type: ignore[no-untyped-call]
+        return pooled
     if _is_fast_here(x):
-        pooled: torch.Tensor = _MaxPool.apply(x, relu)  # type: ignore[no-untyped-call]
+        pooled = _MaxPool.apply(x, relu)  # type: ignore[no-untyped-call]
         return pooled
     pooled = F.max_pool2d(x, 2)
     return pooled.relu() if relu else pooled
@@ -39,6 +45,27 @@ def _is_fast_here(x: torch.Tensor) -> bool:
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     )
+
+
+class _KernelPool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, relu: bool) -> torch.Tensor:
+        n, c, h, w = x.shape
+        out = kernels.like(x, h // 2, w // 2)
+        source = torch.empty(out.shape, dtype=torch.uint8)
+        kernels.call("pool", x.dtype, x, n, h, w, c, int(relu), out, source)
+        ctx.save_for_backward(source)
+        ctx.size = (n, h, w, c)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (source,) = ctx.saved_tensors
+        n, h, w, c = ctx.size
+        g_x = kernels.like(grad, h, w)
+        kernels.call("pool_backward", grad.dtype, kernels.gradient(grad), source, n, h, w, c, g_x)
+        return g_x, None
 
 
 class _MaxPool(torch.autograd.Function):

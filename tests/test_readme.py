@@ -92,11 +92,15 @@ def test_ci_runs_the_readmes_test_command() -> None:
 def test_the_tree_in_the_readme_is_the_tree() -> None:
     """Each folder and file that the tree names exists; each folder of the source is named."""
     block = README.split("<!-- tree -->")[1]
-    folders = re.findall(r"^( *)([\w-]+)/ ", block, flags=re.MULTILINE)
-    named = {f"search/{name}" if indent else name for indent, name in folders}
+    folders = re.findall(r"^( *)([\w-]+)/\s", block, flags=re.MULTILINE)
+    named: list[str] = []
+    parent = ""
+    for indent, name in folders:
+        parent = parent if indent else name
+        named.append(f"{parent}/{name}" if indent else name)
     assert all((ROOT / name).is_dir() for name in named)
     sources = [p.parent for d in ("search", "models", "studies") for p in (ROOT / d).rglob("*.py")]
-    assert {str(path.relative_to(ROOT)) for path in sources} <= named | {"search"}
+    assert {str(path.relative_to(ROOT)) for path in sources} <= {*named}
     files = {path.name for path in (ROOT / "search").glob("*.py")} - {"__init__.py"}
     assert files == set(re.findall(r"\b([\w]+\.py)\b", block))
 

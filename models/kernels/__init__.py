@@ -1,0 +1,90 @@
+"""Compiled kernels for what lies between two convolutions on a CPU: one pass over memory instead of several.
+
+They are optional. `setup.py` compiles `kernels.c` when the package is installed. Without a compiler, and with
+BLOODSEARCH_KERNELS=off, the models use plain torch operations. Pooling and ReLU then give the same bits.
+Batch normalisation in bfloat16 differs in the last ones.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+VARIABLE = "BLOODSEARCH_KERNELS"
+BUILDS = ("avx512", "avx2", "generic")
+"""Names of the builds, the fastest first. All give the same bits. "avx512" needs AVX512-BF16, too."""
+
+_SUFFIX = {torch.bfloat16: "bfloat16", torch.float32: "float32"}
+
+
+@functools.cache
+def build_name() -> str | None:
+    """Return the name of the build in use, None if there is none or it is switched off."""
+    wanted = os.environ.get(VARIABLE, "")
+    return next((name for name in available() if wanted in ("", name)), None)
+
+
+def _path(name: str) -> Path:
+    return Path(__file__).with_name(f"_{name}.so")
+
+
+@functools.cache
+def _library(name: str) -> ctypes.CDLL:
+    return ctypes.CDLL(str(_path(name)))
+
+
+def available() -> list[str]:
+    """Return the builds that are here and that this processor can run, the fastest first."""
+    able = {
+        "avx512": torch.cpu._is_avx512_bf16_supported(),
+        "avx2": torch.cpu._is_avx2_supported(),
+        "generic": True,
+    }
+    return [name for name in BUILDS if able[name] and _path(name).exists()]
+
+
+def call(name: str, dtype: torch.dtype, *arguments: torch.Tensor | float | None) -> None:
+    """Run a kernel. Tensors are passed as the address of their first element, None as a null pointer.
+
+    The kernel trusts shapes and memory formats. The global interpreter lock is released.
+    """
+    build = build_name()
+    assert build is not None
+    _library(build)[f"{name}_{_SUFFIX[dtype]}"](*map(_as_c, arguments))
+
+
+def _as_c(argument: torch.Tensor | float | None) -> ctypes._SimpleCData[Any]:
+    if isinstance(argument, torch.Tensor):
+        return ctypes.c_void_p(argument.data_ptr())
+    if argument is None:
+        return ctypes.c_void_p(None)
+    return ctypes.c_double(argument) if isinstance(argument, float) else ctypes.c_long(argument)
+
+
+def usable(x: torch.Tensor) -> bool:
+    """Return whether kernels can read `x`: floats on a CPU in channels-last memory, outside an export."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype in _SUFFIX
+        and build_name() is not None
+        and x.is_contiguous(memory_format=torch.channels_last)
+        # an exported graph contains the plain operations
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    )
+
+
+def like(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Return an empty channels-last map of another size: (n, c, height, width)."""
+    n, c = x.shape[:2]
+    return torch.empty((n, height, width, c), dtype=x.dtype).permute(0, 3, 1, 2)
+
+
+def gradient(grad: torch.Tensor) -> torch.Tensor:
+    """Return an incoming gradient as kernels read it, in channels-last memory."""
+    return grad.contiguous(memory_format=torch.channels_last)
