@@ -14,6 +14,8 @@ NAMES = (
         "landscape",
         "pruners",
         "intervals",
+        "selection",
+        "image_noise",
         "end_to_end",
         "end_to_end_mlp",
         "plain_optuna",

@@ -134,6 +134,23 @@ class Race(Stored):
         squares = sum(statistics.variance(values) * (len(values) - 1) for values in groups)
         return math.sqrt(squares / freedom) if freedom else None
 
+    @property
+    def winner_optimism(self) -> float | None:
+        """How much the winner's mean is too high because it was picked: empirical Bayes over the finalists.
+
+        It is the part that seeds make. What the validation images favour is not part of it: all seeds share
+        that. None unless three finalists have a value and the spread over seeds was measured.
+        """
+        sd, means = self.measured_sd, {f.trial: f.mean for f in self.finalists}
+        n = {f.trial: len(f.values) for f in self.finalists}
+        if sd is None or len(means) < 3 or not n.get(self.winner):
+            return None
+        noise = statistics.fmean(sd**2 / max(1, n[trial]) for trial in means)
+        between = max(0.0, statistics.variance(means.values()) - noise)
+        of_winner = sd**2 / n[self.winner]
+        share = of_winner / (between + of_winner) if of_winner else 0.0
+        return share * (means[self.winner] - statistics.fmean(means.values()))
+
 
 class DeclaredOption(Stored):
     """A figure that is reported beside the plain one: averaged predictions, refits."""

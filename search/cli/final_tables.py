@@ -11,7 +11,7 @@ from . import output
 
 def show_race(raced: dict[str, Any]) -> None:
     """Show the second stage on standard error: the result follows on standard output."""
-    from ..evaluation.finalists import finalist_rows, race_text
+    from ..evaluation.race_text import finalist_rows, race_text
 
     columns = ["finalist#", "search value#", "mean of fresh seeds#", "n#", "parameters#"]
     output.table([*columns, "ms per image#", ""], finalist_rows(raced), to=output.stderr)

@@ -150,11 +150,16 @@ def _finals(
             raise RefusedError(
                 f"no finalist of {study_info.name} was trained to its end; {last_reason(arena)}"
             )
-        kept = ranked[: len(ranked) // 2]
-        if len(kept) <= 1 or n_seeds == len(seeds):
+        kept = better_half(ranked)
+        if len(kept) == 1 or n_seeds == len(seeds):
             break
         alive = [trial for trial in alive if trial.number in kept]
     return choose(standing, set(ranked), prefer)
+
+
+def better_half(ranked: list[int]) -> list[int]:
+    """Return the trials that get another seed, of those ranked best first: half of them, at least one."""
+    return ranked[: max(1, len(ranked) // 2)]
 
 
 def _is_unfinished(arena: optuna.Study, trials: Sequence[FrozenTrial]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..evaluation.finalists import race_text
+from ..evaluation.race_text import race_text
 from ..results import RaceFinalist
 from .gather import Gathered
 from .parts import Section, Table

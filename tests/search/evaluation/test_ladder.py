@@ -13,8 +13,9 @@ from tests_support import FINGERPRINT, tiny_study
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.errors import RefusedError
 from bloodsearch.search.evaluation.final import prepare
-from bloodsearch.search.evaluation.finalists import Prefer, Raced, candidates, race_text
+from bloodsearch.search.evaluation.finalists import Prefer, Raced, candidates
 from bloodsearch.search.evaluation.ladder import climb, n_trainings, rung_rows
+from bloodsearch.search.evaluation.race_text import race_text
 from bloodsearch.search.evaluation.selection import replicates
 from bloodsearch.search.results import Race
 from bloodsearch.search.seeds import replicate_seeds
@@ -99,7 +100,7 @@ def test_each_rung_trains_the_best_of_the_rung_below(
     assert raced.optimism is None  # values of other lengths have no optimism
     stored = Race.read(study.user_attrs["selection"])
     assert [value.trial for value in stored.rungs[0].values] == [0, 2, 4, 1, 3]
-    assert "too high" not in race_text(stored)
+    assert "The search values were too" not in race_text(stored)
 
 
 def test_the_last_rung_holds_the_replicates_of_the_winner(
