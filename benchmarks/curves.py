@@ -121,7 +121,7 @@ def run(n_trials: int, part: int, parts: int) -> None:
     import optuna
     import torch
 
-    from bloodsearch.search.data.bloodmnist import load_dataset
+    from bloodsearch.search.data.load import load_dataset
     from bloodsearch.search.training.device import to_device
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)

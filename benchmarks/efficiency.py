@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 from benchmarks.common import postgres_urls, save, shown, spread, sqlite_urls, table
 from benchmarks.simulated_search import FINGERPRINT, study_file
 from benchmarks.simulated_search import supervisor as simulated
-from bloodsearch.search.data.bloodmnist import load_dataset
+from bloodsearch.search.data.load import load_dataset
 from bloodsearch.search.database.storage import open_storage
 from bloodsearch.search.study import create_or_resume
 from bloodsearch.search.workers.leases import Leases

@@ -57,7 +57,7 @@ def child(threads: int) -> None:
 
     from benchmarks.engine_cases import CASES
     from benchmarks.peak import measured_peak, operations_per_cycle
-    from bloodsearch.search.data.bloodmnist import load_dataset
+    from bloodsearch.search.data.load import load_dataset
     from bloodsearch.search.training.device import choose_precision, to_device
 
     torch.set_num_threads(threads)

@@ -66,7 +66,7 @@ def child() -> None:
     import torch
 
     from benchmarks.engine_cases import case
-    from bloodsearch.search.data.bloodmnist import load_dataset
+    from bloodsearch.search.data.load import load_dataset
     from bloodsearch.search.training.device import to_device
     from bloodsearch.search.training.fit import EpochResult, fit
 

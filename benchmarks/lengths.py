@@ -57,7 +57,7 @@ def lengths(name: str) -> tuple[int, int]:
 def child(name: str, epochs: int, seed: int) -> None:
     import torch
 
-    from bloodsearch.search.data.bloodmnist import load_dataset
+    from bloodsearch.search.data.load import load_dataset
     from bloodsearch.search.sampling.space import to_config
     from bloodsearch.search.training.device import to_device
     from bloodsearch.search.training.fit import fit

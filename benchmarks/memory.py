@@ -25,7 +25,7 @@ def child() -> None:
     import psutil
     import torch
 
-    from bloodsearch.search.data.bloodmnist import load_dataset
+    from bloodsearch.search.data.load import load_dataset
     from bloodsearch.search.sampling.space import suggest, to_config
     from bloodsearch.search.training.device import to_device
     from bloodsearch.search.training.endings import Diverged

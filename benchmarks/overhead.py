@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from optuna.trial import TrialState, create_trial
 
 from benchmarks.common import BACKENDS, save, shown, spread, table
-from bloodsearch.search.data.bloodmnist import Fingerprint
+from bloodsearch.search.data.info import Fingerprint
 from bloodsearch.search.database.storage import open_storage
 from bloodsearch.search.pruning.pruner import FamilyPruner, make_pruner
 from bloodsearch.search.sampling.draw import suggest_at_once

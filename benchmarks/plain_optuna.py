@@ -84,7 +84,7 @@ def search(url: str, seconds: float, number: int) -> None:
     import optuna
     import torch
 
-    from bloodsearch.search.data.bloodmnist import load_dataset
+    from bloodsearch.search.data.load import load_dataset
 
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -108,7 +108,7 @@ def replicate(params: dict[str, Any], seed: int, weights: Path) -> float:
     """One more training: its weights in a file, its validation macro-F1."""
     import torch
 
-    from bloodsearch.search.data.bloodmnist import load_dataset
+    from bloodsearch.search.data.load import load_dataset
 
     torch.set_num_threads(1)
     best, model = fit(params, load_dataset("bloodmnist"), seed)
@@ -125,7 +125,7 @@ def test_scores(
 
     from benchmarks.standard_loop import Images
     from bloodsearch.models import build_model
-    from bloodsearch.search.data.bloodmnist import load_dataset
+    from bloodsearch.search.data.load import load_dataset
     from bloodsearch.search.database.storage import open_storage
     from bloodsearch.search.evaluation.opening import count_openings, open_on_the_record
     from bloodsearch.search.sampling.space import to_config

@@ -83,7 +83,7 @@ def our_curve(name: str, data: Any, seed: int) -> Curve:
 def child(name: str, seed: int) -> None:
     import torch
 
-    from bloodsearch.search.data.bloodmnist import load_dataset
+    from bloodsearch.search.data.load import load_dataset
 
     torch.set_num_threads(1)
     data = load_dataset("bloodmnist")

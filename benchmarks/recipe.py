@@ -71,7 +71,7 @@ def child(name: str, seed: int) -> None:
     import torch
 
     from benchmarks.tricks import Tricks, TrickyTraining
-    from bloodsearch.search.data.bloodmnist import load_dataset
+    from bloodsearch.search.data.load import load_dataset
     from bloodsearch.search.sampling.space import to_config
     from bloodsearch.search.training.allocator import training_memory
     from bloodsearch.search.training.device import choose_precision, to_device

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import optuna
 
-from bloodsearch.search.data.bloodmnist import Fingerprint
+from bloodsearch.search.data.info import Fingerprint
 from bloodsearch.search.database.storage import Storage, open_storage
 from bloodsearch.search.errors import BloodsearchError
 from bloodsearch.search.study import create_or_resume

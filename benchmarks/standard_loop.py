@@ -26,8 +26,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from bloodsearch.models import build_model
-from bloodsearch.search.data.bloodmnist import Array
-from bloodsearch.search.data.bloodmnist import Dataset as Splits
+from bloodsearch.search.data.archive import Array
+from bloodsearch.search.data.load import Dataset as Splits
 from bloodsearch.search.training.config import OptimizerConfig, TrialConfig
 from bloodsearch.search.training.losses import class_weights, focal_loss
 from bloodsearch.search.training.schedules import lr_factor
@@ -179,7 +179,7 @@ class OtherProcess:
 
 def main(name: str, threads: int) -> None:
     from benchmarks.engine_cases import case
-    from bloodsearch.search.data.bloodmnist import load_dataset
+    from bloodsearch.search.data.load import load_dataset
 
     torch.set_num_threads(threads)
     loop = StandardLoop(case(name, epochs=100), load_dataset("bloodmnist"), seed=0)

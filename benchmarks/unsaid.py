@@ -108,7 +108,7 @@ def child(name: str, batch: int, seed: int, epochs: int, dataset: str) -> None:
     """Train once and print the curves as JSON; a diverged training has the epochs before."""
     import torch
 
-    from bloodsearch.search.data.bloodmnist import load_dataset
+    from bloodsearch.search.data.load import load_dataset
     from bloodsearch.search.training.device import choose_precision, to_device
     from bloodsearch.search.training.endings import Diverged
     from bloodsearch.search.training.history import EpochResult

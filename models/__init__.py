@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .config import CNNConfig, MLPConfig, ModelConfig, parse_model_config
+from .config import CNNConfig, MLPConfig, ModelConfig, Shape, parse_model_config
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["CNNConfig", "MLPConfig", "ModelConfig", "build_model", "parse_model_config"]
+__all__ = ["CNNConfig", "MLPConfig", "ModelConfig", "Shape", "build_model", "parse_model_config"]
 
 
 def build_model(config: MLPConfig | CNNConfig) -> nn.Module:
-    """Build a model with new weights: images (n, 3, 28, 28) scaled to [-1, 1] to logits (n, 8).
+    """Build a model with new weights: images (n, c, s, s) scaled to [-1, 1] to logits (n, classes).
 
     The weights are drawn from torch's global generator: seed it first.
     """

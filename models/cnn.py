@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .config import N_CHANNELS, N_CLASSES, CNNConfig
+from .config import CNNConfig
 from .dropout import Dropout
 from .mlp import hidden_layers
 from .norms import norm_relu, pool_norm_relu
@@ -16,13 +16,16 @@ from .pooling import max_pool
 class Block(nn.Module):
     """Convolution - 2x2 pooling - [BatchNorm] - ReLU, and optionally a second convolution.
 
-    Input (n, c, s, s), output (n, width, s // 2, s // 2).
+    Input (n, c, s, s), output (n, width, t // 2, t // 2), where t is s / stride rounded up.
     """
 
-    def __init__(self, n_in: int, width: int, config: CNNConfig) -> None:
+    def __init__(self, n_in: int, width: int, config: CNNConfig, stride: int = 1) -> None:
         super().__init__()
         padding = config.kernel // 2
-        self.conv1 = nn.Conv2d(n_in, width, config.kernel, padding=padding, bias=not config.norm)
+        first = config.kernel + 2 * (stride - 1)  # wide enough to see each pixel at least twice
+        self.conv1 = nn.Conv2d(
+            n_in, width, first, stride=stride, padding=first // 2, bias=not config.norm
+        )
         self.pool, self.norm = config.pool, config.norm
         self.norm1 = nn.BatchNorm2d(width) if config.norm else nn.Identity()
         self.residual = config.residual
@@ -47,15 +50,16 @@ class Block(nn.Module):
 
 
 class CNN(nn.Module):
-    """A stack of blocks. Maps images (n, 3, 28, 28) to logits (n, 8)."""
+    """A stack of blocks. Maps images (n, c, s, s) to logits (n, classes)."""
 
     def __init__(self, config: CNNConfig) -> None:
         super().__init__()
         self.config = config
         blocks: list[nn.Module] = []
-        n_in = N_CHANNELS
+        n_in, stride = config.shape.channels, config.stem
         for width in config.widths:
-            blocks.append(Block(n_in, width, config))
+            blocks.append(Block(n_in, width, config, stride))
+            stride = 1
             n_in = width
         self.blocks = nn.Sequential(*blocks)
         n_features = n_in * config.feature_size**2 if config.head == "flatten" else n_in
@@ -64,7 +68,7 @@ class CNN(nn.Module):
         )
         if not config.hidden and config.dropout > 0:
             layers.append(Dropout(config.dropout))
-        self.classifier = nn.Sequential(*layers, nn.Linear(n_last, N_CLASSES))
+        self.classifier = nn.Sequential(*layers, nn.Linear(n_last, config.shape.classes))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         x = self.blocks(images)

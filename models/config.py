@@ -6,18 +6,54 @@ without importing torch.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    model_serializer,
+    model_validator,
+)
 
-from .fields import MAX_BLOCKS, MAX_DEPTH, Convs, Dropout, Frozen, Head, Kernel, Pool, Width
-
-IMAGE_SIZE = 28
-N_CHANNELS = 3
-N_CLASSES = 8
+from .fields import MAX_BLOCKS, MAX_DEPTH, Convs, Dropout, Frozen, Head, Kernel, Pool, Stem, Width
 
 
-class MLPConfig(Frozen):
+class Shape(Frozen):
+    """What a model has to know of its data."""
+
+    size: Annotated[int, Field(ge=1, le=1024)]
+    """Height and width of an image in pixels."""
+    channels: Literal[1, 3]
+    classes: Annotated[int, Field(ge=2, le=256)]
+
+
+FIRST_SHAPE = Shape(size=28, channels=3, classes=8)
+"""The shape of configurations that were stored without one: there was one data set then."""
+
+
+class ForShape(Frozen):
+    """A configuration of a model for images of one shape.
+
+    Values that earlier versions did not have are stored only where they differ from what those versions
+    did: digests of stored configurations stay.
+    """
+
+    shape: Shape = FIRST_SHAPE
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        for name in ADDED_LATER & set(data):
+            if getattr(self, name) == type(self).model_fields[name].default:
+                del data[name]
+        return data
+
+
+ADDED_LATER = {"shape", "stem"}
+
+
+class MLPConfig(ForShape):
     """Flatten, then `widths` hidden layers of linear - [BatchNorm] - ReLU - dropout, then linear.
 
     An empty `widths` is multinomial logistic regression on pixels.
@@ -29,7 +65,7 @@ class MLPConfig(Frozen):
     norm: bool = False
 
 
-class CNNConfig(Frozen):
+class CNNConfig(ForShape):
     """`widths` blocks of convolution - 2x2 pooling - [BatchNorm] - ReLU, a head, `hidden` linear layers.
 
     Pooling precedes normalisation and ReLU. With max-pooling and no normalisation this is the same
@@ -37,7 +73,8 @@ class CNNConfig(Frozen):
     then work on a quarter of the pixels.
 
     With `convs=2` a second convolution - [BatchNorm] - ReLU follows at the pooled size. `residual`
-    adds the second convolution's input to its output.
+    adds the second convolution's input to its output. A `stem` above 1 lets the first convolution step over
+    pixels: images of 64 to 224 pixels need that to be affordable.
     """
 
     arch: Literal["cnn"] = "cnn"
@@ -50,9 +87,16 @@ class CNNConfig(Frozen):
     head: Head = "flatten"
     hidden: tuple[Width, ...] = Field(default=(), max_length=4)
     dropout: Dropout = 0.0
+    stem: Stem = 1
+    """Stride of the first convolution, whose filters are wider by twice the stride less one."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.feature_size < 1:
+            raise ValueError(
+                f"{len(self.widths)} blocks halve {self.shape.size} pixels to nothing; fewer blocks, or "
+                "a smaller stem"
+            )
         if self.residual and self.convs != 2:
             raise ValueError(
                 f"residual needs convs = 2 (the residual spans the second), got {self.convs}"
@@ -62,7 +106,7 @@ class CNNConfig(Frozen):
     @property
     def feature_size(self) -> int:
         """Side length in pixels of the last block's output (28 -> 14 -> 7 -> 3 -> 1)."""
-        size = IMAGE_SIZE
+        size = -(-self.shape.size // self.stem)
         for _ in self.widths:
             size //= 2
         return size

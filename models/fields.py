@@ -25,7 +25,7 @@ InnerFraction = Annotated[float, Field(gt=0, lt=1)]
 
 Family = Literal["mlp", "cnn"]
 MAX_DEPTH = 8
-MAX_BLOCKS = 4
+MAX_BLOCKS = 6
 Depth = Annotated[int, Field(ge=0, le=MAX_DEPTH)]
 Blocks = Annotated[int, Field(ge=1, le=MAX_BLOCKS)]
 MAX_WIDTH = 8192
@@ -37,6 +37,7 @@ AverageDecay = Annotated[float, Field(ge=0, le=0.9999)]
 Dropout = Annotated[float, Field(ge=0, le=0.95)]
 Convs = Annotated[int, Field(ge=1, le=2)]
 Kernel = Literal[3, 5, 7]
+Stem = Literal[1, 2, 4]
 Pool = Literal["max", "avg"]
 Head = Literal["flatten", "mean", "max"]
 Hidden = Literal["none", "64", "128", "256", "256-128", "512"]

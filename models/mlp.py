@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .config import IMAGE_SIZE, N_CHANNELS, N_CLASSES, MLPConfig
+from .config import MLPConfig
 from .dropout import Dropout
 
 
@@ -27,16 +27,16 @@ def hidden_layers(
 
 
 class MLP(nn.Module):
-    """A stack of hidden layers. Maps images (n, 3, 28, 28), in any memory format, to logits (n, 8)."""
+    """A stack of hidden layers. Maps images (n, c, s, s), in any memory format, to logits (n, classes)."""
 
     def __init__(self, config: MLPConfig) -> None:
         super().__init__()
         self.config = config
-        n_pixels = N_CHANNELS * IMAGE_SIZE * IMAGE_SIZE
+        n_pixels = config.shape.channels * config.shape.size**2
         layers, n_last = hidden_layers(
             n_pixels, config.widths, dropout=config.dropout, norm=config.norm
         )
-        self.layers = nn.Sequential(*layers, nn.Linear(n_last, N_CLASSES))
+        self.layers = nn.Sequential(*layers, nn.Linear(n_last, config.shape.classes))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         # Flatten in the order of memory (rows, columns, channels), which needs no copy. The order of the

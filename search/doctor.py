@@ -80,10 +80,11 @@ def _check_processor() -> list[Check]:
 
 
 def _check_data(root: Path | None) -> list[Check]:
-    from .data.bloodmnist import load_dataset
+    from .data import registry
+    from .data.load import load_dataset
 
     try:
-        fingerprint = load_dataset("bloodmnist", root).fingerprint
+        fingerprint = load_dataset(registry.DEFAULT, root).fingerprint
     except BloodsearchError as error:
         return [Check("data", None, str(error))]
     return [

@@ -147,7 +147,7 @@ class TrialRecord(Stored):
     worst_f1: float | None = None
     per_class_f1: list[float | None] | None = None
     confusion: list[list[int]] | None = None
-    """Validation counts (8, 8) of the best epoch: rows are true classes."""
+    """Validation counts (classes, classes) of the best epoch: rows are true classes."""
     train_losses: list[float] | None = None
     val_losses: list[float] | None = None
     audit: str | None = None
@@ -266,7 +266,7 @@ class StudyRecord(Stored):
     """None for a study that bloodsearch did not begin to make."""
     study_file: dict[str, Any] = Field(default_factory=dict)
     data: dict[str, Any] = Field(default_factory=dict)
-    """Data set, provenance and content hash (data.bloodmnist.Fingerprint)."""
+    """Data set, provenance and content hash (data.info.Fingerprint)."""
     dataset: str = ""
     """The data set described for people."""
     versions: dict[str, str] = Field(default_factory=dict)

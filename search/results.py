@@ -204,7 +204,7 @@ class FinalResult(Stored):
     test_auc: Spread | None = None
     per_class: list[ClassScore]
     confusion_matrix: list[list[int]]
-    """Counts (8, 8) summed over replicates: rows are true classes."""
+    """Counts (classes, classes) summed over replicates: rows are true classes."""
     confusion_matrices: list[list[list[int]]] = Field(default_factory=list)
     val_macro_f1: Spread
     search_value: float | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
@@ -17,7 +17,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..studies import StudyFile, parse_study
 from . import __version__, study_names
-from .data.bloodmnist import Fingerprint
+from .data import registry
+from .data.info import DatasetInfo, Fingerprint
 from .database.storage import Storage
 from .database.tables import create_tables
 from .errors import RefusedError, StorageError, UsageError
@@ -40,10 +41,16 @@ class StudyInfo:
     n_trials: int | None
     """The budget that the last `optimize` asked for. Workers that join later use it, too."""
 
+    @property
+    def dataset(self) -> DatasetInfo:
+        """Return the description of the data set."""
+        return self.fingerprint.info
+
 
 def default_name(study_file: StudyFile, dataset: str) -> str:
     """Return the study's name in the storage without --name."""
-    return study_names.default_name(study_file.name, dataset)
+    is_its_own = dataset == (study_file.dataset or registry.DEFAULT)
+    return study_names.default_name(study_file.name, None if is_its_own else dataset)
 
 
 def create_or_resume(
@@ -67,7 +74,7 @@ def create_or_resume(
     """
     if kind == "search":  # the other kinds' names are derived from a search's name
         check_name(name)
-    check_points(study_file)
+    check_points(study_file, fingerprint.info)
     with storage.lock():
         create_tables(storage.engine)
         if name in optuna.get_all_study_names(storage.optuna):
@@ -108,7 +115,7 @@ def info(study: optuna.Study) -> StudyInfo:
         name=study.study_name,
         kind=record.kind,
         study_file=parse_study(record.study_file, f"study {study.study_name} in the database"),
-        fingerprint=Fingerprint(**record.data),
+        fingerprint=Fingerprint.read(record.data),
         n_trials=record.n_trials,
     )
 
@@ -147,16 +154,27 @@ def last_ended(study: optuna.Study, states: tuple[TrialState, ...]) -> FrozenTri
     return max(trials, key=lambda trial: (trial.datetime_complete, trial.number), default=None)
 
 
-def check_points(study_file: StudyFile) -> None:
-    """Raise UsageError for a baseline whose parameters make no configuration."""
+def check_points(study_file: StudyFile, data: DatasetInfo) -> None:
+    """Raise UsageError for a baseline, or the deepest CNN, that makes no configuration for the data."""
     training = study_file.training
     for baseline in study_file.baselines:
         try:
             params = baseline_params(baseline)
             epochs = training.epochs_of(params.get("arch", ""))
-            to_config(params, epochs=epochs, patience=training.patience)
+            to_config(params, epochs=epochs, patience=training.patience, shape=data.shape)
         except UsageError as error:
             raise UsageError(f"baseline {baseline.name}: {error}") from None
+    stem, blocks = study_file.least("cnn_stem"), study_file.largest("cnn_blocks")
+    side = -(-data.size // int(stem)) >> int(blocks)
+    if "cnn" in study_file.families() and study_file.space and not side:
+        raise UsageError(
+            f"space.cnn_blocks: {blocks:g} blocks halve the {data.size} pixels of {data.title} to nothing; "
+            f"lower it, as in --set space.cnn_blocks={_most_blocks(data.size, int(stem))}"
+        )
+
+
+def _most_blocks(size: int, stem: int) -> int:
+    return max(1, (-(-size // stem)).bit_length() - 1)
 
 
 def _create(
@@ -169,7 +187,7 @@ def _create(
         "space_hash": study_file.space_hash(),
         "study_file": study_file.model_dump(mode="json"),
         "kind": kind,
-        "data": asdict(fingerprint),
+        "data": fingerprint.as_dict(),
         "dataset": fingerprint.describe(),
         "versions": versions(),
     }

@@ -1,6 +1,6 @@
 """Names of a study's parts, made and taken apart in one place.
 
-NAME-synthetic                        the default name of a search on the synthetic set
+NAME-DATASET                          the default name of a search on another data set, such as NAME-synthetic
 NAME-finalists                        trainings of the second stage
 NAME-rung-N                           trainings of the ladder's rung N, from 2
 NAME-finals                           the ladder's last rung, which holds the winner's replicates
@@ -16,7 +16,6 @@ from typing import Literal, NamedTuple
 
 PartKind = Literal["finalists", "rung", "finals", "replicates", "refits", "baselines", "grid"]
 
-_SYNTHETIC = "-synthetic"
 _BASELINES = "-baselines"
 _GRID = "-grid"
 _FINALISTS = "-finalists"
@@ -44,9 +43,19 @@ def is_valid(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def default_name(study_name: str, dataset: str) -> str:
-    """Return the name of a search of the study file `study_name` without --name."""
-    return study_name + _SYNTHETIC if dataset == "synthetic" else study_name
+def dataset_slug(dataset: str) -> str:
+    """Return a data set's name or path as part of a study's name: "pathmnist-64", "cells"."""
+    name = dataset.rpartition("/")[2].removesuffix(".npz")
+    slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-._")[:60]
+    return slug or "data"
+
+
+def default_name(study_name: str, dataset: str | None) -> str:
+    """Return the name of a search of the study file `study_name` without --name.
+
+    `dataset` is None where it is the one that the study file is for.
+    """
+    return study_name if dataset is None else f"{study_name}-{dataset_slug(dataset)}"
 
 
 def finalists_name(name: str) -> str:

@@ -156,6 +156,13 @@ PARAMETERS: dict[str, Parameter] = {
         False,
         {"arch": ("cnn",), "cnn_convs": (2,)},
     ),
+    "cnn_stem": _parameter(
+        fields.Stem,
+        "stride of the first convolution, for images of 64 pixels and more; its filters are wider by twice "
+        "the stride less one",
+        1,
+        _CNN,
+    ),
     "cnn_kernel": _parameter(fields.Kernel, "side of a filter in pixels", 3, _CNN),
     "cnn_pool": _parameter(fields.Pool, "kind of 2x2 pooling", "max", _CNN),
     "cnn_norm": _parameter(bool, "BatchNorm after each convolution", False, _CNN),

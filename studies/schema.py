@@ -33,6 +33,8 @@ class StudyFile(Section):
     """The study's name in the storage, unless --name gives another."""
     description: str = ""
     """One line for `bloodsearch studies`."""
+    dataset: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+    """The data set, if --dataset names no other. Not part of the study's identity: its content hash is."""
     search: Search = Field(default_factory=Search)
     training: Training
     pruner: Pruner = Field(default_factory=Pruner)
@@ -151,9 +153,9 @@ class StudyFile(Section):
     def settings(self) -> dict[str, Any]:
         """Return all that makes two searches comparable.
 
-        Name, description and budget do not, nor the ladder, which says how the search's best go on.
+        Name, description, budget and data set do not, nor the ladder, which says how the search's best go on.
         """
-        data = self.model_dump(mode="json", exclude={"description", "name", "ladder"})
+        data = self.model_dump(mode="json", exclude={"description", "name", "dataset", "ladder"})
         data["search"].pop("trials")
         return data
 
@@ -175,6 +177,17 @@ class StudyFile(Section):
         """Return sixteen hexadecimal digits over `identity`."""
         canonical = json.dumps(self.identity(), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def largest(self, name: str) -> float:
+        """Return the largest value that the space has for a numeric parameter."""
+        return _largest(name, self.space)
+
+    def least(self, name: str) -> float:
+        """Return the least value that the space has for a numeric parameter."""
+        entry = self.space.get(name, PARAMETERS[name].default)
+        if isinstance(entry, Range):
+            return entry.low
+        return min(float(value) for value in _values(entry or ()))
 
     def grid_size(self) -> int:
         """Return the number of points of a space of lists, before conditions remove any."""

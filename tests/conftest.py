@@ -153,7 +153,8 @@ def small() -> DeviceData:
     """256 training and 128 validation drawings on the CPU."""
     import torch
 
-    from bloodsearch.search.data.bloodmnist import Dataset, Fingerprint
+    from bloodsearch.search.data.info import Fingerprint
+    from bloodsearch.search.data.load import Dataset
     from bloodsearch.search.data.synthetic import make_split
     from bloodsearch.search.training.device import to_device
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from ..data.bloodmnist import load_dataset
+from ..data.load import load_dataset
 from ..errors import UsageError
 from ..model_file import export as model_file
 from ..study import info
@@ -39,7 +39,7 @@ def export(
         out: The file; default NAME.onnx or NAME.pt2 in the current folder.
         replicate: The replicate to export; default: the best on validation.
         check_test: Open the test split once more, on the record, and compare confusion matrices.
-        data_root: The folder with bloodmnist.npz; default $BLOODSEARCH_DATA, else ~/.medmnist.
+        data_root: The folder with the data; default $BLOODSEARCH_DATA, else ~/.medmnist.
         on_progress: Receives a notice when the synthetic study is used because it is the only one.
 
     The file is compared with PyTorch on validation images before it is kept.
@@ -55,7 +55,7 @@ def export(
             f"--replicate {number}: there are {len(trained.trials)}, the first is number 0"
         )
     path = Path(stored.name + SUFFIX[format]) if out is None else Path(out)
-    data = load_dataset(info(stored.study).fingerprint.dataset, root)
+    data = load_dataset(info(stored.study).fingerprint, root)
     facts = model_file.provenance(stored.study, trained, number, data)
     difference = model_file.export(trained.trials[number], facts, data, format, path)
     check = None

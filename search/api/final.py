@@ -105,7 +105,7 @@ def final_eval(
         force: Open the test split again; the number of openings is part of every later result.
         unfinished: Evaluate although workers still train the search.
         out: The folder for result.json and the weights; default final/NAME.
-        data_root: The folder with bloodmnist.npz; default $BLOODSEARCH_DATA, else ~/.medmnist.
+        data_root: The folder with the data; default $BLOODSEARCH_DATA, else ~/.medmnist.
         placement: Devices and number of workers.
         snapshots: Make a Snapshot of what trains an event, too, about once a second.
         on_progress: Receives one event at a time.

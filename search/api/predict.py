@@ -64,7 +64,7 @@ def predict(
     predictions: list[Prediction] = []
     sources = list_sources(Path(source), recursive=recursive)
     skipped = {f"{path}/": f"cannot be read ({why})" for path, why in sources.unreadable.items()}
-    for items in _batches(sources.files, key, on_file):
+    for items in _batches(classifier, sources.files, key, on_file):
         skipped |= {item.name: str(item.problem) for item in items if item.image is None}
         predictions += _predict(classifier, [item for item in items if item.image is not None])
     return Predictions(
@@ -78,13 +78,13 @@ def predict(
 
 
 def _batches(
-    sources: list[Path], key: str | None, on_file: Callable[[Path], object]
+    classifier: Classifier, sources: list[Path], key: str | None, on_file: Callable[[Path], object]
 ) -> Iterator[list[Item]]:
     """Yield at most BATCH images at a time: a folder may hold a million."""
     batch: list[Item] = []
     for path in sources:
         on_file(path)
-        for item in read_items(path, key):
+        for item in read_items(path, key, classifier.rule):
             batch.append(item)
             if len(batch) == BATCH:
                 yield batch

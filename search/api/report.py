@@ -39,7 +39,7 @@ def report(
         name: The study's name in the storage; default: the study file's.
         out: The folder; default report/NAME.
         light: Write Markdown, SVG and tables only, to keep in a repository.
-        data_root: The folder with bloodmnist.npz; default $BLOODSEARCH_DATA, else ~/.medmnist.
+        data_root: The folder with the data; default $BLOODSEARCH_DATA, else ~/.medmnist.
         on_progress: Receives a notice when the synthetic study is shown because it is the only one.
 
     Reads the study and the ledger, never the test split.

@@ -5,9 +5,17 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
-from ...studies import DEFAULT_STUDY, Overrides, StudyFile, epochs_overrides, only_arch
+from ...studies import (
+    DEFAULT_STUDY,
+    Overrides,
+    StudyFile,
+    epochs_overrides,
+    only_arch,
+)
+from ..data import registry
+from ..data.info import DatasetInfo
+from ..data.load import Named, dataset_info, name_of
 from ..database.storage import open_storage
 from ..env import storage_url
 from ..errors import StorageError
@@ -15,8 +23,6 @@ from ..study import StudyInfo, default_name, info, load
 from .parts import Part
 from .placement import AUTO, Placement
 from .study import StudySource, study_file
-
-DatasetName = Literal["bloodmnist", "synthetic"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +34,8 @@ class SearchRequest:
     trials: int | None = None
     storage: str | None = None
     name: str | None = None
-    dataset: DatasetName | None = None
+    dataset: Named | None = None
+    """A data set's name, an npz file, or the data of a stored study."""
     data_root: Path | None = None
     overrides: Overrides | None = None
     epochs: int | None = None
@@ -59,11 +66,10 @@ def resolve(request: SearchRequest) -> tuple[StudyFile, SearchRequest]:
     if request.study is None and request.name is not None and not request.changes_study():
         with contextlib.suppress(StorageError):  # it may not exist yet
             stored = _stored(request, request.name)
-            dataset = request.dataset or stored.fingerprint.dataset
+            dataset = request.dataset or stored.fingerprint
             trials = request.trials or stored.n_trials
             return stored.study_file, replace(request, dataset=dataset, trials=trials)
-    source = DEFAULT_STUDY if request.study is None else request.study
-    file = study_file(source, request.overrides)
+    file, _ = _file_and_data(request)
     extra: list[str] = []
     for key, value in (
         ("search.seed", request.seed),
@@ -78,7 +84,18 @@ def resolve(request: SearchRequest) -> tuple[StudyFile, SearchRequest]:
         file = only_arch(file, request.arch)
     if not request.baselines:
         file = study_file(file, {"baselines": []})
-    return file, replace(request, dataset=request.dataset or "bloodmnist")
+    return file, replace(request, dataset=_dataset(request, file))
+
+
+def _dataset(request: SearchRequest, file: StudyFile) -> Named:
+    return request.dataset or file.dataset or registry.DEFAULT
+
+
+def _file_and_data(request: SearchRequest) -> tuple[StudyFile, DatasetInfo]:
+    """Return the study file before most options change it, and the description of its data."""
+    source = DEFAULT_STUDY if request.study is None else request.study
+    file = study_file(source, request.overrides)
+    return file, dataset_info(_dataset(request, file), request.data_root)
 
 
 def _stored(request: SearchRequest, name: str) -> StudyInfo:
@@ -103,4 +120,4 @@ def study_name(request: SearchRequest, file: StudyFile) -> str:
     """Return the study's name in the storage."""
     if request.name is not None:
         return request.name
-    return default_name(file, request.dataset or "bloodmnist")
+    return default_name(file, name_of(_dataset(request, file)))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import optuna
 from optuna.trial import TrialState
 
 from ...studies import Overrides, StudyFile
-from ..data.bloodmnist import Fingerprint, load_dataset
+from ..data import registry
+from ..data.info import Fingerprint
+from ..data.load import load_dataset
 from ..database.outage import is_outage
 from ..database.storage import Storage, open_storage
 from ..env import storage_url
@@ -34,7 +36,7 @@ from .arguments import one_of, whole
 from .events import Notice, OnProgress, SearchEnded, ignore
 from .parts import DEFAULT_REPLICATES, Part, choose_parts
 from .placement import AUTO, Placement
-from .request import DatasetName, SearchRequest, is_stored, resolve, study_name
+from .request import SearchRequest, is_stored, resolve, study_name
 from .results import SearchResult
 from .study import StudySource, part_name
 from .training import run_workers
@@ -46,7 +48,7 @@ def optimize(
     trials: int | None = None,
     storage: str | None = None,
     name: str | None = None,
-    dataset: DatasetName | None = None,
+    dataset: str | None = None,
     data_root: str | Path | None = None,
     overrides: Overrides | None = None,
     epochs: int | None = None,
@@ -70,8 +72,9 @@ def optimize(
         trials: The study's total of complete and pruned trials to reach; default: the study file's.
         storage: The storage's URL; default $BLOODSEARCH_STORAGE, else a file in the current folder.
         name: The study's name in the storage; default: the study file's.
-        dataset: "bloodmnist" (the default) or "synthetic", which needs no file.
-        data_root: The folder with bloodmnist.npz; default $BLOODSEARCH_DATA, else ~/.medmnist.
+        dataset: A MedMNIST set, perhaps with a size ("bloodmnist", the default; "pathmnist@64"), the path
+            of an .npz file, or "synthetic", which needs no file.
+        data_root: The folder with the data; default $BLOODSEARCH_DATA, else ~/.medmnist.
         overrides: Changes to the study file: {"training.epochs": 5} or ["training.epochs=5"].
         epochs: Epochs of every searched trial, whatever its family.
         seed: The search's seed.
@@ -89,8 +92,6 @@ def optimize(
     Raises UsageError for arguments out of range; Interrupted after Ctrl-C, when every trial was given back
     and the same call resumes the search; otherwise another BloodsearchError, or StudyFileError.
     """
-    if dataset is not None:
-        one_of("dataset", dataset, get_args(DatasetName))
     if only is not None:
         one_of("only", only, list(Part))
     if timeout_s is not None and not timeout_s >= 0:
@@ -132,7 +133,6 @@ def run_search(request: SearchRequest, on_progress: OnProgress = ignore) -> Sear
     name = study_name(request, file)
     if not parts:
         return _Run(request, file, name, n_trials, on_progress).run()
-    check_points(file)
     deadline = None if request.timeout_s is None else time.monotonic() + request.timeout_s
     results: list[SearchResult] = []
     for part in parts:
@@ -172,8 +172,10 @@ class _Run:
         reserved = self.part is None and is_reserved(self.name)
         if reserved and not is_stored(request, self.name):
             check_not_reserved(self.name)
-        check_points(self.file)
-        fingerprint = load_dataset(request.dataset or "bloodmnist", request.data_root).fingerprint
+        fingerprint = load_dataset(
+            request.dataset or registry.DEFAULT, request.data_root
+        ).fingerprint
+        check_points(self.file, fingerprint.info)
         storage = open_storage(storage_url(request.storage), create=True)
         study = self._create(storage, fingerprint)
         if request.create_only:

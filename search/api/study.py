@@ -19,13 +19,14 @@ from ...studies import (
     study_from_dict,
 )
 from .. import study_names
+from ..data import registry
 from ..database.storage import Storage, open_storage
 from ..env import storage_url
 from ..errors import StorageError, UsageError
 from ..evaluation import leaderboard
 from ..study import default_name, load
 from ..suggest import command
-from .arguments import one_of, whole
+from .arguments import whole
 from .events import Notice, OnProgress, ignore
 
 StudySource = str | Path | Mapping[str, Any] | StudyFile
@@ -97,13 +98,11 @@ def load_study(
         study: A shipped study's name, a study file's path, or a study's name in the storage.
         storage: The storage's URL; default $BLOODSEARCH_STORAGE, else a file in the current folder.
         name: The study's name in the storage; default: the study file's.
-        dataset: "bloodmnist" or "synthetic"; default: the first of the two that is stored.
+        dataset: The data set; default: the study file's own, or the synthetic one if only that is stored.
         on_progress: Receives a notice when the synthetic study is shown because it is the only one.
 
     Raises StorageError if the storage or the study does not exist.
     """
-    if dataset is not None:
-        one_of("dataset", dataset, ("bloodmnist", "synthetic"))
     opened = open_storage(storage_url(storage), create=False)
     source = DEFAULT_STUDY if study is None else str(study)
     if name is not None:
@@ -111,11 +110,11 @@ def load_study(
     if not _names_file(source):
         return StoredStudy(opened, load(opened, source))
     file = load_study_file(source)
-    own = default_name(file, dataset or "bloodmnist")
+    own = default_name(file, dataset or file.dataset or registry.DEFAULT)
     try:
         return StoredStudy(opened, load(opened, own))
     except StorageError as missing:
-        twin = default_name(file, "synthetic")
+        twin = default_name(file, registry.SYNTHETIC)
         if dataset is not None or twin not in optuna.get_all_study_names(opened.optuna):
             raise missing
     on_progress(Notice(f"showing {twin}: there is no {own} in this storage"))
@@ -135,7 +134,10 @@ def load_part(
         bases = [name]
     elif _names_file(source):
         file = load_study_file(source)
-        bases = [default_name(file, dataset) for dataset in ("bloodmnist", "synthetic")]
+        bases = [
+            default_name(file, dataset)
+            for dataset in (file.dataset or registry.DEFAULT, registry.SYNTHETIC)
+        ]
     else:
         bases = [source]
     stored = optuna.get_all_study_names(opened.optuna)

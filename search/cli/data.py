@@ -1,4 +1,4 @@
-"""`bloodsearch data`: download BloodMNIST, import pictures, or describe the data."""
+"""`bloodsearch data`: download a data set, import pictures, or describe the data."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import os
 import rich.progress
 import typer
 
+from ..data.registry import DEFAULT
 from . import data_import, output
 from .debug import with_debug
-from .options import DataRootOption, DatasetChoice, DatasetOption, JsonOption
+from .options import DataRootOption, DatasetOption, JsonOption
 
 app = typer.Typer(
     help="Download, import or describe the data.", no_args_is_help=True, rich_markup_mode=None
@@ -18,18 +19,20 @@ app = typer.Typer(
 
 @app.command("fetch")
 @with_debug
-def fetch_data(data_root: DataRootOption = None) -> None:
-    """Download BloodMNIST (35 MB) and check it before it is kept."""
-    from ..data.bloodmnist import default_root, load_dataset
+def fetch_data(dataset: DatasetOption = DEFAULT, data_root: DataRootOption = None) -> None:
+    """Download the official file of a MedMNIST set and check it before it is kept."""
     from ..data.download import fetch
+    from ..data.load import default_root, load_dataset
+    from ..data.registry import official
 
     root = data_root or default_root()
-    if os.path.exists(root / "bloodmnist.npz"):
-        fingerprint = load_dataset("bloodmnist", root).fingerprint
-        output.line(f"{root / 'bloodmnist.npz'} exists already: {fingerprint.describe()}")
+    path = root / official(dataset).file_name
+    if os.path.exists(path):
+        fingerprint = load_dataset(dataset, root).fingerprint
+        output.line(f"{path} exists already: {fingerprint.describe()}")
         return
     with rich.progress.Progress(
-        rich.progress.TextColumn("bloodmnist.npz"),
+        rich.progress.TextColumn(path.name),
         rich.progress.BarColumn(),
         rich.progress.DownloadColumn(),
         rich.progress.TransferSpeedColumn(),
@@ -38,7 +41,9 @@ def fetch_data(data_root: DataRootOption = None) -> None:
     ) as progress:
         task = progress.add_task("", total=None)
         path = fetch(
-            root, progress=lambda done, total: progress.update(task, completed=done, total=total)
+            dataset,
+            root,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     output.line(f"{path}: the official file")
 
@@ -49,18 +54,19 @@ app.command("import")(with_debug(data_import.import_pictures))
 @app.command("describe")
 @with_debug
 def describe(
-    dataset: DatasetOption = DatasetChoice.bloodmnist,
+    dataset: DatasetOption = DEFAULT,
     data_root: DataRootOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show the origin, the content hash and the class counts of the train and validation splits."""
     import numpy as np
 
-    from ..data.bloodmnist import CLASS_NAMES, N_IMAGES, load_dataset
+    from ..data.load import load_dataset
 
-    data = load_dataset(dataset.value, data_root)
+    data = load_dataset(dataset, data_root)
+    info = data.info
     counts = {
-        split: np.bincount(labels, minlength=len(CLASS_NAMES)).tolist()
+        split: np.bincount(labels, minlength=len(info.classes)).tolist()
         for split, labels in (("train", data.train_labels), ("val", data.val_labels))
     }
     if json:
@@ -69,18 +75,25 @@ def describe(
                 "dataset": data.fingerprint.dataset,
                 "provenance": data.fingerprint.provenance,
                 "content_hash": data.fingerprint.content_hash,
-                "n_images": N_IMAGES,
-                "classes": list(CLASS_NAMES),
+                "title": info.title,
+                "task": info.task,
+                "size": info.size,
+                "channels": info.channels,
+                "licence": info.license,
+                "source": info.source,
+                "n_images": info.n_images,
+                "classes": list(info.classes),
                 "class_counts": counts,
             }
         )
         return
     output.line(f"{data.fingerprint.describe()}, content hash {data.fingerprint.content_hash}")
     output.line(
-        ", ".join(f"{split} {n}" for split, n in N_IMAGES.items()) + " images of 28 x 28 x 3"
+        ", ".join(f"{split} {n}" for split, n in info.n_images.items())
+        + f" images of {info.size} x {info.size} x {info.channels}"
     )
     output.table(
         ["class", "train#", "validation#"],
-        zip(CLASS_NAMES, counts["train"], counts["val"], strict=True),
+        zip(info.classes, counts["train"], counts["val"], strict=True),
     )
     output.line("the test split is sealed: only `bloodsearch final-eval` opens it")

@@ -19,7 +19,6 @@ from .suggest import command, data_option, where
 
 if TYPE_CHECKING:
     from ..api.events import Event
-    from ..api.request import DatasetName
 
 N_TRIALS = 12
 N_REPLICATES = 2
@@ -86,22 +85,24 @@ def demo(data_root: DataRootOption = None) -> None:
     output.line("  " + command("final-eval", *data_option(root)))
 
 
-def _choose_data(root: Path | None) -> tuple[DatasetName, Path | None]:
+def _choose_data(root: Path | None) -> tuple[str, Path | None]:
     """Return BloodMNIST if it is there or can be downloaded, else the synthetic set, with a notice."""
-    from ..data.bloodmnist import FILE_NAME, default_root, load_dataset
+    from ..data import registry
     from ..data.download import fetch
+    from ..data.load import default_root, load_dataset
 
     folder = root or default_root()
-    if not os.path.exists(folder / FILE_NAME):
-        output.message(f"{FILE_NAME} is not in {folder}; trying to download it")
+    file_name = registry.official(registry.DEFAULT).file_name
+    if not os.path.exists(folder / file_name):
+        output.message(f"{file_name} is not in {folder}; trying to download it")
         try:
-            fetch(folder, timeout_s=DOWNLOAD_TIMEOUT_S)
+            fetch(registry.DEFAULT, folder, timeout_s=DOWNLOAD_TIMEOUT_S)
         except DataError as error:
             output.message(str(error))
             _banner()
             return "synthetic", root
-    load_dataset("bloodmnist", root)  # an unusable file is an error, not a reason to switch
-    return "bloodmnist", root
+    load_dataset(registry.DEFAULT, root)  # an unusable file is an error, not a reason to switch
+    return registry.DEFAULT, root
 
 
 def _banner() -> None:

@@ -130,7 +130,7 @@ def optimize(
         trials=trials,
         storage=storage,
         name=name,
-        dataset=None if dataset is None else dataset.value,
+        dataset=dataset,
         data_root=data_root,
         overrides=set_,
         epochs=epochs,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,11 +15,6 @@ if TYPE_CHECKING:
     import optuna
 
     from ..database.storage import Storage
-
-
-class DatasetChoice(StrEnum):
-    bloodmnist = "bloodmnist"
-    synthetic = "synthetic"
 
 
 StudyArgument = Annotated[
@@ -52,11 +46,21 @@ NameOption = Annotated[
     ),
 ]
 OptionalDatasetOption = Annotated[
-    DatasetChoice | None,
-    typer.Option("--dataset", help="The data; synthetic needs no file; default: bloodmnist."),
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="NAME|FILE",
+        help="A MedMNIST set such as bloodmnist (the default) or pathmnist@64, your own .npz file, or "
+        "synthetic, which needs no file.",
+    ),
 ]
 DatasetOption = Annotated[
-    DatasetChoice, typer.Option("--dataset", help="The data; synthetic needs no file.")
+    str,
+    typer.Option(
+        "--dataset",
+        metavar="NAME|FILE",
+        help="A MedMNIST set such as dermamnist or pathmnist@64, your own .npz file, or synthetic.",
+    ),
 ]
 DataRootOption = Annotated[
     Path | None,
@@ -64,7 +68,7 @@ DataRootOption = Annotated[
         "--data-root",
         metavar="DIR",
         readable=False,  # the loader reports what is wrong with it, with the exit code for data
-        help="Folder with bloodmnist.npz; default $BLOODSEARCH_DATA, else ~/.medmnist.",
+        help="Folder with the data files; default $BLOODSEARCH_DATA, else ~/.medmnist.",
     ),
 ]
 WorkersOption = Annotated[

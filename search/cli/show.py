@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +25,7 @@ def show(
     """Show one trial: configuration, curve, per-class F1, why it ended."""
     from ..api.study import StoredStudy
     from ..records import attributes, trial_record
+    from ..study import info
 
     opened, optuna_study = find_study(study, storage, name)
     frozen = StoredStudy(opened, optuna_study).trial(trial)
@@ -44,12 +46,10 @@ def show(
     if json:
         output.as_json(record)
     else:
-        _show_trial(optuna_study.study_name, stored)
+        _show_trial(optuna_study.study_name, info(optuna_study).dataset.classes, stored)
 
 
-def _show_trial(study: str, trial: TrialRecord) -> None:
-    from ..data.bloodmnist import CLASS_NAMES
-
+def _show_trial(study: str, classes: Sequence[str], trial: TrialRecord) -> None:
     value = "" if trial.value is None else f", validation macro-F1 {trial.value:.4f}"
     baseline = f" ({trial.baseline})" if trial.baseline else ""
     output.line(f"trial {trial.number}{baseline} of {study}: {trial.state}{value}")
@@ -60,8 +60,8 @@ def _show_trial(study: str, trial: TrialRecord) -> None:
     if trial.shown_params:
         rows = [(name, _plain(value)) for name, value in trial.shown_params.items()]
         output.table(["parameter", "value"], rows)
-    if trial.per_class_f1 is not None and len(trial.per_class_f1) == len(CLASS_NAMES):
-        scores = zip(CLASS_NAMES, trial.per_class_f1, strict=True)
+    if trial.per_class_f1 is not None and len(trial.per_class_f1) == len(classes):
+        scores = zip(classes, trial.per_class_f1, strict=True)
         output.table(["class", "F1, best epoch#"], scores)
     keys = ("seed", "n_parameters", "train_seconds", "device", "precision", "threads", "data_hash")
     facts = [f"{key} {value}" for key in keys if (value := getattr(trial, key)) is not None]

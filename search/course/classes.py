@@ -6,7 +6,6 @@ import functools
 
 import numpy as np
 
-from ..data.bloodmnist import CLASS_NAMES
 from ..report import data_figures
 from ..report.class_figures import averaged, scores_of
 from ..report.classes import confusion_pictures, matrix
@@ -24,9 +23,10 @@ def final_model(course: Course) -> Section:
     cnn = course.configurations.get("A-cnn")
     if cnn is None or cnn.counts is None:
         return Section(title, warnings=["A-cnn was not trained."])
-    printed = course.published["per_class"]
+    printed, info = course.published["per_class"], course.fingerprint.info
+    classes = info.classes
     rows: list[list[Cell]] = []
-    for i, (name, row) in enumerate(zip(CLASS_NAMES, scores_of(cnn.counts), strict=True)):
+    for i, (name, row) in enumerate(zip(classes, scores_of(cnn.counts, classes), strict=True)):
         cells: list[Cell] = [name]
         for key in ("precision", "recall", "f1"):
             cells += [row[key], printed[key][i]]
@@ -40,10 +40,12 @@ def final_model(course: Course) -> Section:
     return Section(
         title,
         course.misprints("table-5"),
-        confusion_pictures("confusion", cnn.counts, note, "A-cnn. "),
+        confusion_pictures("confusion", cnn.counts, info, note, "A-cnn. "),
         [
             Table("table-5", "Table 5: scores of each class", columns, rows, note, digits=3),
-            matrix("confusion-a-cnn", "Figure 4: confusion matrix of A-cnn", cnn.counts, note),
+            matrix(
+                "confusion-a-cnn", "Figure 4: confusion matrix of A-cnn", cnn.counts, info, note
+            ),
         ],
     )
 
@@ -60,11 +62,21 @@ def matrices(course: Course) -> Section:
             f"{name}: weighted F1 {averaged(counts, 'weighted_f1'):.4f} (replicates, pooled), "
             f"{averaged(printed, 'weighted_f1'):.4f} (from the published matrix)"
         )
-        draw = functools.partial(course_figures.matrices, counts, printed, seen, course.split)
+        draw = functools.partial(
+            course_figures.matrices, counts, printed, course.fingerprint.info, seen, course.split
+        )
         pictures.append(Picture(f"matrix-{name.lower()}", seen, draw))
         n = len(configuration.trials)
         note = f"Summed over {plural(n, 'replicate')} on the {course.split} split."
-        tables.append(matrix(f"matrix-{name.lower()}", f"{name}: replicates", counts, note))
+        tables.append(
+            matrix(
+                f"matrix-{name.lower()}",
+                f"{name}: replicates",
+                counts,
+                course.fingerprint.info,
+                note,
+            )
+        )
     return Section(
         "Figures 4 and 6: confusion matrices", course.misprints("matrices"), pictures, tables
     )
@@ -91,9 +103,11 @@ def data(course: Course) -> Section:
     if course.report == "report_a":
         counted, printed = course.published["true_class_counts"], course.published["class_counts"]
         title = "Table 1's class counts are not those of the data"
-        draw = functools.partial(course_figures.counts_beside, counted, printed, title)
+        draw = functools.partial(
+            course_figures.counts_beside, counted, printed, course.fingerprint.info, title
+        )
         pictures.append(Picture("table-1", title, draw))
-        rows = list(zip(CLASS_NAMES, counted, printed, strict=True))
+        rows = list(zip(course.fingerprint.info.classes, counted, printed, strict=True))
         tables.append(Table("table-1", "Table 1: images of each class, all splits",
                             ["class", "in the data", "printed"], rows))  # fmt: skip
     return Section("The data", course.misprints("data"), pictures, tables, warnings)

@@ -11,9 +11,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from ..data.bloodmnist import CLASS_NAMES
+from ..data.info import DatasetInfo
 from ..report import style
-from ..report.class_figures import SHORT, averaged
+from ..report.class_figures import averaged
 from .gather import Configuration, Course
 from .grid_effects import Effect, levels
 from .verdicts import MARGIN, Claim
@@ -177,10 +177,15 @@ def capacity(mlps: Sequence[Configuration], title: str) -> Figure:
 
 
 def matrices(
-    measured: NDArray[np.int64], printed: NDArray[np.int64], title: str, split: str
+    measured: NDArray[np.int64],
+    printed: NDArray[np.int64],
+    info: DatasetInfo,
+    title: str,
+    split: str,
 ) -> Figure:
-    """Draw two confusion matrices (8, 8) in percent of the true class, the measured one on the left."""
+    """Draw two confusion matrices in percent of the true class, the measured one on the left."""
     figure, panels = style.several(title, 1, 2, 4.7)
+    places, short = range(len(measured)), info.short_classes
     for axes, counts, label in zip(
         panels, (measured, printed), (f"bloodsearch ({split})", "published (test)"), strict=True
     ):
@@ -191,18 +196,20 @@ def matrices(
             text = "·" if not counts[row, column] else f"{100 * part:.1f}"
             axes.text(column, row, text, ha="center", va="center", fontsize=7,
                       color="white" if np.sqrt(part) > 0.6 else "black")  # fmt: skip
-        axes.set_xticks(range(8), SHORT, rotation=45, ha="right", fontsize=8)
-        axes.set_yticks(range(8), SHORT if axes is panels[0] else [""] * 8, fontsize=8)
+        axes.set_xticks(places, short, rotation=45, ha="right", fontsize=8)
+        axes.set_yticks(places, short if axes is panels[0] else [""] * len(short), fontsize=8)
         axes.set_title(label, fontsize=10)
         axes.set_xlabel("predicted (% of the true class)", fontsize=9)
     panels[0].set_ylabel("true class")
     return figure
 
 
-def counts_beside(counted: Sequence[int], printed: Sequence[int], title: str) -> Figure:
+def counts_beside(
+    counted: Sequence[int], printed: Sequence[int], info: DatasetInfo, title: str
+) -> Figure:
     """Draw the class counts of the data beside the printed ones."""
     figure, axes = style.one(title, height=3.9)
-    places = np.arange(len(CLASS_NAMES))
+    places = np.arange(len(info.classes))
     axes.barh(places - 0.2, counted, 0.38, color=style.BLUE, label="in the data")
     axes.barh(
         places + 0.2,
@@ -213,7 +220,7 @@ def counts_beside(counted: Sequence[int], printed: Sequence[int], title: str) ->
         hatch="///",
         label="printed in Table 1",
     )
-    axes.set_yticks(places, CLASS_NAMES)
+    axes.set_yticks(places, info.classes)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("number of images, all splits")

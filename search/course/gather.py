@@ -13,7 +13,8 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from ..data.bloodmnist import Dataset, Fingerprint
+from ..data.info import Fingerprint
+from ..data.load import Dataset
 from ..database.storage import Storage
 from ..errors import StorageError
 from ..evaluation.baselines import by_baseline
@@ -37,7 +38,7 @@ class Configuration:
     weighted_f1: dict[int, float]
     weighted_precision: dict[int, float]
     counts: NDArray[np.int64] | None
-    """Confusion matrix (8, 8), summed over replicates."""
+    """Confusion matrix, summed over replicates."""
 
     @property
     def family(self) -> str:

@@ -1,4 +1,4 @@
-"""Download BloodMNIST from its official address, completely or not at all."""
+"""Download a data set from its official address, completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,29 +12,32 @@ from pathlib import Path
 
 from ..errors import DataError
 from ..files import atomic_write
-from .bloodmnist import FILE_NAME, OFFICIAL_MD5
+from . import registry
 
-# medmnist.INFO["bloodmnist"]["url"]; a test compares the two. medmnist's own downloader goes through
-# torchvision, whose wheels do not import beside a CPU build of torch, and writes under the final name.
-URL = "https://zenodo.org/records/10519652/files/bloodmnist.npz?download=1"
+# medmnist's own downloader goes through torchvision, whose wheels do not import beside a CPU build of torch,
+# and it writes under the final name.
 CHUNK_BYTES = 1 << 18
 
 
 def fetch(
+    dataset: str,
     root: Path,
     *,
-    url: str = URL,
-    md5: str = OFFICIAL_MD5,
+    url: str | None = None,
+    md5: str | None = None,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
     timeout_s: float = 30.0,
 ) -> Path:
-    """Download to `root`/bloodmnist.npz and return that path.
+    """Download a registered data set into the folder `root` and return the file's path.
 
     The file gets its name only after its MD5 is checked; an existing file is replaced only then.
-    `progress` is called with bytes done and bytes in all (None if unknown).
-    Raises DataError with the address, the folder and the alternative when anything fails.
+    `progress` is called with bytes done and bytes in all (None if unknown). `url` and `md5` replace the
+    official ones. Raises UsageError for a set without an official file, DataError with the address, the
+    folder and the alternative when anything fails.
     """
-    target = root / FILE_NAME
+    official = registry.official(dataset)
+    url, md5 = url or official.url, md5 or official.md5
+    target = root / official.file_name
     try:
         with ExitStack() as stack:
             try:
@@ -48,7 +51,7 @@ def fetch(
             if received != md5:
                 raise DataError(
                     f"{url} gave a file with MD5 {received}, not the official {md5}; nothing was kept. "
-                    f"Put {FILE_NAME} into {root} by hand, or use --dataset synthetic"
+                    f"Put {target.name} into {root} by hand, or use --dataset synthetic"
                 )
         return target
     # URLError is an OSError; ValueError: an address or a header that makes no sense
@@ -57,8 +60,8 @@ def fetch(
             error.close()  # it holds the response, and with it the connection
         reason = " ".join(str(getattr(error, "reason", error)).split())[:150]
         raise DataError(
-            f"cannot download {url} ({reason or type(error).__name__}); put {FILE_NAME} into {root} by hand, "
-            "or use --dataset synthetic"
+            f"cannot download {url} ({reason or type(error).__name__}); put {target.name} into {root} by "
+            "hand, or use --dataset synthetic"
         ) from None
 
 

@@ -1,14 +1,15 @@
 """The description of a data set as a value. Imports neither numpy nor torch.
 
-    DatasetInfo    what a study, a model, a report and an export need to know of a data set
-    FileInfo       what an npz file says about itself, in its array `info`
-    Fingerprint    which data a study was made with
+DatasetInfo    what a study, a model, a report and an export need to know of a data set
+FileInfo       what an npz file says about itself, in its array `info`
+Fingerprint    which data a study was made with
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field
 
@@ -37,6 +38,8 @@ class DatasetInfo(Frozen):
     task: Task
     classes: tuple[str, ...]
     """Names in the order of the labels 0, 1, 2, ..."""
+    short: tuple[str, ...] = ()
+    """Shorter names for the axes of figures; empty: the names, cut off."""
     size: int
     """Height and width in pixels."""
     channels: Literal[1, 3]
@@ -54,6 +57,11 @@ class DatasetInfo(Frozen):
     def shape(self) -> Shape:
         """Return what a model has to know."""
         return Shape(size=self.size, channels=self.channels, classes=len(self.classes))
+
+    @property
+    def short_classes(self) -> tuple[str, ...]:
+        """Return the names of the classes for narrow columns."""
+        return self.short or tuple(n if len(n) <= 12 else f"{n[:10]}..." for n in self.classes)
 
     @property
     def preparation(self) -> Preparation:
@@ -96,23 +104,42 @@ class Fingerprint:
     """DatasetInfo.name."""
     provenance: Provenance
     content_hash: str
-    title: str = ""
-    """Of a person's own file; the others' titles are in the registry."""
+    own: DatasetInfo | None = None
+    """The description of a person's own file; the others' are in the registry."""
     path: str = ""
     """Where the file was when the study was made, if it was named by its path."""
+
+    @property
+    def info(self) -> DatasetInfo:
+        """Return the description of the data set."""
+        from .registry import registered
+
+        return self.own or registered(self.dataset)
 
     def describe(self) -> str:
         """Return the name of the data in results, e.g. "BloodMNIST (unofficial copy)"."""
         if self.provenance == "synthetic":
             return "the synthetic set (drawings, not blood cells)"
         if self.provenance == "own":
-            return f"{one_line(self.title)} (own data)"
-        from .registry import registered
-
-        info = registered(self.dataset)
-        size = "" if "@" not in self.dataset else f" at {info.size} x {info.size}"
-        return info.title + size + ("" if self.provenance == "official" else " (unofficial copy)")
+            return f"{one_line(self.info.title)} (own data)"
+        size = f" at {self.info.size} x {self.info.size}" if "@" in self.dataset else ""
+        copy = "" if self.provenance == "official" else " (unofficial copy)"
+        return self.info.title + size + copy
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as a study stores them, without empty ones."""
-        return {key: value for key, value in asdict(self).items() if value != ""}
+        fields = {"dataset": self.dataset, "provenance": self.provenance}
+        fields |= {"content_hash": self.content_hash}
+        own = {} if self.own is None else {"own": self.own.model_dump(mode="json")}
+        return fields | own | ({"path": self.path} if self.path else {})
+
+    @classmethod
+    def read(cls, stored: Mapping[str, Any]) -> Self:
+        """Return what `as_dict` stored. Raises ValueError if it is something else."""
+        try:
+            fields = dict(stored)
+            if fields.get("own") is not None:
+                fields["own"] = DatasetInfo.model_validate(fields["own"])
+            return cls(**fields)
+        except TypeError as error:
+            raise ValueError(str(error)) from None

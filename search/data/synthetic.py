@@ -11,6 +11,9 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from . import registry
+from .info import DatasetInfo
+
 SYNTHETIC_VERSION: int = 1  # bump when pixels change
 
 F32: TypeAlias = NDArray[np.float32]
@@ -30,6 +33,16 @@ _COUNTS: dict[str, tuple[int, ...]] = {
     "val": (122, 312, 155, 290, 122, 143, 333, 235),
     "test": (244, 624, 311, 579, 243, 284, 666, 470),
 }
+INFO: DatasetInfo = registry.registered("bloodmnist").model_copy(
+    update={
+        "name": registry.SYNTHETIC,
+        "title": "the synthetic set",
+        "about": "drawings of blood cells",
+        "source": "drawn by bloodsearch",
+        "license": "",
+        "citations": (),
+    }
+)
 _SPLIT_KEY = {"train": 1, "val": 2, "test": 3}
 
 # Traits by class. Radius is in pixels; lobe, ring, offset and notch are fractions of it; step is

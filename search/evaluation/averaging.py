@@ -30,7 +30,7 @@ PLAIN = Averaging()
 
 
 def over_orientations(predict: Predict, images: Images) -> Probabilities:
-    """Return mean probabilities (n, 8) over the eight orientations of images (n, 28, 28, 3)."""
+    """Return mean probabilities (n, classes) over the eight orientations of images (n, s, s, c)."""
     import torch
 
     from ..training.augment import N_ORIENTATIONS, orient
@@ -76,7 +76,7 @@ def _scored(
 ) -> dict[str, Any]:
     from ..training.metrics import scores
 
-    rows = [scores(confusion_of(labels, p.argmax(axis=1))) for p in probabilities]
+    rows = [scores(confusion_of(labels, p.argmax(axis=1), p.shape[1])) for p in probabilities]
     return {
         "option": what,
         "test_macro_f1": spread([row.macro_f1 for row in rows]),

@@ -7,7 +7,7 @@ seeds, as trials of the study `NAME-baselines`, so that any two can be compared 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from ...studies import Baseline, StudyFile, Value, parse_study
-from ..data.bloodmnist import Fingerprint
+from ..data.info import Fingerprint
 from ..database.storage import Storage, options_of
 from ..errors import BloodsearchError, RefusedError, UsageError
 from ..files import finite, write_json
@@ -160,10 +160,14 @@ def evaluate_baselines(
             forced=force,
         )
     published = {b.name: b.published for b in stored.study_file.baselines}
-    configurations = []
+    configurations, classes = [], stored.dataset.classes
     for name, trials in trained.items():
-        matrices = [confusion_of(labels, p(images).argmax(axis=1)) for p in predict[name]]
-        configurations.append(_scored(name, trials, matrices) | {"published": published[name]})
+        matrices = [
+            confusion_of(labels, p(images).argmax(axis=1), len(classes)) for p in predict[name]
+        ]
+        configurations.append(
+            _scored(name, trials, matrices, classes) | {"published": published[name]}
+        )
     result = {
         "study": stored.name,
         "dataset": stored.fingerprint.describe(),
@@ -237,7 +241,9 @@ def _with_weights(study: optuna.Study, trials: list[FrozenTrial]) -> list[Frozen
     return trials
 
 
-def _scored(name: str, trials: list[FrozenTrial], matrices: list[Any]) -> dict[str, Any]:
+def _scored(
+    name: str, trials: list[FrozenTrial], matrices: list[Any], classes: Sequence[str]
+) -> dict[str, Any]:
     from ..training.metrics import scores
 
     scored = [scores(matrix) for matrix in matrices]
@@ -258,6 +264,6 @@ def _scored(name: str, trials: list[FrozenTrial], matrices: list[Any]) -> dict[s
         "val_macro_f1": spread([float(trial.value or 0.0) for trial in trials]),
         "epochs": [record.epochs for record in records],
         "train_seconds": [record.train_seconds for record in records],
-        "per_class": class_scores(pooled, len(trials)),
+        "per_class": class_scores(pooled, classes, len(trials)),
         "confusion_matrix": pooled.tolist(),
     }

@@ -19,7 +19,7 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from ..data.bloodmnist import check_same, load_dataset
+from ..data.load import check_same, load_dataset
 from ..database.storage import Storage
 from ..errors import BloodsearchError, DataError, RefusedError, StorageError
 from ..records import trial_record
@@ -116,7 +116,7 @@ def evaluate(
         )
     refitted, diverged_refits = ([], []) if refits is None else _trained(prepared, refits, "refit")
     check_writable(out)
-    data = load_dataset(study_info.fingerprint.dataset, data_root)
+    data = load_dataset(study_info.fingerprint, data_root)
     check_same(data.fingerprint, study_info.fingerprint)
     predict = [predictor(trial) for trial in trained]
     predict_refitted = [predictor(trial) for trial in refitted]
@@ -218,8 +218,9 @@ def _result(
 ) -> dict[str, Any]:
     from ..training.metrics import scores
 
+    classes = study_info.dataset.classes
     predictions = np.stack([p.argmax(axis=1) for p in probabilities])
-    confusions = np.stack([confusion_of(labels, row) for row in predictions])
+    confusions = np.stack([confusion_of(labels, row, len(classes)) for row in predictions])
     scored = [scores(confusion) for confusion in confusions]
     records = [trial_record(trial) for trial in trained]
     winner = prepared.winner
@@ -240,7 +241,7 @@ def _result(
         "test_weighted_f1": spread([s.weighted_f1 for s in scored]),
         "test_auc": spread([macro_auc(labels, p) for p in probabilities]),
         "per_class": _with_intervals(
-            class_scores(confusions.sum(axis=0), len(trained)), labels, predictions
+            class_scores(confusions.sum(axis=0), classes, len(trained)), labels, predictions
         ),
         "confusion_matrix": confusions.sum(axis=0).tolist(),
         "confusion_matrices": confusions.tolist(),
@@ -302,4 +303,6 @@ def _keep(storage: Storage, opening: int, result: dict[str, Any], out: Path) -> 
 def _macro_f1(labels: NDArray[np.uint8], probabilities: NDArray[np.float64]) -> float:
     from ..training.metrics import scores
 
-    return scores(confusion_of(labels, probabilities.argmax(axis=1))).macro_f1
+    return scores(
+        confusion_of(labels, probabilities.argmax(axis=1), probabilities.shape[1])
+    ).macro_f1

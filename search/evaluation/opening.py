@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.bloodmnist import Dataset, Fingerprint, open_test_split
+from ..data.info import Fingerprint
+from ..data.load import Dataset, open_test_split
 from ..database.storage import Storage
 from . import ledger, openings_file
 
@@ -25,7 +26,7 @@ def open_on_the_record(
 ) -> tuple[int, NDArray[np.uint8], NDArray[np.uint8]]:
     """Check the data, write the opening down, read the test split: the only way to its images.
 
-    Returns the ledger row's number, images (n, 28, 28, 3) and labels (n,). Raises RefusedError when the data
+    Returns the ledger row's number, images (n, s, s, c) and labels (n,). Raises RefusedError when the data
     are not the study's, or the split was opened before and `forced` is not set; DataError without data.
 
     Args:
@@ -34,7 +35,7 @@ def open_on_the_record(
         fingerprint: The data that the study was searched on.
         trial: The winner's number, or ledger.ALL.
         n_replicates: Models that will be scored.
-        data_root: The folder with bloodmnist.npz; None: the default one.
+        data_root: The folder with the data; None: the default one.
         forced: Whether the split may be opened again.
         data: The other splits, if they were loaded from there just now.
     """
@@ -60,7 +61,7 @@ def open_on_the_record(
         openings_file.append(row | ledger.signature(), fingerprint, data_root)
 
     images, labels = open_test_split(
-        fingerprint.dataset, data_root, expected=fingerprint, record=record, data=data
+        fingerprint, data_root, expected=fingerprint, record=record, data=data
     )
     return opening, images, labels
 

@@ -1,6 +1,6 @@
 """Openings of the test split, written beside the data: copied and temporary databases are seen, too.
 
-A line of JSON per opening, in a file next to bloodmnist.npz, or in the user's state folder where that one
+A line of JSON per opening, in a file next to the data set's, or in the user's state folder where that one
 cannot be written. An opening on another machine with another copy of the data is not seen. The synthetic
 set has no such file: its test split can be drawn again.
 """
@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import env
-from ..data.bloodmnist import Fingerprint, default_root
+from ..data.info import Fingerprint
+from ..data.load import file_of
 
-FILE_NAME = "bloodmnist.openings.jsonl"
+SUFFIX = ".openings.jsonl"
 
 
 def append(row: dict[str, Any], fingerprint: Fingerprint, data_root: Path | None) -> Path | None:
@@ -39,7 +40,9 @@ def append(row: dict[str, Any], fingerprint: Fingerprint, data_root: Path | None
 def count(fingerprint: Fingerprint, data_root: Path | None) -> int:
     """Return how many openings of these data the files hold."""
     rows: dict[str, None] = {}
-    for path in _files(fingerprint, data_root):
+    places = _files(fingerprint, data_root)
+    # a renamed file is the same data
+    for path in (other for place in places for other in sorted(place.parent.glob(f"*{SUFFIX}"))):
         with contextlib.suppress(OSError):
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 with contextlib.suppress(ValueError):  # a line that was cut off
@@ -52,6 +55,7 @@ def count(fingerprint: Fingerprint, data_root: Path | None) -> int:
 def _files(fingerprint: Fingerprint, data_root: Path | None) -> list[Path]:
     if fingerprint.dataset == "synthetic":
         return []
-    state = env.state_folder()
-    folders = [data_root or default_root(), *([] if state is None else [state])]
-    return [folder / FILE_NAME for folder in folders]
+    data, state = file_of(fingerprint, data_root), env.state_folder()
+    assert data is not None  # only the synthetic set has no file
+    folders = [data.parent, *([] if state is None else [state])]
+    return [folder / f"{data.stem}{SUFFIX}" for folder in folders]

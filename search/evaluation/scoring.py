@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from ..data.bloodmnist import CLASS_NAMES
 from ..errors import DataError
 from ..records import trial_record
 
@@ -51,7 +50,7 @@ def load_model(trial: FrozenTrial) -> torch.nn.Module:
 
 
 def predictor(trial: FrozenTrial) -> Callable[[NDArray[np.uint8]], NDArray[np.float64]]:
-    """Return a function from uint8 images (n, 28, 28, 3) to class probabilities (n, 8).
+    """Return a function from uint8 images (n, s, s, c) to class probabilities (n, classes).
 
     Raises DataError when the trial's weights are not its own.
     """
@@ -80,11 +79,14 @@ def spread(values: Sequence[float | None]) -> dict[str, Any]:
     }
 
 
-def class_scores(counts: NDArray[np.int64], n_replicates: int = 1) -> list[dict[str, Any]]:
+def class_scores(
+    counts: NDArray[np.int64], classes: Sequence[str], n_replicates: int = 1
+) -> list[dict[str, Any]]:
     """Return name, precision, recall, F1 and images of each class.
 
     Args:
-        counts: Confusion matrix (8, 8) summed over replicates; rows are true classes.
+        counts: Confusion matrix summed over replicates; rows are true classes.
+        classes: Their names.
         n_replicates: How often each image was counted.
     """
     from ..training.metrics import scores
@@ -98,14 +100,14 @@ def class_scores(counts: NDArray[np.int64], n_replicates: int = 1) -> list[dict[
             "f1": float(pooled.f1[i]),
             "n": int(counts[i].sum()) // n_replicates,
         }
-        for i, name in enumerate(CLASS_NAMES)
+        for i, name in enumerate(classes)
     ]
 
 
 def macro_auc(labels: NDArray[np.uint8], probabilities: NDArray[np.float64]) -> float | None:
     """Return the mean over the classes present of the area under each one-against-rest ROC curve.
 
-    labels (n,), probabilities (n, 8). None where fewer than two classes are present.
+    labels (n,), probabilities (n, classes). None where fewer than two classes are present.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -163,8 +165,10 @@ def _bootstrap(
 
     from ..training.metrics import scores
 
+    n_classes = int(max(labels.max(), predictions.max())) + 1
+
     def mean_macro_f1(index: NDArray[np.int64]) -> float:
-        rows = [confusion_of(labels[index], row[index]) for row in predictions]
+        rows = [confusion_of(labels[index], row[index], n_classes) for row in predictions]
         return float(np.mean([scores(confusion).macro_f1 for confusion in rows]))
 
     resampled = bootstrap(
@@ -179,8 +183,9 @@ def _bootstrap(
     return float(interval.low), float(interval.high), float(resampled.standard_error)
 
 
-def confusion_of(labels: NDArray[np.uint8], predictions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return counts (8, 8) of labels (n,) and predictions (n,): rows are true classes."""
-    n = len(CLASS_NAMES)
+def confusion_of(
+    labels: NDArray[np.uint8], predictions: NDArray[np.int64], n: int
+) -> NDArray[np.int64]:
+    """Return counts (n, n) of the labels and predictions of images, in n classes: rows are true classes."""
     cells = labels.astype(np.int64) * n + predictions
     return np.bincount(cells, minlength=n * n).reshape(n, n)

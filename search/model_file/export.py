@@ -1,6 +1,6 @@
 """Export a model as one file that holds preprocessing, weights and provenance.
 
-    uint8 images (n, 28, 28, 3) -> scaling to [-1, 1] -> model -> softmax -> probabilities (n, 8)
+    uint8 images (n, s, s, c) -> scaling to [-1, 1] -> model -> softmax -> probabilities (n, classes)
 
 The file replaces an older one only after its answers have been compared with PyTorch's.
 """
@@ -25,8 +25,10 @@ import torch
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
+from ...models import Shape
 from .. import __version__
-from ..data.bloodmnist import CLASS_NAMES, Dataset
+from ..data.info import DatasetInfo
+from ..data.load import Dataset
 from ..database.storage import Storage, options_of
 from ..errors import BloodsearchError, RefusedError, UsageError
 from ..evaluation import ledger
@@ -60,11 +62,11 @@ class Trained:
 
 
 class SelfContained(torch.nn.Module):
-    """Maps uint8 images (n, 28, 28, 3) to float32 class probabilities (n, 8)."""
+    """Maps uint8 images (n, s, s, c) to float32 class probabilities (n, classes)."""
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, model: torch.nn.Module, shape: Shape) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.shape = model, shape
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         probabilities: torch.Tensor = self.model(scale(images, torch.float32)).softmax(dim=1)
@@ -98,12 +100,16 @@ def provenance(
     trial, result = trained.trials[replicate], trained.result
     predictions = predictor(trial)(data.val_images).argmax(axis=1)
     stored, record = info(study), trial_record(trial)
+    about = stored.dataset
+    colours = "RGB" if about.channels == 3 else "gray"
     return {
         "bloodsearch": __version__,
-        "classes": list(CLASS_NAMES),
-        "input": "images: uint8 (n, 28, 28, 3), RGB",
-        "output": "probabilities: float32 (n, 8), in the order of classes",
-        "preprocessing": "inside; larger photographs: centre 200 x 200, bilinear to 28 x 28",
+        "classes": list(about.classes),
+        "task": about.task,
+        "input": f"images: uint8 (n, {about.size}, {about.size}, {about.channels}), {colours}",
+        "output": f"probabilities: float32 (n, {len(about.classes)}), in the order of classes",
+        "preprocessing": f"inside; larger pictures: {about.preparation.describe()}",
+        "preparation": about.preparation.as_json(),
         "study": study.study_name,
         "trial": result["trial"],
         "replicate": replicate,
@@ -111,15 +117,23 @@ def provenance(
         "config": record.config,
         "dataset": stored.fingerprint.describe(),
         "data_hash": stored.fingerprint.content_hash,
-        "data_licence": "CC BY 4.0; Acevedo et al. 2020, Yang et al. 2023 (MedMNIST v2)"
-        if stored.fingerprint.dataset == "bloodmnist"
-        else "none: drawings",
-        "val_macro_f1": scores(confusion_of(data.val_labels, predictions)).macro_f1,
+        "data_licence": _licence(about),
+        "val_macro_f1": scores(
+            confusion_of(data.val_labels, predictions, len(about.classes))
+        ).macro_f1,
         "test_macro_f1": result["test_macro_f1"]["values"][replicate],
         "test_openings": result["test_openings"],
         "versions": record.versions,
-        "limits": "28x28 research images; not a medical device",
+        "limits": f"{about.size}x{about.size} images of one data set; not a medical device",
     }
+
+
+def _licence(about: DatasetInfo) -> str:
+    """Return the licence of the data, and whom to cite."""
+    origin = about.source
+    if about.citations:
+        origin = f"{origin}, Yang et al. 2023 (MedMNIST v2)"
+    return "; ".join(filter(None, (about.license or "no licence known", origin)))
 
 
 def export(
@@ -139,7 +153,7 @@ def export(
     """
     if os.path.isdir(out):
         raise UsageError(f"{out} is a folder; name a file in it with --out")
-    model = SelfContained(load_model(trial)).eval()
+    model = SelfContained(load_model(trial), data.info.shape).eval()
     images = data.val_images[:N_PARITY]
     with torch.inference_mode():
         expected = model(torch.from_numpy(images)).numpy()
@@ -175,7 +189,7 @@ def check_on_test(
         study: The search.
         trained: Its final evaluation.
         data: The data set, for the comparison of each file with PyTorch.
-        data_root: The folder with bloodmnist.npz.
+        data_root: The folder with the data.
     """
     with tempfile.TemporaryDirectory() as folder:
         classifiers = []
@@ -193,7 +207,10 @@ def check_on_test(
             forced=True,
         )
         counts = np.sum(
-            [confusion_of(labels, c.probabilities(images).argmax(axis=1)) for c in classifiers],
+            [
+                confusion_of(labels, c.probabilities(images).argmax(axis=1), len(c.classes))
+                for c in classifiers
+            ],
             axis=0,
         )
     difference = np.abs(counts - np.asarray(trained.result["confusion_matrix"])).sum()
@@ -218,12 +235,12 @@ def _metadata(facts: dict[str, Any]) -> str:
     return json.dumps(finite(facts), allow_nan=False)
 
 
-def _write_onnx(model: torch.nn.Module, facts: dict[str, Any], path: Path) -> Run:
+def _write_onnx(model: SelfContained, facts: dict[str, Any], path: Path) -> Run:
     import onnx
 
     program = torch.onnx.export(
         model,
-        (_example(),),
+        (_example(model),),
         dynamo=True,
         input_names=["images"],
         output_names=["probabilities"],
@@ -239,9 +256,9 @@ def _write_onnx(model: torch.nn.Module, facts: dict[str, Any], path: Path) -> Ru
     return load_classifier(path).probabilities
 
 
-def _write_torch(model: torch.nn.Module, facts: dict[str, Any], path: Path) -> Run:
+def _write_torch(model: SelfContained, facts: dict[str, Any], path: Path) -> Run:
     program = torch.export.export(
-        model, (_example(),), dynamic_shapes={"images": {0: torch.export.Dim("n")}}
+        model, (_example(model),), dynamic_shapes={"images": {0: torch.export.Dim("n")}}
     )
     with path.open("wb") as file:
         torch.export.save(program, file, extra_files={METADATA_KEY: _metadata(facts)})
@@ -255,15 +272,16 @@ def _write_torch(model: torch.nn.Module, facts: dict[str, Any], path: Path) -> R
     return run
 
 
-_WRITERS: dict[Format, Callable[[torch.nn.Module, dict[str, Any], Path], Run]] = {
+_WRITERS: dict[Format, Callable[[SelfContained, dict[str, Any], Path], Run]] = {
     "onnx": _write_onnx,
     "torch": _write_torch,
 }
 
 
-def _example() -> torch.Tensor:
+def _example(model: SelfContained) -> torch.Tensor:
+    shape = model.shape
     # an example of one image would fix the size of a batch at one
-    return torch.zeros((3, 28, 28, 3), dtype=torch.uint8)
+    return torch.zeros((3, shape.size, shape.size, shape.channels), dtype=torch.uint8)
 
 
 @contextmanager

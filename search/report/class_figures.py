@@ -9,16 +9,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..data.bloodmnist import CLASS_NAMES
+from ..data.info import DatasetInfo
 from ..results import ClassScore
 from . import style
 
 Counts = NDArray[np.int64]
-SHORT = ("baso.", "eosin.", "erythr.", "imm. gr.", "lymph.", "mono.", "neutr.", "platelet")
 
 
-def confusion(counts: Counts, title: str, normalised: bool) -> Figure:
-    """Draw a matrix (8, 8) of counts, or of percentages of each true class; rows are true classes."""
+def confusion(counts: Counts, info: DatasetInfo, title: str, normalised: bool) -> Figure:
+    """Draw a confusion matrix as counts, or as percentages of each true class; rows are true classes."""
     figure, axes = style.one(title, height=5.9)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     # the square root lets small errors be seen beside a diagonal near 1
@@ -32,8 +31,9 @@ def confusion(counts: Counts, title: str, normalised: bool) -> Figure:
             column, row, text, ha="center", va="center", fontsize=9,
             color="white" if np.sqrt(part) > 0.6 else "black",
         )  # fmt: skip
-    axes.set_xticks(range(8), SHORT, rotation=30, ha="right")
-    axes.set_yticks(range(8), CLASS_NAMES)
+    places = range(len(counts))
+    axes.set_xticks(places, info.short_classes, rotation=30, ha="right")
+    axes.set_yticks(places, info.classes)
     unit = "% of the true class" if normalised else "images"
     axes.set(xlabel=f"predicted class ({unit})", ylabel="true class")
     return figure
@@ -56,17 +56,17 @@ def per_class(rows: Sequence[ClassScore], title: str) -> Figure:
     return figure
 
 
-def scores_of(counts: Counts) -> list[dict[str, Any]]:
-    """Return name, precision, recall, F1 and n of each class of a matrix (8, 8)."""
+def scores_of(counts: Counts, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return name, precision, recall, F1 and n of each class of a confusion matrix."""
     from ..evaluation.scoring import class_scores
 
-    return class_scores(counts)
+    return class_scores(counts, classes)
 
 
 def averaged(counts: Counts, key: str) -> float:
     """Average a score over classes, plainly ("macro_f1") or by their images ("weighted_precision")."""
     how, _, name = key.partition("_")
-    rows = scores_of(counts)
+    rows = scores_of(counts, [""] * len(counts))
     weights = [row["n"] if how == "weighted" else 1 for row in rows]
     return float(np.average([row[name] for row in rows], weights=weights))
 

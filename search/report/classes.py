@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.bloodmnist import CLASS_NAMES
+from ..data.info import DatasetInfo
 from ..results import FinalResult
 from . import class_figures, data_figures
 from .gather import Gathered
@@ -44,17 +44,18 @@ def final(study: Gathered) -> Section:
     return Section(
         name,
         _final_text(study, result),
-        [*confusion_pictures("confusion", counts, note), Picture("per-class", title, bars)],
+        [*confusion_pictures("confusion", counts, study.about, note), Picture("per-class", title, bars)],
         [
             _scores(result),
             *_declared(result),
             Table("per_class", "Scores of each class on test", PER_CLASS_COLUMNS, rows, note),
             matrix(
-                "confusion_matrix", "Confusion matrix on test (rows are true classes)", counts, note
+                "confusion_matrix", "Confusion matrix on test (rows are true classes)", counts,
+                study.about, note,
             ),
         ],
         _lost(study, result),
-    )
+    )  # fmt: skip
 
 
 def _final_text(study: Gathered, result: FinalResult) -> list[str]:
@@ -103,13 +104,15 @@ def _declared(result: FinalResult) -> list[Table]:
     return [Table("declared_options", "Declared options", columns, rows, note)]
 
 
-def confusion_pictures(name: str, counts: Counts, note: str, whose: str = "") -> list[Picture]:
-    """Show a confusion matrix (8, 8) twice: as counts, and in percent of each true class."""
+def confusion_pictures(
+    name: str, counts: Counts, info: DatasetInfo, note: str, whose: str = ""
+) -> list[Picture]:
+    """Show a confusion matrix twice: as counts, and in percent of each true class."""
     pairs = class_figures.confused_pairs(counts, 1)
     titles = [f"{whose}No image is misclassified"] * 2
     if pairs:
         true, predicted, n = pairs[0]
-        error = f"{CLASS_NAMES[true]} predicted as {CLASS_NAMES[predicted]}"
+        error = f"{info.classes[true]} predicted as {info.classes[predicted]}"
         total = int(counts[true].sum())
         titles = [
             f"{whose}Most frequent error: {error}, {n:,} of {total:,} images",
@@ -119,7 +122,7 @@ def confusion_pictures(name: str, counts: Counts, note: str, whose: str = "") ->
         Picture(
             f"{name}-{kind}",
             title,
-            functools.partial(class_figures.confusion, counts, title, kind == "percent"),
+            functools.partial(class_figures.confusion, counts, info, title, kind == "percent"),
             note,
         )
         for kind, title in zip(("counts", "percent"), titles, strict=True)
@@ -136,10 +139,8 @@ def confusions(study: Gathered, predictions: ValidationPredictions | None, why: 
         counts, whose = winner.confusion, f"trial {winner.label} at its best epoch"
     else:
         return Section(name, warnings=["No complete trial has a confusion matrix yet."])
-    pairs = class_figures.confused_pairs(counts)
-    rows = [
-        (CLASS_NAMES[i], CLASS_NAMES[j], n, 100 * n / int(counts[i].sum())) for i, j, n in pairs
-    ]
+    pairs, classes = class_figures.confused_pairs(counts), study.about.classes
+    rows = [(classes[i], classes[j], n, 100 * n / int(counts[i].sum())) for i, j, n in pairs]
     table = Table(
         "confused_pairs", "The most confused pairs on validation",
         ["true class", "predicted class", "images", "% of the true class"], rows, digits=1,
@@ -154,12 +155,12 @@ def confusions(study: Gathered, predictions: ValidationPredictions | None, why: 
     for i, j, _ in pairs:
         hit = (predictions.predicted == j).sum(axis=0) * (study.dataset.val_labels == i)
         order = np.argsort(-hit, kind="stable")[: int((hit > 0).sum())][:N_IMAGES]
-        label = f"{CLASS_NAMES[i]},\npredicted\n{CLASS_NAMES[j]}"
+        label = f"{classes[i]},\npredicted\n{classes[j]}"
         shown.append((label, study.dataset.val_images[order]))
     if not shown:
         return Section(name, [*text, "No validation image is misclassified."])
     i, j, _ = pairs[0]
-    first = f"{CLASS_NAMES[i]} predicted as {CLASS_NAMES[j]}"
+    first = f"{classes[i]} predicted as {classes[j]}"
     title = f"Images behind the most frequent errors, beginning with {first}"
     picture = Picture(
         "confused-pairs", title, functools.partial(data_figures.pairs, shown, title, N_IMAGES),
@@ -168,10 +169,10 @@ def confusions(study: Gathered, predictions: ValidationPredictions | None, why: 
     return Section(name, text, [picture], [table])
 
 
-def matrix(name: str, title: str, counts: Any, note: str = "") -> Table:
+def matrix(name: str, title: str, counts: Any, info: DatasetInfo, note: str = "") -> Table:
     """Return a confusion matrix as a table."""
-    rows: list[list[Cell]] = [[CLASS_NAMES[i], *map(int, row)] for i, row in enumerate(counts)]
-    return Table(name, title, ["true class", *class_figures.SHORT], rows, note)
+    rows: list[list[Cell]] = [[info.classes[i], *map(int, row)] for i, row in enumerate(counts)]
+    return Table(name, title, ["true class", *info.short_classes], rows, note)
 
 
 def _scores(result: FinalResult) -> Table:

@@ -18,7 +18,8 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from ...studies import StudyFile
-from ..data.bloodmnist import Dataset, load_dataset
+from ..data.info import DatasetInfo
+from ..data.load import Dataset, load_dataset
 from ..database.storage import Storage
 from ..errors import BloodsearchError
 from ..evaluation.ledger import Opening, openings
@@ -85,7 +86,7 @@ class ReportTrial:
 
     @property
     def confusion(self) -> NDArray[np.int64] | None:
-        """Validation counts (8, 8) of the best epoch: rows are true classes."""
+        """Validation counts (classes, classes) of the best epoch: rows are true classes."""
         counts = self.record.confusion
         return None if counts is None else np.asarray(counts, dtype=np.int64)
 
@@ -175,6 +176,11 @@ class Gathered:
         return self.race if self.final is None else self.final.selection
 
     @property
+    def about(self) -> DatasetInfo:
+        """The description of the data set, also where the data are unavailable."""
+        return self.info.dataset
+
+    @property
     def synthetic(self) -> bool:
         return self.info.fingerprint.dataset == "synthetic"
 
@@ -254,7 +260,7 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
 
 def _dataset(study_info: StudyInfo, data_root: Path | None) -> tuple[Dataset | None, str]:
     try:
-        dataset = load_dataset(study_info.fingerprint.dataset, data_root)
+        dataset = load_dataset(study_info.fingerprint, data_root)
     except BloodsearchError as error:
         return None, str(error)
     here, wanted = dataset.fingerprint.content_hash, study_info.fingerprint.content_hash

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..data.bloodmnist import N_IMAGES
 from ..pruning.audit import TOP
 from ..records import Ending
 from ..sampling.grid import finite_points
@@ -141,7 +140,8 @@ def _ties(study: Gathered) -> Check | None:
     if accuracy is None:
         return None
     best = trained[0]
-    half = 1.96 * math.sqrt(accuracy * (1 - accuracy) / N_IMAGES["val"])
+    n_images = study.about.n_images["val"]
+    half = 1.96 * math.sqrt(accuracy * (1 - accuracy) / n_images)
     tied = [t for t in trained if (t.value or 0) >= (best.value or 0) - half]
     if len(tied) == 1:
         return Check("ties", "good", f"no other trial is within {half:.4f} of the best")
@@ -149,7 +149,7 @@ def _ties(study: Gathered) -> Check | None:
     return Check(
         "ties", "look",
         f"{len(tied)} trials are within {half:.4f} of the best, the 95 % noise of "
-        f"{N_IMAGES['val']:,} validation images: {_listed(t.number for t in tied)}",
+        f"{n_images:,} validation images: {_listed(t.number for t in tied)}",
         f"compare them with fresh seeds: `bloodsearch compare {first} {second} --replicates 3`",
     )  # fmt: skip
 

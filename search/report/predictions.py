@@ -19,7 +19,7 @@ from .gather import Gathered
 
 @dataclass(frozen=True, slots=True)
 class ValidationPredictions:
-    """Classes `predicted` (r, n) by r replicates, and `counts` (8, 8) summed over them."""
+    """Classes `predicted` (r, n) by r replicates, and `counts` (classes, classes) summed over them."""
 
     predicted: NDArray[np.int64]
     counts: NDArray[np.int64]
@@ -43,5 +43,5 @@ def predict_validation(
         rows = [predictor(trial)(images).argmax(axis=1) for trial in trained]
     except (BloodsearchError, optuna.exceptions.OptunaError) as error:
         return None, str(error)
-    counts = np.sum([confusion_of(labels, row) for row in rows], axis=0)
+    counts = np.sum([confusion_of(labels, row, len(study.about.classes)) for row in rows], axis=0)
     return ValidationPredictions(np.stack(rows), counts), ""

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from optuna.distributions import CategoricalDistribution
 
-from ..data.bloodmnist import CLASS_NAMES, N_IMAGES
 from . import data_figures, progress_figures, space_figures, style
 from .gather import UNTRAINABLE, Gathered, ReportTrial, Space
 from .health import MIN_SEARCHED, Check
@@ -33,26 +32,28 @@ def data(study: Gathered) -> Section:
     if study.dataset is None:
         return Section("The data", warnings=[f"There are no pictures of the data: {study.no_data}"])
     dataset = study.dataset
+    info = dataset.info
     counts = {
-        "train": np.bincount(dataset.train_labels, minlength=8).tolist(),
-        "validation": np.bincount(dataset.val_labels, minlength=8).tolist(),
+        "train": np.bincount(dataset.train_labels, minlength=len(info.classes)).tolist(),
+        "validation": np.bincount(dataset.val_labels, minlength=len(info.classes)).tolist(),
     }
     total = np.sum(list(counts.values()), axis=0)
     small, large = int(total.argmin()), int(total.argmax())
     describe = dataset.fingerprint.describe()
     title = (
-        f"The rarest class ({CLASS_NAMES[small]}) has "
-        f"{total[small] / total[large]:.0%} of the images of the largest ({CLASS_NAMES[large]})"
+        f"The rarest class ({info.classes[small]}) has "
+        f"{total[small] / total[large]:.0%} of the images of the largest ({info.classes[large]})"
     )
     rows = [
         (name, *(counts[split][i] for split in counts), int(total[i]), 100 * total[i] / total.sum())
-        for i, name in enumerate(CLASS_NAMES)
+        for i, name in enumerate(info.classes)
     ]
     return Section(
         "The data",
         [
-            f"{describe[0].upper()}{describe[1:]}: {N_IMAGES['train']:,} training, {N_IMAGES['val']:,} "
-            f"validation and {N_IMAGES['test']:,} test images of 28 x 28 pixels in eight classes. "
+            f"{describe[0].upper()}{describe[1:]}: {info.n_images['train']:,} training, "
+            f"{info.n_images['val']:,} validation and {info.n_images['test']:,} test images of {info.pixels} "
+            f"pixels in {len(info.classes)} classes. "
             "The test split is sealed. The only numbers on this page that come from it are those of "
             "the final evaluation."
         ],
@@ -64,7 +65,11 @@ def data(study: Gathered) -> Section:
                     data_figures.samples, dataset, "Eight cells of each class, as the models see them"
                 ),
             ),
-            Picture("classes", title, functools.partial(data_figures.distribution, counts, title)),
+            Picture(
+                "classes",
+                title,
+                functools.partial(data_figures.distribution, counts, info.classes, title),
+            ),
         ],
         [
             Table(

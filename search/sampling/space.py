@@ -23,7 +23,7 @@ from optuna.distributions import (
 )
 from pydantic import ValidationError
 
-from ...models.config import CNNConfig, MLPConfig
+from ...models.config import FIRST_SHAPE, CNNConfig, MLPConfig, Shape
 from ...studies import PARAMETERS, Baseline, Entry, Range, StudyFile, Value
 from ..errors import UsageError
 from ..training.config import LossConfig, OptimizerConfig, TrialConfig
@@ -129,8 +129,15 @@ def baseline_params(baseline: Baseline) -> Params:
     return {name: _cast(name, value) for name, value in baseline.params.items()}
 
 
-def to_config(params: Params, *, epochs: int, patience: int, min_epochs: int = 0) -> TrialConfig:
-    """Return the training configuration of `params`.
+def to_config(
+    params: Params,
+    *,
+    epochs: int,
+    patience: int,
+    min_epochs: int = 0,
+    shape: Shape = FIRST_SHAPE,
+) -> TrialConfig:
+    """Return the training configuration of `params` for images of a shape.
 
     `epochs` and `patience` apply if `params` has none. Raises UsageError if a parameter is missing or out of
     bounds, or if the parameters do not fit together.
@@ -151,7 +158,7 @@ def to_config(params: Params, *, epochs: int, patience: int, min_epochs: int = 0
 
     try:
         return TrialConfig(
-            model=_mlp(get) if get("arch") == "mlp" else _cnn(get),
+            model=_mlp(get, shape) if get("arch") == "mlp" else _cnn(get, shape),
             optimizer=_optimizer(get),
             loss=_loss(get),
             schedule=get("schedule"),
@@ -182,18 +189,21 @@ def planned_epochs(params: Params, family: str, study: StudyFile, *, final: bool
     return given if isinstance(given, int) else study.training.epochs_of(family)
 
 
-def _mlp(get: Any) -> MLPConfig:
+def _mlp(get: Any, shape: Shape) -> MLPConfig:
     return MLPConfig(
+        shape=shape,
         widths=(get("mlp_width"),) * get("mlp_depth"),
         dropout=get("mlp_dropout"),
         norm=get("mlp_norm"),
     )
 
 
-def _cnn(get: Any) -> CNNConfig:
+def _cnn(get: Any, shape: Shape) -> CNNConfig:
     hidden = get("cnn_hidden")
     convs = get("cnn_convs")
     return CNNConfig(
+        shape=shape,
+        stem=get("cnn_stem"),
         widths=tuple(
             round(get("cnn_width") * get("cnn_growth") ** i) for i in range(get("cnn_blocks"))
         ),

@@ -13,7 +13,7 @@ N_ORIENTATIONS = {"none": 1, "flips": 4, "dihedral": 8}
 
 
 def orient(images: torch.Tensor, orientation: int) -> torch.Tensor:
-    """Return images (n, 28, 28, 3) in one of eight orientations, as a view.
+    """Return images (n, s, s, c) in one of eight orientations, as a view.
 
     Bit 0 mirrors columns, bit 1 mirrors rows, bit 2 transposes: 0..3 are the flips, 0..7 the
     whole dihedral group of the square.
@@ -32,12 +32,12 @@ def augment_epoch(
     shift: int,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """Return augmented copies (n, 28, 28, 3) uint8 of `images[order]`, for one epoch.
+    """Return augmented copies (n, s, s, c) uint8 of `images[order]`, for one epoch.
 
     Shifts repeat the border pixels.
 
     Args:
-        images: uint8 images (n, 28, 28, 3).
+        images: uint8 images (n, s, s, c).
         order: int64 indices (n,) on the images' device.
         augment: the set of orientations to draw from.
         shift: largest shift along each axis, in pixels.

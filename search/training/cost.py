@@ -20,16 +20,19 @@ def n_parameters(config: ModelConfig) -> int:
 
 @torch.inference_mode()
 def latency_ms(config: ModelConfig) -> float:
-    """Measure the median milliseconds per 28x28 image on one thread of this CPU, in float32.
+    """Measure the median milliseconds per image on one thread of this CPU, in float32.
 
     The weights are new: the time does not depend on them. torch's generator and number of threads are
     restored.
     """
+    shape = config.shape
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     torch.set_num_threads(1)
     try:
         model = build_model(config).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        image = torch.zeros(1, 3, 28, 28).to(memory_format=torch.channels_last)
+        image = torch.zeros(1, shape.channels, shape.size, shape.size).to(
+            memory_format=torch.channels_last
+        )
         seconds = []
         for _ in range(N_RUNS):
             started = time.perf_counter()

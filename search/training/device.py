@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ..data.bloodmnist import Dataset, Fingerprint
+from ..data.info import Fingerprint
+from ..data.load import Dataset
 from ..errors import UsageError
 from .processor import Precision, answer
 
@@ -23,7 +24,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class DeviceData:
-    """A data set on its device: images (n, 28, 28, 3) uint8, labels (n,) int64."""
+    """A data set on its device: images (n, s, s, c) uint8, labels (n,) int64."""
 
     train_images: torch.Tensor
     train_labels: torch.Tensor

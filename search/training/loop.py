@@ -58,7 +58,7 @@ class Training:
         self.step = make_step(
             self.model,
             self.optimizer,
-            make_loss(config.loss, data.train_labels),
+            make_loss(config.loss, data.train_labels, config.model.shape.classes),
             self.dtype,
             batch_size=config.batch_size,
             device=data.device,
@@ -130,7 +130,7 @@ class Training:
         return float(total) / self.n_images
 
     def batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield shuffled, augmented batches: uint8 images (b, 28, 28, 3), labels (b,)."""
+        """Yield shuffled, augmented batches: uint8 images (b, s, s, c), labels (b,)."""
         data, config = self.data, self.config
         order = torch.randperm(len(data.train_images), generator=self.generator)[: self.n_images]
         order = order.to(data.device)
@@ -165,7 +165,9 @@ class Training:
         logits = predict_logits(self.validated, self.data.val_images, self.val_dtype)
         labels = self.data.val_labels
         loss = F.cross_entropy(logits, labels)
-        confusion = confusion_on_device(labels, logits.argmax(dim=1))
+        confusion = confusion_on_device(
+            labels, logits.argmax(dim=1), self.config.model.shape.classes
+        )
         return confusion.cpu().numpy(), float(loss)
 
     def _out_of_patience(self) -> bool:

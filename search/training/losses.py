@@ -1,4 +1,4 @@
-"""Losses: logits (n, 8) in any float type and labels (n,) int64 in, a mean scalar out."""
+"""Losses: logits (n, classes) in any float type and labels (n,) int64 in, a mean scalar out."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
-from ...models.config import N_CLASSES
 from .config import LossConfig
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def class_weights(labels: torch.Tensor) -> torch.Tensor:
-    """Return inverse class frequencies (8,), scaled to a mean of 1 over the training images."""
-    counts = torch.bincount(labels.long(), minlength=N_CLASSES).clamp(min=1).float()
-    return counts.sum() / (N_CLASSES * counts)
+def class_weights(labels: torch.Tensor, n_classes: int) -> torch.Tensor:
+    """Return inverse class frequencies (n_classes,), scaled to a mean of 1 over the training images."""
+    counts = torch.bincount(labels.long(), minlength=n_classes).clamp(min=1).float()
+    return counts.sum() / (n_classes * counts)
 
 
-def make_loss(config: LossConfig, train_labels: torch.Tensor) -> Loss:
+def make_loss(config: LossConfig, train_labels: torch.Tensor, n_classes: int) -> Loss:
     """Return the loss that `config` names. `nll` is log-softmax, then NLL: cross-entropy in two steps."""
     if config.name == "nll":
         return lambda logits, labels: F.nll_loss(F.log_softmax(logits.float(), dim=1), labels)
     if config.name == "focal":
         return lambda logits, labels: focal_loss(logits, labels, gamma=config.gamma)
-    weights = class_weights(train_labels) if config.name == "weighted_cross_entropy" else None
+    weights = None
+    if config.name == "weighted_cross_entropy":
+        weights = class_weights(train_labels, n_classes)
     smoothing = config.label_smoothing
     return lambda logits, labels: F.cross_entropy(
         logits.float(), labels, weight=weights, label_smoothing=smoothing

@@ -8,7 +8,7 @@ EVALUATION_BATCH = 256  # larger ones cost page faults: up to 1.6 times as long 
 
 
 def scale(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Scale uint8 images (n, 28, 28, 3) to [-1, 1], shape (n, 3, 28, 28) in channels-last memory."""
+    """Scale uint8 images (n, s, s, c) to [-1, 1], shape (n, c, s, s) in channels-last memory."""
     pixels = images.permute(0, 3, 1, 2).to(dtype)
     if dtype == torch.bfloat16:
         # the difference is exact: errors of at most 0.25 grey levels, 0.5 if the product comes first
@@ -20,7 +20,7 @@ def scale(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 def predict_logits(
     model: torch.nn.Module, images: torch.Tensor, dtype: torch.dtype
 ) -> torch.Tensor:
-    """Return float32 logits (n, 8) of uint8 images (n, 28, 28, 3) on the model's device."""
+    """Return float32 logits (n, classes) of uint8 images (n, s, s, c) on the model's device."""
     model.eval()
     enabled = dtype == torch.bfloat16
     with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=enabled):

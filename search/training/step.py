@@ -32,7 +32,7 @@ class Step:
         self.model, self.optimizer, self.loss, self.dtype = model, optimizer, loss, dtype
 
     def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Train on uint8 images (b, 28, 28, 3) and labels (b,); the batch's mean loss, detached."""
+        """Train on uint8 images (b, s, s, c) and labels (b,); the batch's mean loss, detached."""
         with torch.autocast(
             images.device.type,
             dtype=torch.bfloat16,

@@ -10,6 +10,7 @@ to the next worker.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import optuna
 import torch
 from optuna.trial import TrialState
 
-from ..data.bloodmnist import CLASS_NAMES, joined, load_dataset
+from ..data.load import joined, load_dataset
 from ..database.outage import is_outage
 from ..errors import BloodsearchError, RefusedError
 from ..limits import TooCostly, check_latency, check_size
@@ -70,7 +71,7 @@ class TorchTrainer:
         """Load the data. Raises RefusedError for data other than the study's, DataError without data."""
         torch.set_num_threads(threads)
         torch_device = parse_device(device)
-        data = load_dataset(study_info.fingerprint.dataset, data_root)
+        data = load_dataset(study_info.fingerprint, data_root)
         if data.fingerprint.content_hash != study_info.fingerprint.content_hash:
             raise RefusedError(
                 f"the study was made with data {study_info.fingerprint.content_hash}, this worker "
@@ -165,7 +166,7 @@ def _train(
         attrs["epochs"] = epochs.last.epoch if epochs.last else 0
         value = None if isinstance(error, Pruned) else WORST
         return Outcome(TrialState.PRUNED, value, attrs, saved.path)
-    attrs |= _end_attrs(result)
+    attrs |= _end_attrs(result, study_info.dataset.classes)
     attrs["latency_ms"] = round(latency_ms(config.model) if latency is None else latency, 4)
     if result.state is not None:
         weights = {"state_dict": result.state, "config": config.model_dump_json()}
@@ -180,13 +181,13 @@ def _check_cost(study_info: StudyInfo, config: TrialConfig) -> float | None:
     return check_latency(config.model, limits.max_latency_ms)
 
 
-def _end_attrs(result: FitResult) -> dict[str, Any]:
+def _end_attrs(result: FitResult, classes: Sequence[str]) -> dict[str, Any]:
     best = scores(result.best_confusion)
     last = result.history[-1]
     ending = Ending.EARLY_STOPPED if result.reason == "patience" else Ending.COMPLETED
     worst = int(np.argmin(best.f1))
     return end_attributes(ending) | {
-        "worst_class": CLASS_NAMES[worst],
+        "worst_class": classes[worst],
         "worst_f1": round(float(best.f1[worst]), 4),
         "epochs": last.epoch,
         "best_epoch": result.best_epoch,

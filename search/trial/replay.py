@@ -59,12 +59,12 @@ def replay_trial(
         )
     import torch
 
-    from ..data.bloodmnist import joined, load_dataset
+    from ..data.load import joined, load_dataset
     from ..training.config import TrialConfig
     from ..training.device import choose_precision, device_name, parse_device, to_device
     from ..training.fit import EpochResult, fit
 
-    data = load_dataset(study_info.fingerprint.dataset, data_root)
+    data = load_dataset(study_info.fingerprint, data_root)
     if data.fingerprint.content_hash != record.data_hash:
         raise RefusedError(
             f"trial {trial.number} was trained on data {record.data_hash}, found "

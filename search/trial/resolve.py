@@ -20,9 +20,15 @@ def resolve(params: Params, study_info: StudyInfo, *, final: bool) -> TrialConfi
             epochs=training.epochs_of(params["arch"]),
             patience=training.patience,
             min_epochs=training.min_epochs,
+            shape=study_info.dataset.shape,
         )
     epochs = training.final_epochs_of(params["arch"])
-    return to_config(_without_length(params), epochs=epochs, patience=training.final_patience)
+    return to_config(
+        _without_length(params),
+        epochs=epochs,
+        patience=training.final_patience,
+        shape=study_info.dataset.shape,
+    )
 
 
 def _without_length(params: Params) -> Params:

@@ -7,7 +7,7 @@ import pytest
 from report_support import MakeStudy, fake_trial
 from tests_support import tiny_study
 
-from bloodsearch.search.data.bloodmnist import Dataset, load_dataset
+from bloodsearch.search.data.load import Dataset, load_dataset
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.study import create_or_resume
 

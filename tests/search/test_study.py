@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState
 from tests_support import FINGERPRINT, tiny_study
 
-from bloodsearch.search.data.bloodmnist import Fingerprint
+from bloodsearch.search.data.info import Fingerprint
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.errors import RefusedError, StorageError, UsageError
 from bloodsearch.search.records import Kind

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 from bloodsearch.search.cli import main
 from bloodsearch.search.data import synthetic
-from bloodsearch.search.data.bloodmnist import Fingerprint
+from bloodsearch.search.data.info import Fingerprint
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.study import create_or_resume
 from bloodsearch.search.workers.leases import Leases

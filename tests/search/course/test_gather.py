@@ -8,7 +8,7 @@ from tests_support import FINGERPRINT, tiny_study
 
 from bloodsearch.search.course import gather as course_gather
 from bloodsearch.search.course.page import build_course
-from bloodsearch.search.data.bloodmnist import Dataset
+from bloodsearch.search.data.load import Dataset
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.study import create_or_resume
 

@@ -19,15 +19,8 @@ from numpy.typing import NDArray
 
 from bloodsearch.search.data import bloodmnist as data
 from bloodsearch.search.data import download
-from bloodsearch.search.data.bloodmnist import (
-    CLASS_NAMES,
-    FILE_NAME,
-    N_IMAGES,
-    OFFICIAL_MD5,
-    default_root,
-    load_dataset,
-    open_test_split,
-)
+from bloodsearch.search.data.bloodmnist import CLASS_NAMES, FILE_NAME, N_IMAGES, OFFICIAL_MD5
+from bloodsearch.search.data.load import default_root, load_dataset, open_test_split
 from bloodsearch.search.errors import DataError, RefusedError
 
 Arrays = dict[str, NDArray[np.uint8]]

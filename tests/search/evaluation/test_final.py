@@ -18,7 +18,7 @@ from weights_support import trained
 
 from bloodsearch.search.cli.final_tables import show_result
 from bloodsearch.search.data import bloodmnist
-from bloodsearch.search.data.bloodmnist import Dataset, load_dataset
+from bloodsearch.search.data.load import Dataset, load_dataset
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.errors import DataError, RefusedError, UsageError
 from bloodsearch.search.evaluation import final, ledger

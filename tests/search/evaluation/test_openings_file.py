@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bloodsearch.search.data.bloodmnist import Fingerprint
+from bloodsearch.search.data.info import Fingerprint
 from bloodsearch.search.evaluation.openings_file import FILE_NAME, append, count
 
 REAL = Fingerprint("bloodmnist", "official", "a" * 32)

@@ -6,7 +6,7 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from tests_support import FINGERPRINT, tiny_study
 
-from bloodsearch.search.data.bloodmnist import joined, load_dataset
+from bloodsearch.search.data.load import joined, load_dataset
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.evaluation.refits import refit_file, refit_study
 from bloodsearch.search.study import create_or_resume, info

@@ -21,7 +21,8 @@ from sklearn.metrics import f1_score
 from tests_support import tiny_study
 from weights_support import trained
 
-from bloodsearch.search.data.bloodmnist import CLASS_NAMES, Dataset, load_dataset
+from bloodsearch.search.data.bloodmnist import CLASS_NAMES
+from bloodsearch.search.data.load import Dataset, load_dataset
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.errors import BloodsearchError, DataError, RefusedError, UsageError
 from bloodsearch.search.evaluation import ledger
@@ -111,7 +112,7 @@ def with_final_evaluation(storage: Storage, folder: Path, data: Dataset, shift: 
     trials = [trained(folder, CNN, seed) for seed in (1, 2)]
     for trial in trials:
         replicas.add_trial(trial)
-    from bloodsearch.search.data.bloodmnist import open_test_split
+    from bloodsearch.search.data.load import open_test_split
 
     images, labels = open_test_split("synthetic", None, expected=data.fingerprint)
     counts: Any = sum(

@@ -16,7 +16,7 @@ from session_support import PlainSession
 from tests_support import FINGERPRINT, tiny_study
 
 from bloodsearch.models import build_model
-from bloodsearch.search.data.bloodmnist import Dataset, load_dataset
+from bloodsearch.search.data.load import Dataset, load_dataset
 from bloodsearch.search.data.synthetic import make_split
 from bloodsearch.search.database.storage import open_storage
 from bloodsearch.search.errors import DataError
