@@ -34,7 +34,7 @@ def bare_loop(config: Any, data: Any) -> Any:
     model = model.to(memory_format=torch.channels_last)
     optimizer, loss_of = (
         make_optimizer(config.optimizer, model, dtype),
-        make_loss(config.loss, data.train_labels),
+        make_loss(config.loss, data.train_labels, config.model.shape.classes),
     )
     n = len(data.train_images)
 
@@ -56,7 +56,9 @@ def bare_loop(config: Any, data: Any) -> Any:
             total += loss.detach()
         logits = predict_logits(model, data.val_images, dtype)
         F.cross_entropy(logits, data.val_labels).item()
-        confusion_on_device(data.val_labels, logits.argmax(dim=1)).numpy()
+        confusion_on_device(
+            data.val_labels, logits.argmax(dim=1), config.model.shape.classes
+        ).numpy()
         return time.perf_counter() - started
 
     return epoch

@@ -45,7 +45,7 @@ def predict(
 
 def macro_f1(predictions: NDArray[np.int64]) -> list[float]:
     """Return the macro-F1 of each replicate."""
-    return [scores(confusion_of(LABELS, row)).macro_f1 for row in predictions]
+    return [scores(confusion_of(LABELS, row, 8)).macro_f1 for row in predictions]
 
 
 def coverage(quality: float, seed_sd: float, n: int, truth: float) -> dict[str, Any]:

@@ -26,7 +26,7 @@ VARIANTS = ("float32", "bfloat16")
 def child(variant: str, seed: int) -> None:
     import torch
 
-    from bloodsearch.search.data.bloodmnist import load_dataset
+    from bloodsearch.search.data.load import load_dataset
     from bloodsearch.search.sampling.space import to_config
     from bloodsearch.search.training.allocator import training_memory
     from bloodsearch.search.training.device import to_device

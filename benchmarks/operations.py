@@ -118,7 +118,10 @@ def whole_step(name: str, dtype: Any) -> float:
     model = model.to(memory_format=torch.channels_last)
     labels = torch.arange(BATCH) % 8
     step = Step(
-        model, make_optimizer(config.optimizer, model, dtype), make_loss(config.loss, labels), dtype
+        model,
+        make_optimizer(config.optimizer, model, dtype),
+        make_loss(config.loss, labels, config.model.shape.classes),
+        dtype,
     )
     images = torch.randint(256, (BATCH, 28, 28, 3), dtype=torch.uint8)
     model.train()

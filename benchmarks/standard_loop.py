@@ -149,7 +149,11 @@ def _loss(
         return lambda logits, wanted: focal_loss(logits, wanted, gamma=config.loss.gamma)
     if config.loss.name == "nll":
         return lambda logits, wanted: nn.functional.nll_loss(logits.log_softmax(1), wanted)
-    weight = class_weights(labels) if config.loss.name == "weighted_cross_entropy" else None
+    weight = (
+        class_weights(labels, config.model.shape.classes)
+        if config.loss.name == "weighted_cross_entropy"
+        else None
+    )
     return nn.CrossEntropyLoss(weight=weight, label_smoothing=config.loss.label_smoothing)
 
 

@@ -117,7 +117,7 @@ def child(name: str, batch: int, seed: int, epochs: int, dataset: str) -> None:
     from bloodsearch.search.training.predict import predict_logits
 
     torch.set_num_threads(1)
-    data = to_device(load_dataset(dataset), torch.device("cpu"))  # type: ignore[arg-type]
+    data = to_device(load_dataset(dataset), torch.device("cpu"))
     params = next(c.params for c in configurations() if c.name == name)
     point = {k: v for k, v in params.items() if k not in ("epochs", "patience")}
     config = to_config(point | {"batch_size": batch}, epochs=epochs, patience=0)
@@ -126,7 +126,11 @@ def child(name: str, batch: int, seed: int, epochs: int, dataset: str) -> None:
 
     def record(result: EpochResult) -> None:
         predicted = predict_logits(training.model, data.val_images, training.dtype).argmax(dim=1)
-        counts = confusion_on_device(data.val_labels, predicted).cpu().numpy()
+        counts = (
+            confusion_on_device(data.val_labels, predicted, config.model.shape.classes)
+            .cpu()
+            .numpy()
+        )
         curves["loss"].append(result.val_loss)
         curves["accuracy"].append(result.val_accuracy)
         curves["macro_f1"].append(result.val_macro_f1)

@@ -56,7 +56,8 @@ class CNN(nn.Module):
         super().__init__()
         self.config = config
         blocks: list[nn.Module] = []
-        n_in, stride = config.shape.channels, config.stem
+        n_in: int = config.shape.channels
+        stride: int = config.stem
         for width in config.widths:
             blocks.append(Block(n_in, width, config, stride))
             stride = 1

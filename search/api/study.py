@@ -20,6 +20,7 @@ from ...studies import (
 )
 from .. import study_names
 from ..data import registry
+from ..data.load import is_path
 from ..database.storage import Storage, open_storage
 from ..env import storage_url
 from ..errors import StorageError, UsageError
@@ -103,6 +104,8 @@ def load_study(
 
     Raises StorageError if the storage or the study does not exist.
     """
+    if dataset is not None and not is_path(dataset):
+        registry.registered(dataset)  # an unknown name is a mistake, not a missing study
     opened = open_storage(storage_url(storage), create=False)
     source = DEFAULT_STUDY if study is None else str(study)
     if name is not None:

@@ -1,1 +1,1 @@
-"""BloodMNIST and its synthetic stand-in: fetched, checked, hashed; the sealed test split."""
+"""Data sets: named, fetched, checked, hashed; the sealed test split."""

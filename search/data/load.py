@@ -108,8 +108,8 @@ def load_dataset(dataset: Named, root: Path | None = None) -> Dataset:
         if not source.is_own:
             _check_exactly(archive, info)
         _check_memory(source.path, info)
-        train_images, train_labels = _read_split(archive, "train", info)
-        val_images, val_labels = _read_split(archive, "val", info)
+        train_images, train_labels = _read_split(archive, info, "train")
+        val_images, val_labels = _read_split(archive, info, "val")
         digest = _content_hash((train_images, train_labels, val_images, val_labels))
         # The test arrays enter with the checksums in the archive's directory: a changed test split gives
         # another hash although no test image is read.
@@ -167,7 +167,12 @@ def open_test_split(
         return make_split("test")
     with _open(source) as archive:
         record()
-        return _read_split(archive, "test", data.info)
+        return _read_split(archive, data.info, "test")
+
+
+def is_path(name: str) -> bool:
+    """Return whether a data set is named by its file's path and not by a registered name."""
+    return name.endswith(".npz") or "/" in name
 
 
 def file_of(dataset: Named, root: Path | None = None) -> Path | None:
@@ -205,7 +210,7 @@ def _find(dataset: Named, root: Path | None) -> _Source | None:
     name = name_of(dataset)
     if isinstance(dataset, Fingerprint):
         return _find_again(dataset, root)
-    if name.endswith(".npz") or "/" in name:
+    if is_path(name):
         path = Path(name)
         if not path.is_absolute() and root is not None and not path.exists():
             path = root / path
@@ -290,7 +295,7 @@ def _check_memory(path: Path, info: DatasetInfo) -> None:
         )
 
 
-def _read_split(archive: Archive, split: Split, info: DatasetInfo) -> tuple[Array, Array]:
+def _read_split(archive: Archive, info: DatasetInfo, split: Split) -> tuple[Array, Array]:
     images = archive.read_images(split)
     labels = archive.read_labels(split, len(info.classes))
     absent = [name for label, name in enumerate(info.classes) if label not in labels]

@@ -49,8 +49,8 @@ def names() -> list[str]:
 
 def is_registered(dataset: str) -> bool:
     """Return whether `dataset` names a set of the registry, perhaps with a size, or the synthetic one."""
-    name, _, size = dataset.partition("@")
-    return dataset == SYNTHETIC or (name in _tables() and (not size or size in map(str, SIZES)))
+    name, at, size = dataset.partition("@")
+    return dataset == SYNTHETIC or (name in _tables() and (not at or size in map(str, SIZES)))
 
 
 def registered(dataset: str) -> DatasetInfo:
@@ -70,7 +70,6 @@ def registered(dataset: str) -> DatasetInfo:
     return _info(dataset)
 
 
-@functools.cache
 def _info(dataset: str) -> DatasetInfo:
     name, _, size = dataset.partition("@")
     table = {key: value for key, value in _tables()[name].items() if key != "md5"}

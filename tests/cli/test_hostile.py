@@ -19,10 +19,9 @@ from hostile_files import IMAGES, MODEL, SOURCES, BadImage, make_model
 from hostile_pictures import PICTURES
 from PIL import Image
 from postgres_roles import role_with_password
-from tests_support import supervisor
+from tests_support import shrink, supervisor
 
 from bloodsearch.search.cli import main
-from bloodsearch.search.data import bloodmnist as data
 from bloodsearch.search.data import synthetic
 from bloodsearch.search.database.passwords import hide_passwords
 from bloodsearch.search.database.storage import open_storage
@@ -41,7 +40,7 @@ def small_data(monkeypatch: pytest.MonkeyPatch) -> None:
     """Data sets of kilobytes, and none in the user's home."""
     make = synthetic.make_split
     monkeypatch.setattr(synthetic, "make_split", lambda split: make(split, 16))
-    monkeypatch.setattr(data, "N_IMAGES", hostile.SIZES)
+    shrink(monkeypatch, hostile.SIZES)
     monkeypatch.setenv("BLOODSEARCH_DATA", "nowhere")
 
 

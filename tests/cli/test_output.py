@@ -19,7 +19,7 @@ from report_support import fake_trial
 from tests_support import FINGERPRINT, tiny_study
 
 from bloodsearch.search.cli import main, output
-from bloodsearch.search.data import bloodmnist as data
+from bloodsearch.search.data import load as data
 from bloodsearch.search.data import synthetic
 from bloodsearch.search.database.passwords import RedactingFilter
 from bloodsearch.search.database.storage import open_storage

@@ -33,7 +33,7 @@ def test_a_configuration_survives_json(data: dict[str, Any]) -> None:
     [
         ({"arch": "cnn", "widths": [8], "residual": True}, "residual needs convs = 2"),
         ({"arch": "cnn", "widths": []}, "at least 1"),
-        ({"arch": "cnn", "widths": [8] * 5}, "at most 4"),
+        ({"arch": "cnn", "widths": [8] * 7}, "at most 6"),
         ({"arch": "cnn", "widths": [0]}, "greater than or equal to 1"),
         ({"arch": "cnn", "widths": [8193]}, "less than or equal to 8192"),
         ({"arch": "cnn", "widths": [8], "kernel": 4}, "3, 5 or 7"),

@@ -13,7 +13,6 @@ from torch.nn import functional as F
 
 from bloodsearch.models import CNNConfig, MLPConfig, build_model
 from bloodsearch.models.cnn import Block
-from bloodsearch.models.config import N_CLASSES
 from bloodsearch.search.sampling.space import baseline_params, to_config
 from bloodsearch.studies import load_study_file
 
@@ -99,7 +98,7 @@ def test_every_cnn_of_a_grid_has_its_size_and_gives_logits() -> None:
         for config in grid():
             model = build_model(config)
             assert n_parameters(model) == cnn_parameters(config), config
-            assert model(images).shape == (2, N_CLASSES), config
+            assert model(images).shape == (2, 8), config
 
 
 @pytest.mark.parametrize("norm", [False, True])
@@ -111,7 +110,7 @@ def test_every_mlp_has_its_size_and_gives_logits(widths: tuple[int, ...], norm: 
         total += n_in * width + (2 if norm else 1) * width
         n_in = width
     assert n_parameters(model) == total + n_in * 8 + 8
-    assert model(torch.zeros(2, 3, 28, 28)).shape == (2, N_CLASSES)
+    assert model(torch.zeros(2, 3, 28, 28)).shape == (2, 8)
 
 
 @pytest.mark.parametrize(

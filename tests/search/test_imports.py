@@ -8,14 +8,17 @@ import json
 import os
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from tests_support import shrink
 
-from bloodsearch.search.data import bloodmnist as data
+from bloodsearch.search.data import load as data
+from bloodsearch.search.data.archive import Archive
 
 ROOT = Path(data.__file__).parents[2]
 PACKAGES = ("search", "models", "studies")
@@ -88,7 +91,7 @@ def third_party(module: str) -> set[str]:
 
 def test_all_three_packages_were_found() -> None:
     assert {"search.cli", "search.training.fit", "models.cnn", "studies.schema"} <= set(TREES)
-    assert "search.data.bloodmnist.load_dataset" in set(imports("search.trial.replay"))
+    assert "search.data.load.load_dataset" in set(imports("search.trial.replay"))
     assert {"torch", "numpy"} <= third_party("search.training.loop")
 
 
@@ -236,7 +239,8 @@ def test_studies_and_configurations_can_be_read_without_torch() -> None:
 
 # --- the test split is sealed ---
 
-DATA = "search.data.bloodmnist"
+DATA = "search.data.load"
+ARCHIVE = "search.data.archive"
 FINAL = "search.evaluation.opening"
 
 
@@ -337,8 +341,9 @@ def test_the_test_arrays_are_named_in_one_module() -> None:
             if "test_images" in text or "test_labels" in text:
                 assert module == DATA, text
     # ... and built from the split's name there: nobody else reads the archive
-    for function in ("_read_split", "_read_array", "_open_archive"):
-        assert {module for module in TREES if mentions(module, function)} == {DATA}
+    assert {module for module in TREES if mentions(module, "_read_split")} == {DATA}
+    for function in ("read_images", "read_labels", "open_archive"):
+        assert {module for module in TREES if mentions(module, function)} == {DATA, ARCHIVE}
 
 
 def test_the_synthetic_test_split_is_drawn_in_one_place() -> None:
@@ -359,7 +364,7 @@ def test_the_synthetic_test_split_is_drawn_in_one_place() -> None:
 def test_nobody_reads_npz_files_past_the_data_module() -> None:
     for module in TREES:
         # predict reads arrays that users bring, and refuses those named test; the import only writes
-        if module not in (DATA, "search.model_file.predict", "search.importing.archive"):
+        if module not in (ARCHIVE, "search.model_file.predict", "search.importing.archive"):
             assert not any(below(name, "zipfile", "numpy.lib") for name in imports(module)), module
             for node in ast.walk(TREES[module]):
                 if isinstance(node, ast.Call):
@@ -372,16 +377,16 @@ def test_loading_a_file_reads_no_test_array(
     sizes = {"train": 12, "val": 9, "test": 8}
     arrays = {f"{split}_labels": np.zeros((n, 1), np.uint8) for split, n in sizes.items()}
     arrays |= {f"{s}_images": np.ones((n, 28, 28, 3), np.uint8) for s, n in sizes.items()}
-    np.savez(tmp_path / data.FILE_NAME, **arrays)  # type: ignore[arg-type]
-    monkeypatch.setattr(data, "N_IMAGES", sizes)
+    np.savez(tmp_path / "bloodmnist.npz", **arrays)  # type: ignore[arg-type]
+    shrink(monkeypatch, sizes)
     read: list[str] = []
-    original = data._read_array
+    original = Archive.read
 
-    def record(path: Path, archive: zipfile.ZipFile, member: str) -> data.Array:
-        read.append(member)
-        return original(path, archive, member)
+    def record(archive: Archive, name: str) -> NDArray[Any]:
+        read.append(name)
+        return original(archive, name)
 
-    monkeypatch.setattr(data, "_read_array", record)
+    monkeypatch.setattr(Archive, "read", record)
     data.load_dataset("bloodmnist", tmp_path)
     assert len(read) == 4
     assert not [member for member in read if member.startswith("test")]

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from bloodsearch.models import Shape
 from bloodsearch.search.errors import UsageError
 from bloodsearch.search.sampling.space import to_config
 from bloodsearch.studies import PARAMETERS, StudyFileError, Value, load_study_file
 
 BASE: dict[str, Value] = {"optimizer": "adam", "lr": 1e-3, "sgd_lr": 0.1, "cnn_width": 16}
+LARGE = Shape(size=224, channels=3, classes=8)
 MODEL = {"mlp_": "mlp", "cnn_": "cnn"}
 
 
@@ -45,7 +47,7 @@ def outside() -> Iterator[tuple[str, Any]]:
 
 @pytest.mark.parametrize(("name", "value"), list(inside()))
 def test_an_end_of_a_bound_makes_a_configuration(name: str, value: Value) -> None:
-    to_config(point(name, value), epochs=3, patience=0)
+    to_config(point(name, value), epochs=3, patience=0, shape=LARGE)
 
 
 @pytest.mark.parametrize(("name", "value"), list(outside()))

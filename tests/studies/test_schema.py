@@ -108,6 +108,7 @@ CHANGES: dict[str, object] = {
 }
 NO_IDENTITY: dict[str, object] = {
     "name": "other",
+    "dataset": "pathmnist@64",
     "description": "other",
     "search.trials": 10,
     "ladder": {"finalists": 2},

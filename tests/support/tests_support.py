@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from optuna.trial import TrialState
 
 from bloodsearch.search.cli import main
-from bloodsearch.search.data import synthetic
+from bloodsearch.search.data import registry, synthetic
 from bloodsearch.search.data.info import Fingerprint
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.study import create_or_resume
@@ -26,6 +26,13 @@ from bloodsearch.search.workers.supervisor import Supervisor
 from bloodsearch.studies import StudyFile, parse_study
 
 FINGERPRINT = Fingerprint("synthetic", "synthetic", "0" * 32)
+
+
+def shrink(
+    monkeypatch: pytest.MonkeyPatch, sizes: dict[str, int], dataset: str = "bloodmnist"
+) -> None:
+    """Let a registered set have splits of these sizes, so that a file of kilobytes will do."""
+    monkeypatch.setitem(registry._tables()[dataset], "n_images", sizes)
 
 
 def tiny_study(**sections: object) -> StudyFile:

@@ -9,7 +9,6 @@ import pytest
 from tests_support import SIMULATED_WORKER
 
 from bloodsearch.search.api import training
-from bloodsearch.search.data import bloodmnist as data
 from bloodsearch.search.data import synthetic
 from bloodsearch.search.workers.supervisor import Supervisor
 
@@ -21,4 +20,3 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "Supervisor", functools.partial(Supervisor, program=program))
     make = synthetic.make_split
     monkeypatch.setattr(synthetic, "make_split", lambda split: make(split, 16))
-    monkeypatch.setattr(data, "N_IMAGES", {"train": 16, "val": 16, "test": 16})

@@ -153,12 +153,11 @@ import functools, sys, threading, _thread
 from pathlib import Path
 import bloodsearch
 from bloodsearch.search.api import training
-from bloodsearch.search.data import bloodmnist, synthetic
+from bloodsearch.search.data import synthetic
 from bloodsearch.search.workers.supervisor import Supervisor
 
 make = synthetic.make_split
 synthetic.make_split = lambda split: make(split, 16)
-bloodmnist.N_IMAGES = dict(train=16, val=16, test=16)
 training.Supervisor = functools.partial(Supervisor, program=(sys.executable, "-P", sys.argv[2]))
 study = {study!r}
 try:

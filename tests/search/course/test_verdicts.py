@@ -7,7 +7,7 @@ import pytest
 
 from bloodsearch.search.course.gather import published
 from bloodsearch.search.course.verdicts import claims
-from bloodsearch.search.data.bloodmnist import N_IMAGES
+from bloodsearch.search.data.registry import registered
 from bloodsearch.search.report.class_figures import scores_of
 from bloodsearch.studies import load_study_file
 
@@ -87,8 +87,8 @@ def test_the_published_matrices_give_the_printed_scores() -> None:
     assert set(facts["confusion"]) == set(printed)
     for name, matrix in facts["confusion"].items():
         counts = np.asarray(matrix)
-        assert counts.sum() == N_IMAGES["test"]
-        rows = scores_of(counts)
+        assert counts.sum() == registered("bloodmnist").n_images["test"]
+        rows = scores_of(counts, registered("bloodmnist").classes)
         weighted = sum(r["f1"] * r["n"] for r in rows) / counts.sum()
         # one is misprinted, and the page says so
         expected = 0.8866 if name == "B-mlp-1" else printed[name]
@@ -102,6 +102,10 @@ def test_the_published_matrices_give_the_printed_scores() -> None:
 def test_report_as_misprints_are_true() -> None:
     facts = published("report_a")
     assert facts is not None
-    assert sum(facts["true_class_counts"]) == sum(facts["class_counts"]) == sum(N_IMAGES.values())
+    assert (
+        sum(facts["true_class_counts"])
+        == sum(facts["class_counts"])
+        == sum(registered("bloodmnist").n_images.values())
+    )
     assert np.mean(facts["per_class"]["f1"]) == pytest.approx(0.931, abs=5e-4)
     assert published("bloodmnist") is None

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
-from bloodsearch.search.data import bloodmnist as data
+from tests_support import shrink
 
 Arrays = dict[str, NDArray[np.uint8]]
 SIZES = {"train": 24, "val": 16, "test": 8}
@@ -18,7 +17,7 @@ SIZES = {"train": 24, "val": 16, "test": 8}
 @pytest.fixture
 def tiny_sizes(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """The three splits' sizes while the official ones are replaced by tiny ones."""
-    monkeypatch.setattr(data, "N_IMAGES", SIZES)
+    shrink(monkeypatch, SIZES)
     return SIZES
 
 
@@ -42,7 +41,7 @@ def write_npz(tmp_path: Path, tiny_sizes: dict[str, int]) -> Callable[[Arrays], 
     """Writes arrays as bloodmnist.npz into the folder that it returns."""
 
     def write(arrays: Arrays) -> Path:
-        np.savez_compressed(tmp_path / data.FILE_NAME, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(tmp_path / "bloodmnist.npz", **arrays)  # type: ignore[arg-type]
         return tmp_path
 
     return write

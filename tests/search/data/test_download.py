@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from bloodsearch.search.data import download
-from bloodsearch.search.data.bloodmnist import FILE_NAME, OFFICIAL_MD5
+from bloodsearch.search.data import download, registry
 from bloodsearch.search.data.download import fetch
-from bloodsearch.search.errors import DataError
+from bloodsearch.search.errors import DataError, UsageError
 
+FILE_NAME = "bloodmnist.npz"
+OFFICIAL_MD5 = "7053d0359d879ad8a5505303e11de1dc"
 CONTENT = bytes(range(256)) * 2_000
 MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
 
@@ -61,7 +62,7 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def failure(root: Path, url: str, md5: str = MD5) -> str:
     with pytest.raises(DataError) as caught:
-        fetch(root, url=url, md5=md5, timeout_s=10)
+        fetch("bloodmnist", root, url=url, md5=md5, timeout_s=10)
     message = str(caught.value)
     assert url in message
     assert str(root) in message
@@ -75,7 +76,11 @@ def test_a_good_file_appears_whole_under_its_name(server: str, tmp_path: Path, p
     root = tmp_path / "new" / "folder"
     seen: list[tuple[int, int | None]] = []
     found = fetch(
-        root, url=server + path, md5=MD5, progress=lambda done, total: seen.append((done, total))
+        "bloodmnist",
+        root,
+        url=server + path,
+        md5=MD5,
+        progress=lambda done, total: seen.append((done, total)),
     )
     assert found == root / FILE_NAME
     assert found.read_bytes() == CONTENT
@@ -91,7 +96,7 @@ def test_until_its_md5_is_right_the_file_is_not_under_its_name(server: str, tmp_
         assert not (tmp_path / FILE_NAME).exists()
         assert len(list(tmp_path.iterdir())) == 1  # the temporary file
 
-    fetch(tmp_path, url=f"{server}/good", md5=MD5, progress=look)
+    fetch("bloodmnist", tmp_path, url=f"{server}/good", md5=MD5, progress=look)
 
 
 @pytest.mark.parametrize("before", [None, b"what was there"])
@@ -118,7 +123,7 @@ def test_a_failure_leaves_the_folder_as_it_was(
 
 def test_a_good_file_replaces_what_was_there(server: str, tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"damaged")
-    fetch(tmp_path, url=f"{server}/good", md5=MD5)
+    fetch("bloodmnist", tmp_path, url=f"{server}/good", md5=MD5)
     assert (tmp_path / FILE_NAME).read_bytes() == CONTENT
 
 
@@ -140,7 +145,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for root in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(DataError, match="choose another --data-root"):
-            fetch(root, url="http://127.0.0.1:1/")
+            fetch("bloodmnist", root, url="http://127.0.0.1:1/")
 
 
 def test_an_interrupt_leaves_nothing(server: str, tmp_path: Path) -> None:
@@ -148,12 +153,21 @@ def test_an_interrupt_leaves_nothing(server: str, tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fetch(tmp_path, url=f"{server}/good", md5=MD5, progress=interrupt)
+        fetch("bloodmnist", tmp_path, url=f"{server}/good", md5=MD5, progress=interrupt)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_default_address_and_md5_are_the_official_ones() -> None:
-    assert download.URL.startswith("https://zenodo.org/")
-    defaults = fetch.__kwdefaults__ or {}
-    assert defaults["url"] == download.URL
-    assert defaults["md5"] == OFFICIAL_MD5
+def test_each_set_comes_from_its_official_address(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    def stream(url: str, *args: object) -> str:
+        asked.append(url)
+        return registry.official("pathmnist@64").md5
+
+    monkeypatch.setattr(download, "_stream", stream)
+    assert fetch("pathmnist@64", tmp_path) == tmp_path / "pathmnist_64.npz"
+    assert asked == ["https://zenodo.org/records/10519652/files/pathmnist_64.npz?download=1"]
+    with pytest.raises(UsageError, match="the synthetic set has no file"):
+        fetch("synthetic", tmp_path)

@@ -17,7 +17,7 @@ from tests_support import tiny_study
 from weights_support import trained
 
 from bloodsearch.search.cli.final_tables import show_result
-from bloodsearch.search.data import bloodmnist
+from bloodsearch.search.data import load as data_module
 from bloodsearch.search.data.load import Dataset, load_dataset
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.errors import DataError, RefusedError, UsageError
@@ -225,7 +225,7 @@ def test_data_that_are_wrong_or_missing_cost_no_opening(
 
     for load, error in ((lambda *args: other, RefusedError), (missing, DataError)):
         with monkeypatch.context() as patch:
-            patch.setattr(bloodmnist, "load_dataset", load)
+            patch.setattr(data_module, "load_dataset", load)
             patch.setattr(final, "load_dataset", load, raising=False)
             with pytest.raises(error):
                 run()

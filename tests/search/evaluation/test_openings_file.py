@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from bloodsearch.search.data.info import Fingerprint
-from bloodsearch.search.evaluation.openings_file import FILE_NAME, append, count
+from bloodsearch.search.evaluation.openings_file import append, count
 
 REAL = Fingerprint("bloodmnist", "official", "a" * 32)
 OTHER = Fingerprint("bloodmnist", "unofficial", "b" * 32)
+
+
+FILE_NAME = "bloodmnist.openings.jsonl"
 
 
 @pytest.fixture(autouse=True)

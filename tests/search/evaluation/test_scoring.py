@@ -17,6 +17,7 @@ from bloodsearch.search.evaluation.scoring import (
     with_interval,
 )
 
+CLASSES = tuple("abcdefgh")
 LABELS = np.tile(np.arange(8, dtype=np.uint8), 40)
 
 
@@ -58,9 +59,12 @@ def test_a_spread_without_values_is_json() -> None:
 def test_scores_of_each_class() -> None:
     counts = np.diag(np.arange(1, 9))
     counts[0, 1] = 1
-    rows = class_scores(counts, n_replicates=1)
-    assert rows[0] == {"name": "basophil", "precision": 1.0, "recall": 0.5, "f1": 2 / 3, "n": 2}
-    assert [row["n"] for row in class_scores(counts * 3, n_replicates=3)] == [2, *range(2, 9)]
+    rows = class_scores(counts, CLASSES, n_replicates=1)
+    assert rows[0] == {"name": "a", "precision": 1.0, "recall": 0.5, "f1": 2 / 3, "n": 2}
+    assert [row["n"] for row in class_scores(counts * 3, CLASSES, n_replicates=3)] == [
+        2,
+        *range(2, 9),
+    ]
 
 
 def test_the_interval_over_images_and_seeds_is_wider_than_either() -> None:
@@ -83,7 +87,7 @@ def test_one_replicate_has_an_interval_over_images_alone() -> None:
 
 def test_confusion_counts() -> None:
     assert (
-        confusion_of(np.array([1, 1], np.uint8), np.array([1, 2]))[1].tolist()
+        confusion_of(np.array([1, 1], np.uint8), np.array([1, 2]), 8)[1].tolist()
         == [0, 1, 1] + [0] * 5
     )
 

@@ -21,8 +21,8 @@ from sklearn.metrics import f1_score
 from tests_support import tiny_study
 from weights_support import trained
 
-from bloodsearch.search.data.bloodmnist import CLASS_NAMES
 from bloodsearch.search.data.load import Dataset, load_dataset
+from bloodsearch.search.data.registry import registered
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.errors import BloodsearchError, DataError, RefusedError, UsageError
 from bloodsearch.search.evaluation import ledger
@@ -37,6 +37,8 @@ pytestmark = pytest.mark.slow
 
 CNN = {"arch": "cnn", "widths": [4, 8], "norm": True, "convs": 2, "residual": True, "head": "max"}
 MLP = {"arch": "mlp", "widths": [8], "norm": True, "dropout": 0.2}
+CLASS_NAMES = registered("bloodmnist").classes
+SHAPE = registered("bloodmnist").shape
 FACTS = {"classes": list(CLASS_NAMES), "study": "tiny"}
 
 
@@ -90,7 +92,7 @@ def test_a_file_that_answers_otherwise_is_not_kept(
     original = library._write_onnx
 
     def wrong(model: torch.nn.Module, facts: dict[str, Any], out: Path) -> library.Run:
-        return original(library.SelfContained(load_model(other)).eval(), facts, out)
+        return original(library.SelfContained(load_model(other), SHAPE).eval(), facts, out)
 
     monkeypatch.setitem(library._WRITERS, "onnx", wrong)
     with pytest.raises(BloodsearchError, match="was not kept"):
@@ -116,7 +118,7 @@ def with_final_evaluation(storage: Storage, folder: Path, data: Dataset, shift: 
 
     images, labels = open_test_split("synthetic", None, expected=data.fingerprint)
     counts: Any = sum(
-        confusion_of(labels, predictor(trial)(images).argmax(axis=1)) for trial in trials
+        confusion_of(labels, predictor(trial)(images).argmax(axis=1), 8) for trial in trials
     )
     counts[0, 0] -= shift
     counts[0, 1] += shift

@@ -14,7 +14,8 @@ from optuna.distributions import IntDistribution
 from report_support import MakeStudy, fake_trial
 from tests_support import FINGERPRINT, tiny_study
 
-from bloodsearch.search.data import bloodmnist as data_module
+from bloodsearch.search.data import load as data_module
+from bloodsearch.search.data.registry import registered
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.evaluation import ledger, opening
 from bloodsearch.search.evaluation.finalists import Finalist, Raced
@@ -40,7 +41,7 @@ RESULT: dict[str, Any] = {
     "confusion_matrix": (40 * np.eye(8, dtype=int) + np.eye(8, k=2, dtype=int)).tolist(),
     "per_class": [
         {"name": name, "precision": 0.9, "recall": 0.9, "f1": 0.9, "n": 20}
-        for name in data_module.CLASS_NAMES
+        for name in registered("bloodmnist").classes
     ],
     "search_value": 0.93,
     "search_value_minus_replicates": 0.01,

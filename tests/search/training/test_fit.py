@@ -370,7 +370,7 @@ def test_keep_best_returns_the_weights_of_the_best_epoch(
     assert result.state is not None
     best.load_state_dict(result.state)
     logits = predict_logits(best, small.val_images, torch.float32)
-    confusion = confusion_on_device(small.val_labels, logits.argmax(dim=1)).numpy()
+    confusion = confusion_on_device(small.val_labels, logits.argmax(dim=1), 8).numpy()
     assert scores(confusion).macro_f1 == pytest.approx(result.best_value, abs=1e-12)
     np.testing.assert_array_equal(confusion, result.best_confusion)
 

@@ -36,19 +36,19 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_cross_entropy_is_torchs(batch: Batch, smoothing: float) -> None:
-    loss = make_loss(LossConfig(name="cross_entropy", label_smoothing=smoothing), TRAIN_LABELS)
+    loss = make_loss(LossConfig(name="cross_entropy", label_smoothing=smoothing), TRAIN_LABELS, 8)
     torch.testing.assert_close(
         loss(*batch), torch.nn.CrossEntropyLoss(label_smoothing=smoothing)(*batch)
     )
 
 
 def test_cross_entropy_is_the_mean_negative_log_probability(batch: Batch) -> None:
-    loss = make_loss(LossConfig(name="cross_entropy"), TRAIN_LABELS)
+    loss = make_loss(LossConfig(name="cross_entropy"), TRAIN_LABELS, 8)
     assert float(loss(*batch)) == pytest.approx(-np.log(probability(*batch)).mean(), rel=1e-6)
 
 
 def test_label_smoothing_is_cross_entropy_against_a_softened_target(batch: Batch) -> None:
-    loss = make_loss(LossConfig(name="cross_entropy", label_smoothing=0.2), TRAIN_LABELS)
+    loss = make_loss(LossConfig(name="cross_entropy", label_smoothing=0.2), TRAIN_LABELS, 8)
     logits, labels = batch
     target = np.full((64, 8), 0.2 / 8)
     target[np.arange(64), labels.numpy()] += 0.8
@@ -57,40 +57,40 @@ def test_label_smoothing_is_cross_entropy_against_a_softened_target(batch: Batch
 
 
 def test_nll_on_log_softmax_equals_cross_entropy(batch: Batch) -> None:
-    nll = make_loss(LossConfig(name="nll"), TRAIN_LABELS)
-    plain = make_loss(LossConfig(name="cross_entropy"), TRAIN_LABELS)
+    nll = make_loss(LossConfig(name="nll"), TRAIN_LABELS, 8)
+    plain = make_loss(LossConfig(name="cross_entropy"), TRAIN_LABELS, 8)
     torch.testing.assert_close(nll(*batch), plain(*batch))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_weighted_cross_entropy_is_torchs_with_our_weights(batch: Batch, smoothing: float) -> None:
     config = LossConfig(name="weighted_cross_entropy", label_smoothing=smoothing)
-    weight = class_weights(TRAIN_LABELS)
+    weight = class_weights(TRAIN_LABELS, 8)
     oracle = torch.nn.CrossEntropyLoss(weight=weight, label_smoothing=smoothing)
-    torch.testing.assert_close(make_loss(config, TRAIN_LABELS)(*batch), oracle(*batch))
+    torch.testing.assert_close(make_loss(config, TRAIN_LABELS, 8)(*batch), oracle(*batch))
 
 
 def test_weighted_cross_entropy_is_the_weighted_mean(batch: Batch) -> None:
-    loss = make_loss(LossConfig(name="weighted_cross_entropy"), TRAIN_LABELS)
+    loss = make_loss(LossConfig(name="weighted_cross_entropy"), TRAIN_LABELS, 8)
     weights = (1 / np.arange(1, 9))[batch[1].numpy()]  # class c occurs c + 1 times
     expected = -(weights * np.log(probability(*batch))).sum() / weights.sum()
     assert float(loss(*batch)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_class_weights_are_inverse_frequencies_of_mean_one_over_the_images() -> None:
-    weights = class_weights(TRAIN_LABELS)
+    weights = class_weights(TRAIN_LABELS, 8)
     counts = torch.bincount(TRAIN_LABELS).float()
     torch.testing.assert_close(weights * counts, torch.full((8,), float(36 / 8)))
     assert float(weights[TRAIN_LABELS].mean()) == pytest.approx(1)
 
 
 def test_class_weights_of_a_class_without_images_are_finite() -> None:
-    assert class_weights(torch.zeros(5, dtype=torch.int64)).isfinite().all()
+    assert class_weights(torch.zeros(5, dtype=torch.int64), 8).isfinite().all()
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 5.0])
 def test_focal_loss_is_its_formula(batch: Batch, gamma: float) -> None:
-    loss = make_loss(LossConfig(name="focal", gamma=gamma), TRAIN_LABELS)
+    loss = make_loss(LossConfig(name="focal", gamma=gamma), TRAIN_LABELS, 8)
     p = probability(*batch)
     expected = -((1 - p) ** gamma * np.log(p)).mean()
     assert float(loss(*batch)) == pytest.approx(expected, rel=1e-5)
@@ -109,7 +109,7 @@ def test_focal_loss_of_a_certain_prediction_has_a_finite_gradient(gamma: float) 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "weighted_cross_entropy", "nll", "focal"])
 def test_losses_take_bfloat16_logits_and_compute_in_float32(batch: Batch, name: str) -> None:
-    loss = make_loss(LossConfig.model_validate({"name": name}), TRAIN_LABELS)
+    loss = make_loss(LossConfig.model_validate({"name": name}), TRAIN_LABELS, 8)
     half = batch[0].bfloat16()
     found = loss(half, batch[1])
     assert found.dtype == torch.float32

@@ -24,7 +24,9 @@ TOLERANCE = 1e-12
 
 
 def check(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> None:
-    confusion = confusion_on_device(torch.from_numpy(labels), torch.from_numpy(predictions)).numpy()
+    confusion = confusion_on_device(
+        torch.from_numpy(labels), torch.from_numpy(predictions), 8
+    ).numpy()
     every = np.arange(8)
     np.testing.assert_array_equal(confusion, sk.confusion_matrix(labels, predictions, labels=every))
     found = scores(confusion)
@@ -55,7 +57,7 @@ def test_scores_of_a_whole_validation_split() -> None:
 
 def test_rows_are_true_classes_and_columns_predictions() -> None:
     labels, predictions = torch.tensor([2, 2, 5]), torch.tensor([2, 3, 2])
-    confusion = confusion_on_device(labels.to(torch.uint8), predictions)
+    confusion = confusion_on_device(labels.to(torch.uint8), predictions, 8)
     assert confusion.shape == (8, 8)
     assert confusion.dtype == torch.int64
     assert confusion[2, 2] == confusion[2, 3] == confusion[5, 2] == 1

@@ -62,7 +62,7 @@ def make(
 ) -> Step:
     torch.manual_seed(0)
     model = build_model(model_config)
-    loss = make_loss(LossConfig(name="cross_entropy"), torch.arange(8))
+    loss = make_loss(LossConfig(name="cross_entropy"), torch.arange(8), 8)
     parts = (model, make_optimizer(optimizer, model), loss, torch.float32)
     if graphs is None:
         return Step(*parts)
@@ -136,7 +136,7 @@ def test_only_a_cuda_device_captures() -> None:
     parts = (
         model,
         make_optimizer(OPTIMIZERS[0], model),
-        make_loss(LossConfig(name="nll"), torch.arange(8)),
+        make_loss(LossConfig(name="nll"), torch.arange(8), 8),
         torch.float32,
     )
     on_cpu = make_step(*parts, batch_size=4, device=torch.device("cpu"))

@@ -9,7 +9,7 @@ import torch
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from tests_support import tiny_study
 
-from bloodsearch.search.data import bloodmnist as data_module
+from bloodsearch.search.data import load as data_module
 from bloodsearch.search.data.load import Dataset, load_dataset
 from bloodsearch.search.errors import RefusedError
 from bloodsearch.search.sampling.space import Params, to_config
