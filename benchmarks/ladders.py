@@ -96,7 +96,7 @@ def child(family: str, number: int, epochs: int, seed: int) -> None:
     """Train once and print the curve and the predictions as JSON."""
     import torch
 
-    from bloodsearch.search.data.bloodmnist import load_dataset
+    from bloodsearch.search.data.load import load_dataset
     from bloodsearch.search.sampling.space import to_config
     from bloodsearch.search.training.device import choose_precision, to_device
     from bloodsearch.search.training.endings import Diverged

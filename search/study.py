@@ -120,6 +120,11 @@ def info(study: optuna.Study) -> StudyInfo:
     )
 
 
+def data_of(study: optuna.Study) -> DatasetInfo:
+    """Return the description of the data set that `study` was made with."""
+    return Fingerprint.read(study_record(study).data).info
+
+
 def versions() -> dict[str, str]:
     """Return the versions of packages that influence results."""
     packages = ("torch", "optuna", "numpy", "sqlalchemy")

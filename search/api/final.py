@@ -191,7 +191,12 @@ def evaluate_winner(
         refits=refits,
         selection=selection,
     )
-    publish(storage, study, files=final_files(result), on_message=lambda t: on_progress(Notice(t)))
+    publish(
+        storage,
+        study,
+        files=final_files(result, info(study).dataset),
+        on_message=lambda t: on_progress(Notice(t)),
+    )
     return result
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..data.bloodmnist import CLASS_NAMES
+from ..data.info import DatasetInfo
 from ..records import TrialRecord
 from .notes import StudyPage
 
@@ -17,14 +17,14 @@ def study_figures(page: StudyPage) -> dict[str, str]:
     if page.kind != "search" or not page.top or not page.top[0].confusion:
         return {}
     best = page.top[0]
-    if len(best.confusion or []) != len(CLASS_NAMES):
+    if len(best.confusion or []) != len(page.data.classes):
         return {}
-    return {"confusion": _json(_confusion(best)), "f1-by-class": _json(_classes(page))}
+    return {"confusion": _json(_confusion(best, page.data)), "f1-by-class": _json(_classes(page))}
 
 
-def _confusion(trial: TrialRecord) -> dict[str, Any]:
+def _confusion(trial: TrialRecord, data: DatasetInfo) -> dict[str, Any]:
     counts = trial.confusion or []
-    names = list(CLASS_NAMES)
+    names = list(data.classes)
     share = [[round(n / max(sum(row), 1), 4) for n in row] for row in counts]
     heatmap = {
         "type": "heatmap", "z": share, "x": names, "y": names, "text": counts, "texttemplate": "%{text}",
@@ -46,7 +46,7 @@ def _classes(page: StudyPage) -> dict[str, Any]:
     if scores:
         colours[min(range(len(scores)), key=lambda i: scores[i] or 0.0)] = _RED
     bars = {
-        "type": "bar", "orientation": "h", "x": scores, "y": list(CLASS_NAMES),
+        "type": "bar", "orientation": "h", "x": scores, "y": list(page.data.classes),
         "marker": {"color": colours}, "texttemplate": "%{x:.3f}", "hoverinfo": "skip",
     }  # fmt: skip
     return _figure(

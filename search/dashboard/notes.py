@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..data.bloodmnist import CLASS_NAMES
+from ..data.info import DatasetInfo
 from ..records import Kind, TrialRecord
 from ..results import FinalResult, spread_text
 from ..suggest import command
@@ -44,7 +44,9 @@ class StudyPage:
     study_id: int
     name: str
     kind: Kind
+    data: DatasetInfo
     dataset: str
+    """The data set described for people."""
     synthetic: bool
     storage: str
     written_at: str
@@ -103,7 +105,7 @@ def trial_note(page: StudyPage, trial: TrialRecord, rank: int | None = None) -> 
     blocks = [f"**{state}**{value}{place}{why}", _facts(trial)]
     if trial.curve:
         blocks.append(_curve(trial.curve))
-    blocks += [text for text in (_classes(trial), _parameters(trial)) if text]
+    blocks += [text for text in (_classes(trial, page.data), _parameters(trial)) if text]
     where = ["--name", page.name, "--storage", page.storage]
     words = ["show"] if not trial.trained else ["show", "replay"]
     blocks.append("\n".join(_code(command(word, trial.number, *where)) for word in words))
@@ -219,11 +221,13 @@ def _facts(trial: TrialRecord) -> str:
     return ", ".join(fact for fact in facts if fact) or "nothing was trained"
 
 
-def _classes(trial: TrialRecord) -> str:
+def _classes(trial: TrialRecord, data: DatasetInfo) -> str:
     scores = trial.per_class_f1 or []
-    if len(scores) != len(CLASS_NAMES):
+    if len(scores) != len(data.classes):
         return ""
-    worst_first = sorted(zip(scores, CLASS_NAMES, strict=True), key=lambda row: row[0] or 0.0)
+    worst_first = sorted(
+        zip(scores, map(markdown, data.classes), strict=True), key=lambda row: row[0] or 0.0
+    )
     shown = [f"{name} {'-' if f1 is None else f'{f1:.4f}'}" for f1, name in worst_first]
     return f"F1 by class, worst first: {', '.join(shown)}."
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from ..data.bloodmnist import CLASS_NAMES
+from ..data.info import DatasetInfo
 from ..report import class_figures, progress_figures, style
 from ..report.gather import report_trial
 from ..results import ClassScore
@@ -24,7 +24,7 @@ DPI = 100
 """A picture 700 points wide, of 30 to 50 kB: a note shows it as it is."""
 
 
-def trial_pictures(trial: FrozenTrial) -> dict[str, bytes]:
+def trial_pictures(trial: FrozenTrial, data: DatasetInfo) -> dict[str, bytes]:
     """Return the pictures of a finished trial by file name; fewer where it stores too little for one."""
     shown = report_trial(trial, {})
     draw: dict[str, Callable[[], Figure]] = {}
@@ -32,20 +32,27 @@ def trial_pictures(trial: FrozenTrial) -> dict[str, bytes]:
         curve = f"Trial {shown.label}: validation macro-F1 and losses by epoch"
         draw[CURVE] = lambda: progress_figures.curves([shown], curve)
     counts = shown.confusion
-    if counts is not None and counts.shape == (len(class_figures.SHORT),) * 2:
+    if counts is not None and counts.shape == (len(data.classes),) * 2:
         images = f"{int(counts.sum()):,} validation images"
         matrix = f"Trial {shown.label}: what is taken for what ({images})"
-        scores, bars = _scores(counts), f"Trial {shown.label}: scores of each class ({images})"
-        draw["confusion.png"] = lambda: class_figures.confusion(counts, matrix, normalised=False)
+        scores, bars = (
+            _scores(counts, data),
+            f"Trial {shown.label}: scores of each class ({images})",
+        )
+        draw["confusion.png"] = lambda: class_figures.confusion(
+            counts, data, matrix, normalised=False
+        )
         draw["f1-by-class.png"] = lambda: class_figures.per_class(scores, bars)
     return _drawn(draw)
 
 
-def confusion_picture(counts: Sequence[Sequence[int]], title: str) -> bytes:
+def confusion_picture(counts: Sequence[Sequence[int]], data: DatasetInfo, title: str) -> bytes:
     """Return the picture of a confusion matrix."""
     matrix = np.asarray(counts, dtype=np.int64)
     name = "confusion.png"
-    return _drawn({name: lambda: class_figures.confusion(matrix, title, normalised=False)})[name]
+    return _drawn({name: lambda: class_figures.confusion(matrix, data, title, normalised=False)})[
+        name
+    ]
 
 
 def _drawn(draw: Mapping[str, Callable[[], Figure]]) -> dict[str, bytes]:
@@ -55,7 +62,7 @@ def _drawn(draw: Mapping[str, Callable[[], Figure]]) -> dict[str, bytes]:
         return {name: (Path(folder) / name).read_bytes() for name in draw}
 
 
-def _scores(counts: NDArray[np.int64]) -> list[ClassScore]:
+def _scores(counts: NDArray[np.int64], data: DatasetInfo) -> list[ClassScore]:
     # not evaluation.scoring: it imports torch, for which the owner of a search has no use
     hits, true, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
     return [
@@ -66,5 +73,5 @@ def _scores(counts: NDArray[np.int64]) -> list[ClassScore]:
             f1=float(2 * hits[i] / max(true[i] + predicted[i], 1)),
             n=int(true[i]),
         )
-        for i, name in enumerate(CLASS_NAMES)
+        for i, name in enumerate(data.classes)
     ]

@@ -23,6 +23,7 @@ from ..evaluation.ledger import openings
 from ..evaluation.resampling import macro_f1_interval
 from ..records import TrialRecord, study_record, trial_record
 from ..results import final_result
+from ..study import data_of
 from ..study_names import take_apart, without_part
 from ..workers.leases import Leases
 from . import attributes, figures
@@ -125,6 +126,7 @@ class Publisher:
             study_id=self.study_id,
             name=name,
             kind=stored.kind,
+            data=data_of(self.study),
             dataset=stored.dataset,
             synthetic=stored.data.get("dataset") == "synthetic",
             storage=self.storage.shown,
@@ -199,14 +201,16 @@ class Publisher:
 
         attrs = self.storage.optuna.get_study_system_attrs(self.study_id)
         folder = artifact_folder(self.storage)
-        name = self.study.study_name
+        name, data = self.study.study_name, data_of(self.study)
         new, old = store_files(folder, name, None, files, attrs)
         if pictures:
             top = {ended.trial._trial_id: ended.trial for ended in self._top[:N_TOP]}
             for trial_id, trial in top.items():
                 present = attributes.artifacts(attrs, trial_id)
                 if not present or not all((folder / a.id).is_file() for a in present):
-                    made, stale = store_files(folder, name, trial_id, trial_pictures(trial), attrs)
+                    made, stale = store_files(
+                        folder, name, trial_id, trial_pictures(trial, data), attrs
+                    )
                     new |= made
                     old += stale
             for trial_id in attributes.pictured_trials(attrs) - set(top):

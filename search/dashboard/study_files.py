@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..data.info import DatasetInfo
 from ..files import finite
 from ..results import FinalResult
 
@@ -26,12 +27,12 @@ def report_files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in paths if path.is_file()}
 
 
-def final_files(result: Mapping[str, Any]) -> dict[str, bytes]:
+def final_files(result: Mapping[str, Any], data: DatasetInfo) -> dict[str, bytes]:
     """Return the result of a final evaluation and its confusion matrix as a picture."""
     from .pictures import confusion_picture  # imports matplotlib
 
     final = FinalResult.read(result)
     title = f"Test split: what is taken for what, by {final.replicates} trainings of trial {final.trial}"
     text = json.dumps(finite(dict(result)), indent=2) + "\n"
-    picture = confusion_picture(final.confusion_matrix, title)
+    picture = confusion_picture(final.confusion_matrix, data, title)
     return {"final-evaluation.json": text.encode(), "final-confusion.png": picture}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from ..data.bloodmnist import load_dataset
+from ..data.load import load_dataset
 from .config import TrialConfig
 from .device import DeviceData, choose_precision, parse_device, to_device
 from .loop import Training

@@ -11,7 +11,6 @@ from dataclasses import replace
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from ..data.bloodmnist import N_IMAGES
 from ..database.outage import is_outage, reason_of
 from ..database.storage import Storage
 from ..evaluation.resampling import macro_f1_interval
@@ -166,8 +165,8 @@ class Watcher:
 
     def _n_images(self) -> int:
         """Return the images of an epoch."""
-        n_val = N_IMAGES["val"] if self.info.kind == "refits" else 0
-        return N_IMAGES["train"] + n_val
+        n_images = self.info.dataset.n_images
+        return n_images["train"] + (n_images["val"] if self.info.kind == "refits" else 0)
 
     def _read_plans(self, trial_ids: list[int]) -> None:
         """Read the trials that are new, and those whose parameters were not stored at the last look."""
