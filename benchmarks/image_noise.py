@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def show(stored: dict[str, Any]) -> None:
     """Print the parts of the noise, from the configurations whose seeds are all recorded."""
-    from bloodsearch.search.data.bloodmnist import load_dataset
+    from bloodsearch.search.data.load import load_dataset
 
     rows = [[stored.get(f"{number}, seed {seed}") for seed in SEEDS] for number in CONFIGURATIONS]
     full = [[run["predicted"] for run in row if run] for row in rows if all(row)]
