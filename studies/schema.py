@@ -203,7 +203,7 @@ SECTIONS: dict[str, type[Section]] = {
     "space": Range,
     "baselines": Baseline,
 }
-_ADDED_LATER = {"training": ("min_epochs", "threads"), "pruner": ("chance", "top")}
+_ADDED_LATER = {"training": ("min_epochs", "threads", "cuda_graph"), "pruner": ("chance", "top")}
 """Keys that the first study files did not have. The default value is not hashed, so their hashes stay."""
 
 

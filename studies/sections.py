@@ -86,6 +86,8 @@ class Training(SectionWithFamilies):
     study's identity. Small models gain more from more workers."""
     min_epochs: Patience = 0
     """Early stopping is off before this epoch. Applies to search trials only."""
+    cuda_graph: bool = False
+    """Replay a captured training step on a CUDA device. It was never run on one, so it is off."""
 
     def epochs_of(self, family: Value) -> int:
         """Return the epochs of a search trial of this family."""

@@ -32,6 +32,7 @@ def fit(
     keep: Keep | None = None,
     precision: Precision | None = None,
     val_precision: Precision | None = None,
+    cuda_graph: bool = False,
 ) -> FitResult:
     """Train `config` on `data` and return its validation curve.
 
@@ -50,6 +51,7 @@ def fit(
         keep: the epoch whose weights the result holds; None for no weights.
         precision: of the training; None for the device's best.
         val_precision: of the validation; None for the training's.
+        cuda_graph: whether to capture the training step on a CUDA device.
 
     Raises Diverged, OutOfMemory, Drained, OtherTraining, and the exceptions of `on_epoch`.
     """
@@ -62,6 +64,7 @@ def fit(
                 keep,
                 precision or choose_precision(data.device),
                 val_precision,
+                cuda_graph=cuda_graph,
             )
             if resume is not None:
                 training.restore(resume)

@@ -41,6 +41,8 @@ class Training:
         keep: Keep | None,
         precision: Precision,
         val_precision: Precision | None = None,
+        *,
+        cuda_graph: bool = False,
     ) -> None:
         self.config, self.data, self.keep = config, data, keep
         # a checkpoint of this training has the same identity
@@ -60,8 +62,7 @@ class Training:
             self.optimizer,
             make_loss(config.loss, data.train_labels, config.model.shape.classes),
             self.dtype,
-            batch_size=config.batch_size,
-            device=data.device,
+            capture=config.batch_size if cuda_graph and data.device.type == "cuda" else None,
         )
         self.average = WeightAverage(self.model, config.ema) if config.ema else None
         self.n_images = len(data.train_images)

@@ -1,7 +1,8 @@
 """One training step: from a batch of bytes to changed weights.
 
-On a CUDA device the step is captured once as a graph and then replayed: a small network's step is some
-hundred kernels of a few microseconds, and launching them one by one takes longer than running them.
+On a CUDA device the step can be captured once as a graph and then replayed: a small network's step is some
+hundred kernels of a few microseconds, and launching them one by one takes longer than running them. The
+capture was never run on a device, so a study has to ask for it (`training.cuda_graph`).
 """
 
 from __future__ import annotations
@@ -165,14 +166,11 @@ def make_step(
     loss: Loss,
     dtype: torch.dtype,
     *,
-    batch_size: int,
-    device: torch.device,
+    capture: int | None = None,
 ) -> Step:
-    """Return the fastest step that the device has."""
-    if device.type == "cuda":
-        return CapturedStep(
-            model, optimizer, loss, dtype, batch_size=batch_size, graphs=CudaGraphs()
-        )
+    """Return a step. `capture` is the size of the batches to capture as a CUDA graph, None for no graph."""
+    if capture is not None:
+        return CapturedStep(model, optimizer, loss, dtype, batch_size=capture, graphs=CudaGraphs())
     return Step(model, optimizer, loss, dtype)
 
 

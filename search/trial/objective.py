@@ -152,6 +152,7 @@ def _train(
             keep=KEPT.get(study_info.kind),
             precision=attrs["precision"],
             val_precision=val_precision,
+            cuda_graph=study_info.study_file.training.cuda_graph,
         )
 
     try:

@@ -102,6 +102,7 @@ def replay_trial(
             on_epoch=stop_with_the_trial,
             precision=record.precision or choose_precision(where),
             val_precision=record.val_precision,
+            cuda_graph=study_info.study_file.training.cuda_graph,
         )
     now = {**versions(), "device": device_name(where)}
     then = {**(record.versions or {}), "device": record.device}

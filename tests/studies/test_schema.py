@@ -82,6 +82,7 @@ CHANGES: dict[str, object] = {
     "training.patience": 0,
     "training.final_patience": 0,
     "training.min_epochs": 3,
+    "training.cuda_graph": True,
     "training.mlp_epochs": 3,
     "training.mlp_final_epochs": 3,
     "training.threads": 2,
