@@ -58,6 +58,8 @@ def test_command_parses(line: str) -> None:
             "optuna",
             "optuna-dashboard",
             "docker",
+            "kubectl",
+            "sbatch",
             "python3",
             "pip",
             "pytest",

@@ -26,6 +26,7 @@ from . import (
     status,
     stop,
     studies,
+    submit,
     worker,
 )
 from .debug import with_debug
@@ -78,4 +79,5 @@ def build_app() -> typer.Typer:
     app.command("worker-process", hidden=True)(worker.worker_process)
     app.add_typer(studies.app, name="studies")
     app.add_typer(data.app, name="data")
+    app.add_typer(submit.app, name="submit")
     return app

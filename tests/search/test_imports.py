@@ -117,7 +117,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("search.study",),
     ("search.trial", "search.warm_start"),
     ("search.workers", "search.evaluation"),
-    ("search.model_file", "search.report", "search.summary", "search.watch"),
+    ("search.model_file", "search.report", "search.submit", "search.summary", "search.watch"),
     ("search.course", "search.doctor", "search.dashboard", "search.api"),
     ("search.cli",),
 ]

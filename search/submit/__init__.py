@@ -1,0 +1,1 @@
+"""Files that start workers under another scheduler: a Slurm script, Kubernetes manifests."""
