@@ -207,7 +207,7 @@ def test_what_the_lower_packages_know(
         ("optuna_dashboard", ("search.dashboard", "search.doctor")),
         ("waitress", ("search.dashboard",)),
         ("matplotlib", ("search.report", "search.course")),
-        ("jinja2", ("search.report",)),
+        ("jinja2", ("search.report", "search.submit")),
         ("onnx", ("search.model_file.export",)),
         ("onnxruntime", ("search.model_file.predict",)),
         ("PIL", ("search.images",)),
