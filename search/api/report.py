@@ -28,6 +28,7 @@ def report(
     name: str | None = None,
     out: str | Path | None = None,
     light: bool = False,
+    latex: bool = False,
     data_root: str | Path | None = None,
     on_progress: OnProgress = ignore,
 ) -> ReportResult:
@@ -39,6 +40,7 @@ def report(
         name: The study's name in the storage; default: the study file's.
         out: The folder; default report/NAME.
         light: Write Markdown, SVG and tables only, to keep in a repository.
+        latex: Also write each table as LaTeX (booktabs), for a paper.
         data_root: The folder with the data; default $BLOODSEARCH_DATA, else ~/.medmnist.
         on_progress: Receives a notice when the synthetic study is shown because it is the only one.
 
@@ -49,7 +51,7 @@ def report(
     folder = Path("report") / title if out is None else Path(out)
     check_writable(folder)
     try:
-        files = write(page, folder, light=light)
+        files = write(page, folder, light=light, latex=latex)
     except OSError as error:
         raise UsageError(
             f"cannot write to {folder} ({error.strerror}); pass another --out"

@@ -27,6 +27,9 @@ def report(
         bool,
         typer.Option("--light", help="Markdown, SVG and tables only, to keep in a repository."),
     ] = False,
+    latex: Annotated[
+        bool, typer.Option("--latex", help="Also write each table as LaTeX, for a paper.")
+    ] = False,
     storage: StorageOption = None,
     name: NameOption = None,
     data_root: DataRootOption = None,
@@ -47,6 +50,7 @@ def report(
         name=name,
         out=out,
         light=light,
+        latex=latex,
         data_root=data_root,
         on_progress=lambda event: output.message(str(event)),
     )

@@ -11,8 +11,10 @@ from . import classes, health, importance, sections
 from .card import model_card
 from .choice import choice
 from .gather import Gathered, gather
+from .mistakes import looks, mistakes
 from .parts import Report
 from .predictions import predict_validation
+from .safe import safe
 from .words import score, times
 
 SYNTHETIC = (
@@ -31,12 +33,15 @@ def build(storage: Storage, study: optuna.Study, data_root: Path | None) -> Repo
         banner=SYNTHETIC if gathered.synthetic else "",
         sections=[
             classes.final(gathered),
-            classes.confusions(gathered, predictions, why),
-            choice(gathered),
+            safe(gathered),
             sections.search(gathered),
+            sections.space(gathered, shares, health.checks(gathered, shares)),
             sections.learning(gathered),
             sections.families(gathered),
-            sections.space(gathered, shares, health.checks(gathered, shares)),
+            choice(gathered),
+            classes.confusions(gathered, predictions, why),
+            mistakes(gathered, predictions, why),
+            looks(gathered, predictions, why),
             sections.data(gathered),
         ],
         card=model_card(gathered),
@@ -48,7 +53,9 @@ def _facts(study: Gathered) -> list[tuple[str, str]]:
     winner, final = study.winner, study.final
     facts = [("data", study.info.fingerprint.describe())]
     if winner is not None:
-        facts.append(("winner", f"trial {winner.label}, {winner.family}"))
+        chosen = final is not None or study.selection is not None
+        name = "winner" if chosen else "leading so far"
+        facts.append((name, f"trial {winner.label}, {winner.family}"))
         facts.append(("validation macro-F1", f"{winner.value:.4f} in the search"))
     if final is not None:
         facts.append(("test macro-F1", score(final.test_macro_f1)))

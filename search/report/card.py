@@ -20,7 +20,6 @@ LIMITS = (
     "The model was trained on 28 x 28 research images of single, centred, stained cells from one hospital's "
     "analyser. Its performance on other stains, microscopes, diseases or whole smears is unknown.",
     "It knows eight classes. A cell of another kind, an artefact or an empty image still gets one of them.",
-    "Probabilities are not calibrated.",
     "Not a medical device: it must not inform anyone's medical care.",
 )
 
@@ -48,7 +47,7 @@ def model_card(study: Gathered) -> str:
     lines += [f"- Content hash of the data: `{study.info.fingerprint.content_hash}`", ""]
     lines += ["## Protocol", "", *_protocol(study), ""]
     lines += ["## Results", "", *_results(study), ""]
-    lines += ["## Limits", "", *(f"- {limit}" for limit in LIMITS), ""]
+    lines += ["## Limits", "", *(f"- {limit}" for limit in (*LIMITS, _calibrated(study))), ""]
     lines += ["## Environment and how to reproduce it", "", *_environment(study), ""]
     return "\n".join(markdown(line) for line in lines)
 
@@ -122,6 +121,18 @@ def _results(study: Gathered) -> list[str]:
         for c in result.per_class
     ]
     return lines
+
+
+def _calibrated(study: Gathered) -> str:
+    found = study.final.calibration if study.final else None
+    if found is None:
+        return "Whether its probabilities can be believed was not measured."
+    t = ", ".join(f"{temperature:.2f}" for temperature in found.temperatures)
+    return (
+        f"Expected calibration error on test: {four(found.before.error.mean)}. With logits divided by the "
+        f"temperatures {t} of the replicates, fitted on validation, it is {four(found.after.error.mean)}. "
+        "`bloodsearch predict` does not divide."
+    )
 
 
 def _environment(study: Gathered) -> list[str]:

@@ -12,13 +12,7 @@ def choice(study: Gathered) -> Section:
     """Show the finalists of the second stage, or say that there was none."""
     title, race = "The choice of the winner", study.selection
     if race is None or not race.finalists:
-        return Section(
-            title,
-            [
-                "There was no second stage. `bloodsearch final-eval` trains the best trials again with fresh "
-                "seeds; without that the winner is the trial with the best search value, or the one named."
-            ],
-        )
+        return Section(title, [_without(study)])
     rows = [
         (
             f.trial,
@@ -40,6 +34,18 @@ def choice(study: Gathered) -> Section:
         text += " Picking the best of many noisy values makes search values too high."
     table = Table("finalists", f"Finalists (preferred: {race.prefer})", columns, rows)
     return Section(title, [text], tables=[table])
+
+
+def _without(study: Gathered) -> str:
+    """Say why there are no finalists."""
+    if study.final is not None:
+        return f"Trial {study.final.trial} was evaluated without a second stage."
+    if study.winner is None:
+        return "No winner yet: no trial is complete."
+    return (
+        f"No winner yet: trial {study.winner.label} leads the search. `bloodsearch final-eval` trains the "
+        "best trials again with fresh seeds before it chooses."
+    )
 
 
 def _n(finalist: RaceFinalist) -> int:

@@ -18,30 +18,34 @@ Counts = NDArray[np.int64]
 
 def confusion(counts: Counts, info: DatasetInfo, title: str, normalised: bool) -> Figure:
     """Draw a confusion matrix as counts, or as percentages of each true class; rows are true classes."""
-    figure, axes = style.one(title, height=5.9)
+    narrow = style.is_phone()
+    figure, axes = style.one(title, height=4.4 if narrow else 5.9)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     # the square root lets small errors be seen beside a diagonal near 1
     axes.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1)
     axes.grid(False)
     for (row, column), part in np.ndenumerate(share):
-        text = f"{100 * part:.1f}" if normalised else f"{counts[row, column]:,}"
+        text = f"{100 * part:.{0 if narrow else 1}f}" if normalised else f"{counts[row, column]:,}"
         if not counts[row, column]:
             text = "·"
         axes.text(
-            column, row, text, ha="center", va="center", fontsize=9,
+            column, row, text, ha="center", va="center", fontsize=7 if narrow else 9,
             color="white" if np.sqrt(part) > 0.6 else "black",
         )  # fmt: skip
     places = range(len(counts))
     axes.set_xticks(places, info.short_classes, rotation=30, ha="right")
-    axes.set_yticks(places, info.classes)
+    axes.set_yticks(places, info.short_classes if narrow else info.classes)
     unit = "% of the true class" if normalised else "images"
-    axes.set(xlabel=f"predicted class ({unit})", ylabel="true class")
+    axes.set(xlabel=f"predicted class\n({unit})", ylabel="true class")
     return figure
 
 
 def per_class(rows: Sequence[ClassScore], title: str) -> Figure:
-    """Draw precision, recall and F1 of each class as three marks on one line."""
+    """Draw precision, recall and F1 of each class as three marks on a line, which is F1's interval."""
     figure, axes = style.one(title, height=3.7)
+    for row, one in enumerate(rows):
+        if one.f1_interval_95 is not None:
+            axes.hlines(row, *one.f1_interval_95, color=style.INK, linewidth=1.2)
     looks = (("precision", style.BLUE, "o"), ("recall", style.ORANGE, "s"), ("f1", style.INK, "D"))
     for key, colour, marker in looks:
         axes.plot(

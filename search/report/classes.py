@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data.info import DatasetInfo
+from ..evaluation.class_intervals import wilson
 from ..results import FinalResult
 from . import class_figures, data_figures
 from .gather import Gathered
@@ -17,7 +19,11 @@ from .predictions import ValidationPredictions
 from .words import plural, score, times
 
 N_IMAGES = 8
-PER_CLASS_COLUMNS = ("class", "precision", "recall", "F1", "images")
+F1_NOTE = "A line is the 95 % interval of F1 over other test images."
+PER_CLASS_COLUMNS = (
+    "class", "images", "sensitivity", "its 95 % interval", "specificity",
+    "precision", "precision's interval", "F1", "F1's interval",
+)  # fmt: skip
 Counts = NDArray[np.int64]
 
 
@@ -40,22 +46,53 @@ def final(study: Gathered) -> Section:
     title = f"Weakest class on test: {worst.name}, F1 {worst.f1:.3f}"
     note = f"Summed over {plural(n, 'replicate')}, so each test image counts {times(n)}."
     bars = functools.partial(class_figures.per_class, result.per_class, title)
-    rows = [(c.name, c.precision, c.recall, c.f1, c.n) for c in result.per_class]
+    # the share of a class does not depend on the number of replicates, as counts do
+    shares = confusion_pictures("confusion", counts, study.about, "")[1]
     return Section(
         name,
         _final_text(study, result),
-        [*confusion_pictures("confusion", counts, study.about, note), Picture("per-class", title, bars)],
+        [Picture("per-class", title, bars, F1_NOTE), shares],
         [
             _scores(result),
             *_declared(result),
-            Table("per_class", "Scores of each class on test", PER_CLASS_COLUMNS, rows, note),
-            matrix(
-                "confusion_matrix", "Confusion matrix on test (rows are true classes)", counts,
-                study.about, note,
+            _per_class(result, counts),
+            replace(
+                matrix(
+                    "confusion_matrix", "Confusion matrix on test (rows are true classes)", counts,
+                    study.about, note,
+                ),
+                folded=True,
             ),
         ],
         _lost(study, result),
     )  # fmt: skip
+
+
+def _per_class(result: FinalResult, counts: Counts) -> Table:
+    """Return what a clinical reader asks of each class, with intervals over other test images."""
+    rows: list[list[Cell]] = []
+    n, total = result.replicates, counts.sum()
+    for i, one in enumerate(result.per_class):
+        true, said = int(counts[i].sum()), int(counts[:, i].sum())
+        negatives = total - true
+        specificity = 1 - (said - counts[i, i]) / max(negatives, 1)
+        rows.append([
+            one.name, one.n, one.recall, _range(wilson(one.recall, true / n)), float(specificity),
+            one.precision, _range(wilson(one.precision, said / n)), one.f1, _range(one.f1_interval_95),
+        ])  # fmt: skip
+    note = (
+        "Sensitivity (recall): of the images of the class, the share that is recognised. Specificity: of "
+        "all other images, the share that is not called so. Precision: of the images that are called so, the "
+        "share that is of the class; it holds only where classes are as frequent as in the test split. "
+        "Intervals cover other test images, not other seeds."
+    )
+    return Table(
+        "per_class", "Scores of each class on test", PER_CLASS_COLUMNS, rows, note, digits=3
+    )
+
+
+def _range(interval: tuple[float, float] | None) -> str:
+    return "-" if interval is None else f"{interval[0]:.3f} .. {interval[1]:.3f}"
 
 
 def _final_text(study: Gathered, result: FinalResult) -> list[str]:

@@ -18,16 +18,18 @@ from ..text import csv_cell, markdown
 from ..text import lines as safe_lines
 from . import style
 from .embed import Embedded, embed, hover
+from .latex import write_latex
 from .parts import Cell, Report, Section, Table
 
 MOST_NARROW = 24
 """Characters in a cell of a table that fits a narrow screen as it is."""
 
 
-def write(report: Report, folder: Path, *, light: bool = False) -> list[Path]:
-    """Write the report into `folder`, which exists, and return its files, the page first.
+def write(report: Report, folder: Path, *, light: bool = False, latex: bool = False) -> list[Path]:
+    """Write the report into `folder`, which exists, and return its files, the page first. Raises OSError.
 
-    A light report lacks report.html and the PNG pictures, so that a repository can keep it. Raises OSError.
+    A light report lacks report.html and the PNG pictures, so that a repository can keep it. With `latex` the
+    tables are there for a paper, too.
     """
     kinds = ("svg",) if light else ("svg", "png")
     figures, tables = folder / "figures", folder / "tables"
@@ -54,7 +56,10 @@ def write(report: Report, folder: Path, *, light: bool = False) -> list[Path]:
         _text(folder / "model-card.md", report.card)
         written.append(folder / "model-card.md")
     written += [figures / f"{p.name}.{kind}" for p in pictures for kind in kinds]
-    return written + [tables / f"{t.name}.csv" for t in data]
+    written += [tables / f"{t.name}.csv" for t in data]
+    if latex:
+        written += write_latex(data, tables, shown=shown, numeric=_numeric)
+    return written
 
 
 def shown(cell: Cell, digits: int = 4) -> str:

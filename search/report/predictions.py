@@ -5,6 +5,7 @@ The test split stays closed: looking at its images would be an opening without a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +20,19 @@ from .gather import Gathered
 
 @dataclass(frozen=True, slots=True)
 class ValidationPredictions:
-    """Classes `predicted` (r, n) by r replicates, and `counts` (classes, classes) summed over them."""
+    """What r replicates say of n validation images."""
 
-    predicted: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    """(r, n, classes)."""
     counts: NDArray[np.int64]
+    """Confusion matrix summed over replicates: rows are true classes."""
+    predict: Sequence[Callable[[NDArray[np.uint8]], NDArray[np.float64]]]
+    """Each replicate: from images to probabilities."""
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """Return the predicted classes (r, n)."""
+        return np.asarray(self.probabilities.argmax(axis=2))
 
 
 def predict_validation(
@@ -40,8 +50,10 @@ def predict_validation(
     images, labels = study.dataset.val_images, study.dataset.val_labels
     try:
         trained = evaluated_replicates(storage, study.info.name, result)
-        rows = [predictor(trial)(images).argmax(axis=1) for trial in trained]
+        predict = [predictor(trial) for trial in trained]
+        probabilities = np.stack([p(images) for p in predict])
     except (BloodsearchError, optuna.exceptions.OptunaError) as error:
         return None, str(error)
-    counts = np.sum([confusion_of(labels, row, len(study.about.classes)) for row in rows], axis=0)
-    return ValidationPredictions(np.stack(rows), counts), ""
+    n_classes = len(study.about.classes)
+    counts = sum(confusion_of(labels, p.argmax(axis=1), n_classes) for p in probabilities)
+    return ValidationPredictions(probabilities, np.asarray(counts), predict), ""

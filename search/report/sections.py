@@ -14,9 +14,10 @@ from . import data_figures, progress_figures, space_figures, style
 from .gather import UNTRAINABLE, Gathered, ReportTrial, Space
 from .health import MIN_SEARCHED, Check
 from .importance import MIN_TRIALS, Importance, position
+from .leaderboard import leaderboard, seconds
 from .parts import Picture, Section, Table
+from .words import short
 
-N_TOP = 10
 N_CURVES = 5
 NARROW = 0.5
 """The largest part of a range in which it is worth saying that the best trials are."""
@@ -88,21 +89,7 @@ def search(study: Gathered) -> Section:
     counts = Counter(t.state for t in study.trials)
     text = ", ".join(f"{n} {state}" for state, n in counts.most_common())
     history = _history(study)
-    rows = [
-        (
-            t.number, t.value, t.family, t.baseline or "", t.epochs,
-            None if t.record.train_seconds is None else round(t.record.train_seconds),
-            t.record.n_parameters,
-            " ".join(f"{k}={_short(v)}" for k, v in (t.record.sampled or t.params).items()),
-        )
-        for t in study.complete[:N_TOP]
-    ]  # fmt: skip
-    columns = ["trial", "val. macro-F1", "family", "baseline", "epochs", "training s", "weights"]
-    table = Table(
-        "leaderboard", f"The best {len(rows)} of {len(study.complete)} complete trials",
-        [*columns, "sampled parameters"], rows,
-        "Fixed parameters are in the study file. `bloodsearch show TRIAL` lists all parameters.",
-    )  # fmt: skip
+    table = leaderboard(study)
     pictures = [] if history is None else [history]
     lines = [f"{len(study.trials)} trials: {text}." if study.trials else "There are no trials yet."]
     return Section("The search", lines, pictures, [table], _oddities(study))
@@ -122,7 +109,7 @@ def _oddities(study: Gathered) -> list[str]:
             "are known. Such a trial cannot be the winner."
         )
     for trial in (t for t in study.trials if t.outside):
-        values = ", ".join(f"{name} = {_short(v)}" for name, v in trial.outside.items())
+        values = ", ".join(f"{name} = {short(v)}" for name, v in trial.outside.items())
         lines.append(
             f"Trial {trial.number} is outside the study's space ({values}). Importances and the checks of "
             "the space leave it out."
@@ -187,7 +174,7 @@ def families(study: Gathered) -> Section:
         f"(trial {cheap.label})"
     )
     rows = [
-        (t.number, t.family, t.value, t.record.n_parameters, _seconds(t)) for t in front
+        (t.number, t.family, t.value, t.record.n_parameters, seconds(t)) for t in front
     ]  # fmt: skip
     return Section(
         "Families, size and cost",
@@ -199,11 +186,6 @@ def families(study: Gathered) -> Section:
         tables=[Table("pareto", "Trials that no smaller model beats",
                       ["trial", "family", "validation macro-F1", "weights", "training s"], rows)],
     )  # fmt: skip
-
-
-def _seconds(trial: ReportTrial) -> int | None:
-    seconds = trial.record.train_seconds
-    return None if seconds is None else round(seconds)
 
 
 def space(study: Gathered, importances: Sequence[Importance], health: Sequence[Check]) -> Section:
@@ -255,7 +237,7 @@ def where_the_best_lie(trials: Iterable[ReportTrial], names: Sequence[str], spac
             continue
         values = [t.searched[name] for t in top]
         places = [position(space[name], value) for value in values]
-        low, high = _short(min(values)), _short(max(values))
+        low, high = short(min(values)), short(max(values))
         there = f"= {low}" if low == high else f"from {low} to {high}"
         text = f"The best {len(top)} of {len(having)} complete trials have {name} {there}"
         spans.append((max(places) - min(places), text))
@@ -282,7 +264,3 @@ def _nothing_complete(study: Gathered) -> str:
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -23,3 +23,13 @@ def score(spread: Spread) -> str:
 def four(value: float | None) -> str:
     """Return `value` with four decimals, "-" if it is unknown."""
     return "-" if value is None else f"{value:.4f}"
+
+
+def short(value: object) -> str:
+    """Return a parameter's value with at most three digits."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """Return a share as "80.2 %", "-" if it is unknown."""
+    return "-" if share is None else f"{100 * share:.{digits}f} %"

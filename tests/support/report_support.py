@@ -5,16 +5,39 @@ from __future__ import annotations
 import datetime
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import optuna
 from optuna.trial import TrialState, create_trial
 from tests_support import tiny_study
 
+from bloodsearch.search.data.registry import registered
 from bloodsearch.search.sampling.space import distribution, suggest
 
 START = datetime.datetime(2026, 1, 1, 12)
 MakeStudy = Callable[..., optuna.Study]
+RESULT: dict[str, Any] = {
+    "study": "tiny",
+    "dataset": "the synthetic set",
+    "data_hash": "x",
+    "params": {},
+    "test_openings": 1,
+    "trial": 7,
+    "replicates": 2,
+    "seeds": [1, 2],
+    "confusion_matrix": (40 * np.eye(8, dtype=int) + np.eye(8, k=2, dtype=int)).tolist(),
+    "per_class": [
+        {"name": name, "precision": 0.9, "recall": 0.9, "f1": 0.9, "n": 20}
+        for name in registered("bloodmnist").classes
+    ],
+    "search_value": 0.93,
+    "search_value_minus_replicates": 0.01,
+} | {
+    key: {"mean": 0.9, "std": 0.01, "n": 2, "values": [0.89, 0.91], "interval_95": [0.88, 0.92]}
+    for key in ("test_macro_f1", "test_accuracy", "test_weighted_f1", "test_auc", "val_macro_f1")
+}  # fmt: skip
+"""What a final evaluation of trial 7 with two replicates leaves, as earlier versions stored it."""
 
 
 def client_trial(study: optuna.Study, value: float | None, **params: object) -> None:

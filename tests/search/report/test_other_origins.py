@@ -132,7 +132,7 @@ def test_all_of_them_at_once(storage: Storage, make_study: MakeStudy, tmp_path: 
     assert "Trial 24 is outside the study's space (lr = 5)" in text
     assert "temperature = 3" in text
     # the best that can be trained again, not the client's
-    assert dict(report.facts)["winner"].startswith("trial ")
+    assert dict(report.facts)["leading so far"].startswith("trial ")
 
 
 def test_a_clients_trial_is_used_where_it_can_be(
@@ -148,7 +148,7 @@ def test_a_clients_trial_is_used_where_it_can_be(
     _, text = written(storage, study, tmp_path)
     assert "Best validation macro-F1 0.9900: trial 4 of 6" in text
     assert "Trials 4, 5 ended in another program" in text
-    assert "winner: trial 3, cnn" in text
+    assert "leading so far: trial 3, cnn" in text
 
 
 def test_a_diverged_trial_is_counted_and_has_no_score(

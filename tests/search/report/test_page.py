@@ -14,7 +14,6 @@ from report_support import MakeStudy
 
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.report import style
-from bloodsearch.search.report.build import build
 from bloodsearch.search.report.embed import embed, hover
 from bloodsearch.search.report.gather import ReportTrial, gather
 from bloodsearch.search.report.page import write
@@ -100,9 +99,10 @@ def test_the_script_gets_each_trials_parameters_once(trials: list[ReportTrial]) 
 
 
 def test_the_browser_runs_the_pages_own_script_alone(
-    storage: Storage, make_study: MakeStudy, tmp_path: Path
+    trials: list[ReportTrial], tmp_path: Path
 ) -> None:
-    write(build(storage, make_study(VALUES), None), tmp_path)
+    picture = Picture("p", "t", lambda: drawn(trials))
+    write(Report("r", [], [Section("s", pictures=[picture])], trials=trials), tmp_path)
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', html)
     (script,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
