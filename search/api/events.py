@@ -54,16 +54,23 @@ class TrialEnded:
     """The best validation macro-F1 of complete trials so far; None unless the study is a search."""
     is_best: bool
 
+    mean_value: float | None = None
+    """The mean of the complete replicates so far; None for other trainings."""
+    n_complete: int = 0
+    """The number of these replicates."""
+
     def __str__(self) -> str:
         row = self.trial
-        value = "   -  " if row.value is None else f"{row.value:.4f}"
-        baseline = f" {row.baseline}" if row.baseline else ""
+        number = row.number if row.replicate_of is None else row.replicate_of
+        of = "" if row.replicate_of is None else " of trial"
+        name = f" {row.baseline}" if row.baseline else ""
+        head = f"{self.noun}{of} {number:>4}{name}  {row.family:<3}  "
+        if row.state != "complete" or row.value is None:
+            return head + row.short_end
         mark = "  best so far" if self.is_best else ""
-        why = "" if row.state == "complete" else f"  {row.stop_reason}"
-        return (
-            f"{self.noun} {row.number:>4}{baseline}  {row.family:<3}  {row.state:<8}  {value}  "
-            f"{row.epochs:>3} epochs  {row.seconds:6.1f} s{mark}{why}"
-        )
+        if self.mean_value is not None:
+            mark = f"  mean so far {self.mean_value:.4f} (n = {self.n_complete})"
+        return f"{head}{row.value:.4f}  {row.epochs:>3} epochs  {row.seconds:6.1f} s{mark}"
 
 
 @dataclass(frozen=True, slots=True)

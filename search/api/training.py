@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +46,8 @@ class Follower:
         self.seen = {trial.number for trial in finished}
         complete = [t for t in finished if t.state is TrialState.COMPLETE]
         self.best: float | None = None
-        self.ranks = study_record(self.study).kind == "search"  # a replicate's value is no choice
+        self.kind = study_record(self.study).kind
+        self.ranks = self.kind == "search"  # a replicate's value is no choice
         if self.ranks:
             self.best = max((trial.value or 0.0 for trial in complete), default=None)
         self.polled_at = time.monotonic()
@@ -92,7 +94,18 @@ class Follower:
         is_best = self.ranks and row.state == "complete" and is_better
         if is_best:
             self.best = row.value
-        self.on_progress(TrialEnded(row, self.noun, n_done, self.n_trials, self.best, is_best))
+        mean, n_complete = self._mean()
+        self.on_progress(
+            TrialEnded(row, self.noun, n_done, self.n_trials, self.best, is_best, mean, n_complete)
+        )
+
+    def _mean(self) -> tuple[float | None, int]:
+        """Return the mean of the complete replicates so far, and their number; None for other studies."""
+        if self.kind != "replicates":
+            return None, 0
+        complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        values = [trial.value for trial in complete if trial.value is not None]
+        return (statistics.fmean(values) if values else None), len(values)
 
     def _finished(self) -> list[FrozenTrial]:
         states = tuple(state for state in TrialState if state.is_finished())

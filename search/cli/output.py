@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from typing import IO, Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -108,6 +108,11 @@ def line(text: str = "") -> None:
     stdout.print(safe.one_line(text), markup=False)
 
 
+def rendered(view: RenderableType) -> None:
+    """Print something that fits itself to the width; its own text must be safe."""
+    stdout.print(view)
+
+
 def wrapped(text: str, indent: str = "") -> None:
     """Print one line of the result; on a terminal fold it between words, further lines with `indent`."""
     shown = safe.one_line(text)
@@ -158,9 +163,30 @@ def table(
         )
     for row in rows:
         shown.add_row(*(_cell(value) for value in row))
-    # a pipe has no width of its own: never fold columns there
-    width = None if to.file.isatty() else 160
-    _Console(file=to.file, highlight=False, width=width).print(shown)
+    _Console(file=to.file, highlight=False, width=width(to)).print(shown)
+
+
+def cut_table(columns: Sequence[str], rows: Iterable[Sequence[object]], gap: str = "  ") -> None:
+    """Print a table with one line per row, which the screen's edge cuts. "#" is as in `table`."""
+    cells = [[_text(column.removesuffix("#")) for column in columns]]
+    cells += [[_cell(value) for value in row] for row in rows]
+    widths = [max(cell.cell_len for cell in column) for column in zip(*cells, strict=True)]
+    for number, row in enumerate(cells):
+        for column, cell, width_ in zip(columns, row, widths, strict=True):
+            cell.align("right" if column.endswith("#") else "left", width_)
+        line = _text(gap).join(row)
+        line.rstrip()
+        line.truncate(width(), overflow="ellipsis")
+        line.stylize("bold" if number == 0 else "")
+        stdout.print(line)
+
+
+def width(console: Console = stdout) -> int:
+    """Return the columns of the terminal; of a pipe those of $COLUMNS, else 160."""
+    if console.is_terminal:
+        return console.size.width
+    given = os.environ.get("COLUMNS", "")
+    return int(given) if given.isdecimal() and int(given) >= 20 else 160
 
 
 def _cell(value: object) -> Text:

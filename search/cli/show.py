@@ -56,21 +56,35 @@ def _show_trial(study: str, classes: Sequence[str], trial: TrialRecord) -> None:
     output.line(f"ended because: {trial.stop_reason or 'it has not ended'}")
     if trial.curve:
         curve = "  ".join(f"{value:.4f}" for value in trial.curve)
-        output.line(f"validation macro-F1 by epoch: {curve}")
+        output.wrapped(f"validation macro-F1 by epoch: {curve}", indent="  ")
     if trial.shown_params:
         rows = [(name, _plain(value)) for name, value in trial.shown_params.items()]
-        output.table(["parameter", "value"], rows)
+        output.table(["setting", "value"], rows)
     if trial.per_class_f1 is not None and len(trial.per_class_f1) == len(classes):
         scores = zip(classes, trial.per_class_f1, strict=True)
         output.table(["class", "F1, best epoch#"], scores)
-    keys = ("seed", "n_parameters", "train_seconds", "device", "precision", "threads", "data_hash")
-    facts = [f"{key} {value}" for key in keys if (value := getattr(trial, key)) is not None]
-    if facts:
-        output.line(", ".join(facts))
+    if facts := _facts(trial):
+        output.wrapped(", ".join(facts))
     if trial.versions:
-        output.line(", ".join(f"{name} {version}" for name, version in trial.versions.items()))
+        output.wrapped(", ".join(f"{name} {version}" for name, version in trial.versions.items()))
     if trial.traceback is not None:
         output.block(trial.traceback)
+
+
+def _facts(trial: TrialRecord) -> list[str]:
+    """Return what is known of how it was trained."""
+    n_weights, seconds = trial.n_parameters, trial.train_seconds
+    threads = "" if trial.threads is None else f"{trial.threads} thread{'s' * (trial.threads != 1)}"
+    facts = [
+        "" if trial.seed is None else f"seed {trial.seed}",
+        "" if n_weights is None else f"{n_weights:,} weights",
+        "" if seconds is None else f"trained for {output.duration(seconds)}",
+        "" if trial.device is None else f"on {trial.device}",
+        trial.precision or "",
+        threads,
+        "" if trial.data_hash is None else f"data {trial.data_hash}",
+    ]
+    return [fact for fact in facts if fact]
 
 
 def _plain(value: object) -> str:

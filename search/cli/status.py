@@ -17,18 +17,28 @@ from .options import (
     StudyArgument,
     find_study,
 )
+from .suggest import command, next_line, where
 
 if TYPE_CHECKING:
     import optuna
 
     from ..database.storage import Storage
+    from ..watch.snapshot import Snapshot
+    from ..watch.watcher import Watcher
+    from .live import LiveView
+
+LOOK_EVERY_S = 2.0
+RECLAIM_EVERY_S = 10.0
+"""How often --watch puts back the trials of dead workers. Living workers do so, too."""
 
 
 def status(
     study: StudyArgument = DEFAULT_STUDY,
     storage: StorageOption = None,
     name: NameOption = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Repeat every 2 seconds.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep the view up to date until Ctrl-C.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Show counts by state, the best trial so far, workers and their leases, the time left."""
@@ -36,97 +46,140 @@ def status(
         raise UsageError(
             "--watch does not go with --json, which prints one object; repeat the command instead"
         )
+    from ..watch.watcher import Watcher
+
     opened, stored = find_study(study, storage, name)
-    while True:
-        snapshot = _snapshot(opened, stored)
-        if json:
-            output.as_json(snapshot)
-        else:
-            if watch and output.stdout.is_terminal:
-                output.stdout.clear()
-            _show_status(snapshot)
-        if not watch or output.reader_left():
-            return
-        time.sleep(2)
+    n_reclaimed = _reclaim(opened, stored)
+    watcher = Watcher(opened, stored)
+    snapshot = watcher.look()
+    if json:
+        output.as_json(_record(opened, stored, snapshot, n_reclaimed))
+        return
+    if n_reclaimed:
+        watcher.happened(f"{n_reclaimed} trials of dead workers were put back")
+        snapshot = watcher.look()
+    if watch:
+        _watch(watcher, opened, stored)
+        return
+    _show(snapshot)
+    _show_evaluation(opened, stored, snapshot)
+    if command_ := _next(snapshot, opened, stored, where(study, storage, stored.study_name)):
+        next_line(*command_)
 
 
-def _snapshot(storage: Storage, study: optuna.Study) -> dict[str, Any]:
+def _reclaim(storage: Storage, study: optuna.Study) -> int:
+    """Put back the trials of dead workers and return their number; 0 on a read-only database."""
     from ..database.outage import is_read_only
-    from ..evaluation.ledger import openings
-    from ..summary import summarize
     from ..workers.leases import Leases
 
-    leases = Leases(storage, study)
     try:
-        reclaimed = leases.reclaim_confirmed()
+        return Leases(storage, study).reclaim_confirmed()
     except Exception as error:
         if not is_read_only(error):
             raise
-        reclaimed = 0
         output.message("the database is read-only: trials of dead workers are not put back now")
+        return 0
+
+
+def _watch(watcher: Watcher, storage: Storage, study: optuna.Study) -> None:
+    """Show the study until Ctrl-C, or until the reader of a pipe has left."""
+    from ..database.outage import is_outage
+    from .live import LiveView
+
+    view = LiveView(output.stdout, clock=False) if output.can_draw(output.stdout) else None
+    reclaimed_at = time.monotonic()
+    try:
+        while not output.reader_left():
+            if time.monotonic() - reclaimed_at > RECLAIM_EVERY_S:
+                reclaimed_at = time.monotonic()
+                try:
+                    if n := watcher.leases.reclaim():
+                        watcher.happened(f"{n} trials of dead workers were put back")
+                except Exception as error:
+                    if not is_outage(error):
+                        raise
+            _show(watcher.look(), view)
+            time.sleep(LOOK_EVERY_S)
+    finally:
+        if view is not None:
+            view.stop()
+            _show(watcher.look())
+
+
+def _record(
+    storage: Storage, study: optuna.Study, snapshot: Snapshot, n_reclaimed: int
+) -> dict[str, Any]:
+    """Return the JSON object."""
+    from ..evaluation.ledger import openings
+    from ..summary import summarize
+
     summary = summarize(storage, study)
-    workers = leases.registry.workers()
-    numbers = {t._trial_id: t.number for t in study.get_trials(deepcopy=False)}
-    summary["reclaimed"] = reclaimed
+    summary["reclaimed"] = n_reclaimed
     summary["workers"] = [
         {
-            "host": worker.host,
-            "pid": worker.pid,
-            "device": worker.device,
-            "trial": None if worker.trial_id is None else numbers.get(worker.trial_id),
-            "beat_age_seconds": round(worker.beat_age_s, 1),
+            "host": row.host,
+            "pid": row.pid,
+            "device": row.device,
+            "trial": row.trial,
+            "beat_age_seconds": round(row.beat_age_s, 1),
+            "family": row.family or None,
+            "epoch": row.epoch,
+            "epochs": row.epochs,
+            "curve": row.curve,
         }
-        for worker in workers
+        for row in snapshot.workers
     ]
-    summary["held_by_another_program"] = [
-        numbers[trial_id] for trial_id in leases.registry.foreign_trials() if trial_id in numbers
-    ]
-    summary["seconds_left"] = _seconds_left(summary, len(workers))
+    summary["held_by_another_program"] = snapshot.held_by_another_program
+    left = snapshot.seconds_left
+    summary["seconds_left"] = None if left is None else round(left, 1)
     summary["test_openings"] = len(openings(storage, study.study_name))
     return summary
 
 
-def _seconds_left(summary: dict[str, Any], n_workers: int) -> float | None:
-    """Estimate from the mean time of the finished trials and the number of workers now."""
-    finished = summary["complete"] + summary["pruned"]
-    if not summary["n_trials"] or not finished or not n_workers:
-        return None
-    left = max(0, summary["n_trials"] - finished)
-    seconds: float = left * summary["seconds"] / finished / n_workers
-    return round(seconds, 1)
+def _show(snapshot: Snapshot, view: LiveView | None = None) -> None:
+    from .view import StudyView
 
-
-def _show_status(summary: dict[str, Any]) -> None:
-    output.line(
-        f"study {summary['study']} in {summary['storage']} ({summary['dataset']}, {summary['provenance']})"
-    )
-    done = summary["complete"] + summary["pruned"]
-    asked = "" if summary["n_trials"] is None else f" of {summary['n_trials']}"
-    output.line(
-        f"{done}{asked} trials finished: {summary['complete']} complete, {summary['pruned']} pruned; "
-        f"{summary['running']} running, {summary['waiting']} waiting, {summary['failed']} failed"
-    )
-    if summary["reclaimed"]:
-        output.line(f"{summary['reclaimed']} trials of dead workers were put back")
-    if summary["held_by_another_program"]:
-        numbers = ", ".join(map(str, summary["held_by_another_program"]))
+    if view is not None:
+        view.show(snapshot)
+        return
+    output.rendered(StudyView(snapshot))
+    if snapshot.held_by_another_program:
+        numbers = ", ".join(map(str, snapshot.held_by_another_program))
         output.line(
             f"held by another program: trial {numbers}; `bloodsearch stop --reclaim` puts them back"
         )
-    if summary["best_value"] is not None:
-        output.line(
-            f"best validation macro-F1 {summary['best_value']:.4f} (trial {summary['best_trial']}): "
-            f"{output.short_params(summary['best_params'])}"
-        )
-    if summary["seconds_left"]:
-        output.line(f"about {output.duration(summary['seconds_left'])} left")
-    if summary["test_openings"]:
-        output.line(f"test split opened: {summary['test_openings']}")
-    if summary["workers"]:
-        output.table(
-            ["host", "pid#", "device", "trial#", "last heartbeat#"],
-            [
-                (w["host"], w["pid"], w["device"], w["trial"], f"{w['beat_age_seconds']:.0f} s ago")
-                for w in summary["workers"]
-            ],
-        )
+
+
+def _show_evaluation(storage: Storage, study: optuna.Study, snapshot: Snapshot) -> None:
+    """Show what the last final evaluation found, and how often the test split was opened."""
+    from ..evaluation.ledger import openings
+    from ..results import final_result
+
+    rows = openings(storage, study.study_name)
+    results = [result for row in rows if (result := final_result(row.result)) is not None]
+    if results:
+        last, score = results[-1], results[-1].test_macro_f1
+        mean = "-" if score.mean is None else f"{score.mean:.4f}"
+        sd = "" if score.known_std is None else f", sd {score.known_std:.4f} over {score.n} seeds"
+        output.line(f"winner trial {last.trial}: test macro-F1 {mean}{sd}; files in {last.out}")
+    if rows:
+        output.line(f"test split opened: {len(rows)}")
+
+
+def _next(
+    snapshot: Snapshot, storage: Storage, study: optuna.Study, arguments: list[str]
+) -> list[str]:
+    """Return the commands that make sense now."""
+    from ..evaluation.ledger import openings
+
+    if snapshot.kind != "search":
+        return []
+    if snapshot.left != 0 or snapshot.n_trials is None:
+        if snapshot.workers:
+            return [command("status", *arguments, "--watch")]
+        resume = ["--name", study.study_name, "--storage", storage.shown]
+        budget = "N" if snapshot.n_trials is None else snapshot.n_trials
+        return [command("optimize", *resume, "--trials", budget)]
+    if openings(storage, study.study_name):
+        return [command("report", *arguments), command("export", *arguments)]
+    return [command("leaderboard", *arguments), command("final-eval", *arguments)]

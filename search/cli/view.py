@@ -65,16 +65,20 @@ class StudyView:
         s = self.snapshot
         clock = "" if self.elapsed_s is None else duration(self.elapsed_s)
         yield _both_ends(_text(f"{s.study} on {s.data}", "bold"), clock, width)
+        if not self.in_place:
+            yield _text(f"in {s.storage}", "dim")
         noun = NOUNS[s.kind]
         of = "" if s.n_trials is None else f" of {s.n_trials}"
         done = _text(f"{s.finished}{of} {noun}", "bold")
         counts = _counts(s)
+        if not self.in_place and (s.running or s.waiting):
+            counts.append(f"; {s.running} running, {s.waiting} waiting")
         left = _left_text(s, self.in_place)
         if width < NARROW:
             yield _both_ends(done, left, width)
             yield counts
         else:
-            yield _both_ends(Text.assemble(done, ": ", counts), left, width)
+            yield _both_ends(Text.assemble(done, (" finished: ", "bold"), counts), left, width)
         if s.n_trials:
             yield Text(bar(s.finished / s.n_trials, width, unicode=unicode), style="green")
         yield from _best_lines(s, width)

@@ -8,6 +8,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from ..pruning.words import short_reason
 from ..records import trial_record
 
 
@@ -25,6 +26,22 @@ class Standing:
     baseline: str | None
     n_parameters: int | None
     stop_reason: str
+    replicate_of: int | None = None
+    """The search's trial that a finalist or a replicate repeats."""
+    seed: int | None = None
+
+    @property
+    def short_end(self) -> str:
+        """Return how a trial that is not complete ended, in a few words."""
+        ending, _, detail = self.stop_reason.partition(": ")
+        if self.state == "pruned":
+            reason = short_reason(detail or ending)
+            return (
+                f"pruned at epoch {self.epochs}: {reason}"
+                if ending == "pruned"
+                else (short_reason(self.stop_reason))
+            )
+        return f"failed: {short_reason(self.stop_reason)}"
 
 
 def standing(trial: FrozenTrial) -> Standing:
@@ -41,6 +58,8 @@ def standing(trial: FrozenTrial) -> Standing:
         baseline=record.baseline,
         n_parameters=record.n_parameters,
         stop_reason=record.stop_reason,
+        replicate_of=record.replicate_of,
+        seed=record.seed,
     )
 
 

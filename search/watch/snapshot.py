@@ -80,7 +80,7 @@ class Snapshot:
     best: Best | None
     """None unless the study is a search: of replicates none is chosen."""
     mean: float | None
-    """Mean of the complete trainings; None if the study is a search."""
+    """Mean of the complete replicates; None for other trainings."""
     workers: tuple[WorkerRow, ...]
     held_by_another_program: tuple[int, ...]
     happenings: tuple[Happening, ...]

@@ -129,7 +129,8 @@ class Watcher:
         self._mean_seconds = statistics.fmean(times) if times else None
         if self.info.kind != "search":
             values = [trial.value for trial in complete if trial.value is not None]
-            self._mean = statistics.fmean(values) if values else None
+            if self.info.kind == "replicates":  # of finalists and refits a mean says nothing
+                self._mean = statistics.fmean(values) if values else None
             return
         best = max(complete, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
         if best is None or (self._best is not None and self._best.trial == best.number):
