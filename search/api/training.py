@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from ..database.storage import Storage
 from ..evaluation.leaderboard import standing
 from ..records import study_record
 from ..study import info
-from ..watch.watcher import Watcher
+from ..watch.watcher import Watcher, mean_of_replicates
 from ..workers.leases import Leases
 from ..workers.slots import Slot
 from ..workers.supervisor import Supervisor
@@ -100,12 +99,11 @@ class Follower:
         )
 
     def _mean(self) -> tuple[float | None, int]:
-        """Return the mean of the complete replicates so far, and their number; None for other studies."""
+        """Return the mean of the complete replicates so far, and their number."""
         if self.kind != "replicates":
             return None, 0
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        values = [trial.value for trial in complete if trial.value is not None]
-        return (statistics.fmean(values) if values else None), len(values)
+        return mean_of_replicates(self.kind, complete), len(complete)
 
     def _finished(self) -> list[FrozenTrial]:
         states = tuple(state for state in TrialState if state.is_finished())

@@ -23,6 +23,7 @@ SILENT_S = 20.0
 N_HAPPENINGS = 4
 NOUNS = {
     "search": "trials",
+    "rung": "trainings",
     "finalists": "finalists",
     "replicates": "replicates",
     "refits": "refits",

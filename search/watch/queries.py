@@ -49,10 +49,12 @@ def plan_of(trial: FrozenTrial, study_info: StudyInfo) -> Plan | None:
     if not family:
         return None
     final = study_info.kind in ("replicates", "refits")
+    # on a rung all trainings of a family have one length
+    own = {} if study_info.kind == "rung" else params
     return Plan(
         number=trial.number,
         family=family,
         name=record.baseline or "",
         of_trial=record.replicate_of,
-        epochs=planned_epochs(params, family, study_info.study_file, final=final),
+        epochs=planned_epochs(own, family, study_info.study_file, final=final),
     )

@@ -6,6 +6,7 @@ import datetime
 import statistics
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 
 import optuna
@@ -14,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ..database.outage import is_outage, reason_of
 from ..database.storage import Storage
 from ..evaluation.resampling import macro_f1_interval
-from ..records import trial_record, trial_seconds
+from ..records import Kind, trial_record, trial_seconds
 from ..study import info
 from ..workers.leases import Leases
 from ..workers.registry import WorkerStatus
@@ -128,9 +129,7 @@ class Watcher:
         times = [seconds for t in searched[-N_RECENT:] if (seconds := trial_seconds(t))]
         self._mean_seconds = statistics.fmean(times) if times else None
         if self.info.kind != "search":
-            values = [trial.value for trial in complete if trial.value is not None]
-            if self.info.kind == "replicates":  # of finalists and refits a mean says nothing
-                self._mean = statistics.fmean(values) if values else None
+            self._mean = mean_of_replicates(self.info.kind, complete)
             return
         best = max(complete, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
         if best is None or (self._best is not None and self._best.trial == best.number):
@@ -214,6 +213,13 @@ class Watcher:
             if worker.trial_id is not None
         ]
         return seconds_left(n_left, running, self._mean_seconds, len(holders))
+
+
+def mean_of_replicates(kind: Kind, complete: Sequence[FrozenTrial]) -> float | None:
+    """Return the mean of replicates of one configuration; None if the trials are something else."""
+    values = [trial.value for trial in complete if trial.value is not None]
+    one = len({trial_record(trial).replicate_of for trial in complete}) == 1
+    return statistics.fmean(values) if kind == "replicates" and one and values else None
 
 
 def _best(trial: FrozenTrial) -> Best:

@@ -1,0 +1,85 @@
+"""The stages of a final evaluation, and the time that each will take: forecast before the first begins."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...studies import StudyFile
+from .ladder import n_trainings
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A configuration that a stage may train."""
+
+    family: str
+    epoch_s: float
+    """Seconds of an epoch with all workers busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Trainings of one length."""
+
+    name: str
+    n_trainings: int
+    """The largest number that it takes."""
+    epochs: tuple[int, ...]
+    """Epochs of a training, one number for each family among the candidates."""
+    seconds: float
+    """Of wall clock, with all workers."""
+
+    def __str__(self) -> str:
+        epochs = " or ".join(map(str, self.epochs))
+        s = "" if self.n_trainings == 1 else "s"
+        return f"{self.name}: {self.n_trainings} training{s} of {epochs} epochs"
+
+
+def ladder_stages(
+    file: StudyFile, candidates: Sequence[Candidate], *, n_replicates: int, n_workers: int
+) -> list[Stage]:
+    """Return the rungs of the study's ladder and its final trainings, for candidates that are best first.
+
+    The winner's replicates are among the final trainings.
+    """
+    assert file.ladder is not None
+    stages = []
+    for number, rung in enumerate(file.rungs(), start=2):
+        candidates = candidates[: rung.trials]
+        lengths = [rung.epochs_of(c.family) for c in candidates]
+        stages.append(_stage(f"rung {number}", candidates, lengths, len(candidates), n_workers))
+    finalists = candidates[: file.ladder.finalists]
+    lengths = [file.training.final_epochs_of(c.family) for c in finalists]
+    n = n_trainings(len(finalists), n_replicates)
+    return [*stages, _stage("final trainings", finalists, lengths, n, n_workers)]
+
+
+def race_stages(
+    file: StudyFile,
+    candidates: Sequence[Candidate],
+    *,
+    rounds: int,
+    n_replicates: int,
+    n_workers: int,
+) -> list[Stage]:
+    """Return the second stage, at the search's own length, and the winner's replicates."""
+    stages = []
+    if len(candidates) > 1:
+        lengths = [file.training.epochs_of(c.family) for c in candidates]
+        n = rounds * len(candidates)
+        stages.append(_stage("second stage, at most", candidates, lengths, n, n_workers))
+    lengths = [file.training.final_epochs_of(c.family) for c in candidates]
+    return [*stages, _stage("final trainings", candidates, lengths, n_replicates, n_workers)]
+
+
+def _stage(
+    name: str, candidates: Sequence[Candidate], lengths: Sequence[int], n: int, n_workers: int
+) -> Stage:
+    """Return a stage of `n` trainings, each of which takes the candidates' mean time."""
+    each = statistics.fmean(
+        length * c.epoch_s for length, c in zip(lengths, candidates, strict=True)
+    )
+    n_in_a_row = -(-n // n_workers)
+    return Stage(name, n, tuple(sorted(set(lengths))), n_in_a_row * each)
