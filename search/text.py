@@ -55,3 +55,14 @@ def csv_cell(value: object) -> object:
     shown = one_line(text)
     starts_formula = text.lstrip(" \t\r\n").startswith(_FORMULA_STARTS) and len(text) > 1
     return f"'{shown}" if starts_formula and not _NUMBER.fullmatch(text) else shown
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as "12.3 s", "4 min 05 s" or "2 h 03 min"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"

@@ -15,7 +15,7 @@ from ..errors import RefusedError
 from ..evaluation.averaging import PLAIN, Averaging
 from ..evaluation.baselines import evaluate_baselines
 from ..evaluation.final import check_opening, evaluate, prepare, stored_again
-from ..evaluation.finalists import Raced, candidates, race
+from ..evaluation.finalists import Raced, race
 from ..evaluation.folder import check_writable
 from ..evaluation.ladder import climb
 from ..evaluation.refits import refit_study
@@ -26,13 +26,12 @@ from ..suggest import command
 from ..workers.leases import Leases
 from .arguments import one_of, required, whole
 from .events import Notice, OnProgress, RaceEnded, ignore
+from .final_stages import ROUNDS, climbs, entrants, stage_lines
 from .placement import AUTO, Placement
 from .study import StoredStudy, load_part, load_study
 from .training import train_queued
 
 Prefer = Literal["best", "small", "fast"]
-FINALISTS, ROUNDS = 8, 5
-"""Of the second stage of a study without a ladder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +43,7 @@ class FinalRequest:
     replicates: int = 5
     finalists: int | None = None
     """Trials that are trained again with fresh seeds before one is chosen; 1 skips this stage. None: as the
-    study's ladder says, or FINALISTS without one."""
+    study's ladder says, or 8 without one."""
     rounds: int | None = None
     """The largest number of fresh seeds per finalist; None: as `finalists`."""
     prefer: Prefer = "best"
@@ -160,6 +159,8 @@ def evaluate_winner(
     if request.trial is not None:
         choose_winner(study, request.trial)
     check_writable(folder)
+    for line in stage_lines(stored, request):
+        on_progress(Notice(line))
     winner, selection = choose(stored, request, on_progress)
     prepared = prepare(storage, study, trial=winner, n_replicates=request.replicates)
     value = prepared.winner.value
@@ -204,18 +205,10 @@ def choose(
     stored: StoredStudy, request: FinalRequest, on_progress: OnProgress = ignore
 ) -> tuple[int, dict[str, Any] | None]:
     """Return the winner's number and the stage that chose it, None without one; it trains what that takes."""
-    study, ladder = stored.study, info(stored.study).study_file.ladder
     if request.trial is not None:
         return request.trial, None
-    climbs = ladder is not None and request.finalists is None and request.rounds is None
-    n_entrants = request.finalists or FINALISTS
-    if ladder is not None and climbs:
-        rungs = info(study).study_file.rungs()
-        n_entrants = rungs[0].trials if rungs else ladder.finalists
-    trials = candidates(
-        study, n_entrants, max_params=request.max_params, max_latency_ms=request.max_latency_ms
-    )
-    if climbs:
+    study, trials = stored.study, entrants(stored, request)
+    if climbs(stored, request):
         raced = climb(
             stored.storage,
             study,

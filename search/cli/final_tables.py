@@ -2,49 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..results import Race, Spread, spread_text
 from . import output
+
+LONGEST_NAME = 12
+"""Letters of a class's name before a row of the confusion matrix."""
+GAP = 2
+N_ERRORS = 8
 
 
 def show_race(raced: dict[str, Any]) -> None:
     """Show the second stage on standard error: the result follows on standard output."""
     from ..evaluation.race_text import finalist_rows, race_text
 
-    columns = ["finalist#", "search value#", "mean of fresh seeds#", "n#", "parameters#"]
-    output.table([*columns, "ms per image#", ""], finalist_rows(raced), to=output.stderr)
+    columns = ["trial#", "in the search#", "fresh mean#", "n#", "weights#", "ms/image#", ""]
+    output.cut_table(columns, finalist_rows(raced), to=output.stderr)
     output.message(race_text(Race.read(raced)))
 
 
 def show_result(result: dict[str, Any]) -> None:
     """Show the final evaluation."""
     n = result["replicates"]
-    output.line(
+    output.wrapped(
         f"final evaluation of trial {result['trial']}, {n} replicates, on {result['dataset']}"
     )
     rows = [_row(label, result[key]) for label, key in _METRICS]
-    output.table(["", "mean#", "sd over seeds#", "n#", "values"], rows)
+    output.line()
+    output.cut_table(["", "mean#", "sd over seeds#", "n#", "values"], rows)
+    output.line()
     if result["diverged_seeds"]:
-        output.line(
+        output.wrapped(
             f"{len(result['diverged_seeds'])} of {result['replicates_asked']} replicates diverged and are "
             "not part of these figures"
         )
-    output.line(f"test macro-F1: {spread_text(Spread.read(result['test_macro_f1']))}")
-    output.line(
-        f"search value {result['search_value']:.4f}, minus the replicates' mean on validation: "
-        f"{result['search_value_minus_replicates']:+.4f}"
+    output.wrapped(f"test macro-F1: {spread_text(Spread.read(result['test_macro_f1']))}")
+    retrained = Spread.read(result["val_macro_f1"])
+    if retrained.mean is not None:
+        output.wrapped(
+            f"on validation: {result['search_value']:.4f} in the search, {retrained.mean:.4f} when "
+            f"retrained for the final evaluation (n = {retrained.n})"
+        )
+    output.line()
+    output.cut_table(
+        ["class", "F1#", "precision#", "recall#", "n#"],
+        [
+            (_short(c["name"]), c["f1"], c["precision"], c["recall"], c["n"])
+            for c in result["per_class"]
+        ],
     )
-    output.table(
-        ["class", "precision#", "recall#", "F1#", "n#"],
-        [(c["name"], c["precision"], c["recall"], c["f1"], c["n"]) for c in result["per_class"]],
-    )
-    names = [c["name"] for c in result["per_class"]]
-    output.table(
-        [f"true class, predicted as (sum of {n})", *(f"{name[:6]}#" for name in names)],
-        [(name, *row) for name, row in zip(names, result["confusion_matrix"], strict=True)],
-    )
+    show_confusion([c["name"] for c in result["per_class"]], result["confusion_matrix"], n)
     if result["declared_options"]:
         rows = [
             (o["option"], o["test_macro_f1"]["mean"], o["test_accuracy"]["mean"], o["test_macro_f1"]["n"])
@@ -58,7 +67,7 @@ def show_result(result: dict[str, Any]) -> None:
         ]
         output.table(columns, rows)
     if diverged := result.get("diverged_refit_seeds"):
-        output.line(
+        output.wrapped(
             f"{len(diverged)} of {result['replicates_asked']} trainings on train and validation together "
             "diverged and are not part of any figure"
         )
@@ -73,7 +82,45 @@ def show_result(result: dict[str, Any]) -> None:
                 ),
             ],
         )
-    output.line(f"{openings_text(result)}; the results are in {result['out']}")
+    output.line()
+    output.wrapped(f"{openings_text(result)}; the results are in {result['out']}")
+
+
+def show_confusion(
+    names: Sequence[str], matrix: Sequence[Sequence[int]], n_replicates: int
+) -> None:
+    """Show a confusion matrix, or its largest errors where the screen is too narrow for it."""
+    output.line()
+    summed = "" if n_replicates == 1 else f" (sum of {n_replicates} replicates)"
+    n_digits = max(len(str(count)) for row in matrix for count in row)
+    room = (output.width() - LONGEST_NAME) // len(names) - GAP
+    if room >= max(n_digits, 3):
+        output.line(f"confused classes{summed}: rows are true, columns predicted")
+        heads = [f"{name[: min(room, 6)]}#" for name in names]
+        rows = [(_short(name), *row) for name, row in zip(names, matrix, strict=True)]
+        output.cut_table(["", *heads], rows)
+        return
+    errors = [
+        (count, f"{names[i]} taken for {names[j]}")
+        for i, row in enumerate(matrix)
+        for j, count in enumerate(row)
+        if i != j and count
+    ]
+    output.line(f"most confused classes{summed}")
+    output.cut_table(["images#", ""], sorted(errors, key=lambda e: (-e[0], e[1]))[:N_ERRORS])
+
+
+def _short(name: str) -> str:
+    """Return a class's name in at most LONGEST_NAME letters: "imm. gran."."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    words = name.split()
+    if len(words) == 1:
+        return name[: LONGEST_NAME - 1] + "."
+    each = (LONGEST_NAME + 1) // len(words) - 2
+    return " ".join(word if len(word) <= each + 1 else word[:each] + "." for word in words)[
+        :LONGEST_NAME
+    ]
 
 
 def show_baselines(result: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ from rich.text import Text
 from .. import text as safe
 from ..database.passwords import hide_passwords
 from ..files import finite
+from ..text import duration as duration
 
 MAX_MESSAGE = 2000
 
@@ -166,7 +167,9 @@ def table(
     _Console(file=to.file, highlight=False, width=width(to)).print(shown)
 
 
-def cut_table(columns: Sequence[str], rows: Iterable[Sequence[object]], gap: str = "  ") -> None:
+def cut_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, to: Console = stdout
+) -> None:
     """Print a table with one line per row, which the screen's edge cuts. "#" is as in `table`."""
     cells = [[_text(column.removesuffix("#")) for column in columns]]
     cells += [[_cell(value) for value in row] for row in rows]
@@ -174,11 +177,11 @@ def cut_table(columns: Sequence[str], rows: Iterable[Sequence[object]], gap: str
     for number, row in enumerate(cells):
         for column, cell, width_ in zip(columns, row, widths, strict=True):
             cell.align("right" if column.endswith("#") else "left", width_)
-        line = _text(gap).join(row)
+        line = Text("  ").join(row)
         line.rstrip()
-        line.truncate(width(), overflow="ellipsis")
+        line.truncate(width(to), overflow="ellipsis")
         line.stylize("bold" if number == 0 else "")
-        stdout.print(line)
+        to.print(line)
 
 
 def width(console: Console = stdout) -> int:
@@ -192,6 +195,8 @@ def width(console: Console = stdout) -> int:
 def _cell(value: object) -> Text:
     if value is None:
         return _text("-")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Text(str(value))
     return _text(f"{value:.4f}" if isinstance(value, float) else str(value))
 
 
@@ -212,14 +217,3 @@ def short_params(params: dict[str, Any]) -> str:
         f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in params.items()
     )
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as "12.3 s", "4 min 05 s" or "2 h 03 min"."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min"
