@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import BloodsearchError
 from ..training.config import TrialConfig
 from ..workers.slots import Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What trainings in every slot at the same time took."""
+
+    seconds: list[float]
+    """Seconds of an epoch of each configuration, as a mean over the slots."""
+    worker_mb: float
+    """The largest resident memory of a process in MiB."""
+    gpu_mb: float
+    """The largest memory of a process on a GPU in MiB; 0 on a CPU."""
 
 
 def epoch_seconds(
@@ -21,7 +36,18 @@ def epoch_seconds(
     dataset: str = "bloodmnist",
     data_root: Path | None = None,
 ) -> list[float]:
-    """Return the seconds of an epoch of each configuration, with one training in every slot.
+    """Return the seconds of an epoch of each configuration, as `measure` does."""
+    return measure(configs, slots, dataset=dataset, data_root=data_root).seconds
+
+
+def measure(
+    configs: Sequence[TrialConfig],
+    slots: Sequence[Slot],
+    *,
+    dataset: str = "bloodmnist",
+    data_root: Path | None = None,
+) -> Measured:
+    """Return the seconds of an epoch of each configuration and the memory, with a training in every slot.
 
     Each slot's process times a few batches of every configuration, in the same order at the same time. The
     mean over the slots is returned: one to three seconds per configuration on a CPU. Raises BloodsearchError
@@ -61,13 +87,18 @@ def epoch_seconds(
         for child in children:
             child.kill()
             child.wait()
-    return [sum(seconds) / len(seconds) for seconds in zip(*answers, strict=True)]
+    times = zip(*(answer["seconds"] for answer in answers), strict=True)
+    return Measured(
+        [statistics.fmean(seconds) for seconds in times],
+        max(answer["mb"] for answer in answers),
+        max(answer["gpu_mb"] for answer in answers),
+    )
 
 
-def _answer(child: subprocess.Popen[str]) -> list[float]:
+def _answer(child: subprocess.Popen[str]) -> dict[str, Any]:
     output, errors = child.communicate()
     if child.returncode:
         last = (errors.strip().splitlines() or ["no message"])[-1]
         raise BloodsearchError(f"the speed of this machine could not be measured: {last}")
-    seconds: list[float] = json.loads(output)
-    return seconds
+    answer: dict[str, Any] = json.loads(output)
+    return answer

@@ -19,6 +19,7 @@ from . import (
     leaderboard,
     optimize,
     output,
+    plan,
     predict,
     replay,
     report,
@@ -33,6 +34,7 @@ from .debug import with_debug
 
 COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("optimize", optimize.optimize, "Run or resume a search."),
+    ("plan", plan.plan, "Say what a search will cost here."),
     ("worker", worker.worker, "Join a study from any machine."),
     ("stop", stop.stop, "Drain every worker of a study."),
     ("status", status.status, "Show counts, the best trial, workers and the time left."),

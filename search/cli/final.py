@@ -10,7 +10,7 @@ import typer
 
 from ...studies import DEFAULT_STUDY
 from ..api.placement import Placement
-from . import output
+from . import completion, output
 from .final_tables import show_baselines, show_result
 from .options import (
     DataRootOption,
@@ -38,7 +38,12 @@ def final_eval(
     study: StudyArgument = DEFAULT_STUDY,
     trial: Annotated[
         int | None,
-        typer.Option("--trial", min=0, help="Evaluate this trial instead of choosing one."),
+        typer.Option(
+            "--trial",
+            min=0,
+            help="Evaluate this trial instead of choosing one.",
+            autocompletion=completion.trials,
+        ),
     ] = None,
     replicates: Annotated[
         int, typer.Option("--replicates", min=1, max=100, help="Trainings, each with its own seed.")

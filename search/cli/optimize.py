@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from ..api.parts import Part
 from ..api.placement import Placement
 from .options import (
+    Arch,
     DataRootOption,
     DevicesOption,
     JsonOption,
@@ -23,13 +23,6 @@ from .options import (
 )
 from .progress import Screen
 from .search_summary import Summaries
-
-
-class Arch(StrEnum):
-    """A model family."""
-
-    mlp = "mlp"
-    cnn = "cnn"
 
 
 def optimize(

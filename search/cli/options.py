@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from ...studies import DEFAULT_STUDY
 from ..env import DEFAULT_STORAGE
+from . import completion
 from .output import message
 
 if TYPE_CHECKING:
@@ -17,11 +19,19 @@ if TYPE_CHECKING:
     from ..database.storage import Storage
 
 
+class Arch(StrEnum):
+    """A model family."""
+
+    mlp = "mlp"
+    cnn = "cnn"
+
+
 StudyArgument = Annotated[
     str,
     typer.Argument(
         metavar="STUDY",
         help="A shipped study file, the path of one, or a study's name in the storage.",
+        autocompletion=completion.studies,
     ),
 ]
 StoredStudyArgument = Annotated[
@@ -29,7 +39,11 @@ StoredStudyArgument = Annotated[
     typer.Argument(
         metavar="STUDY",
         help=f"A shipped study file or the path of one; default: {DEFAULT_STUDY}.",
+        autocompletion=completion.studies,
     ),
+]
+TrialArgument = Annotated[
+    int, typer.Argument(min=0, help="The trial's number.", autocompletion=completion.trials)
 ]
 StorageOption = Annotated[
     str | None,
@@ -42,7 +56,10 @@ StorageOption = Annotated[
 NameOption = Annotated[
     str | None,
     typer.Option(
-        "--name", metavar="NAME", help="The study's name in the storage; default: its file's."
+        "--name",
+        metavar="NAME",
+        help="The study's name in the storage; default: its file's.",
+        autocompletion=completion.stored_studies,
     ),
 ]
 OptionalDatasetOption = Annotated[

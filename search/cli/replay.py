@@ -14,12 +14,13 @@ from .options import (
     NameOption,
     StorageOption,
     StudyArgument,
+    TrialArgument,
     find_study,
 )
 
 
 def replay(
-    trial: Annotated[int, typer.Argument(min=0, help="The trial's number.")],
+    trial: TrialArgument,
     study: StudyArgument = DEFAULT_STUDY,
     storage: StorageOption = None,
     name: NameOption = None,

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from ...studies import DEFAULT_STUDY
 from . import output
-from .options import JsonOption, NameOption, StorageOption, StudyArgument, find_study
+from .options import JsonOption, NameOption, StorageOption, StudyArgument, TrialArgument, find_study
 
 if TYPE_CHECKING:
     from ..records import TrialRecord
 
 
 def show(
-    trial: Annotated[int, typer.Argument(min=0, help="The trial's number.")],
+    trial: TrialArgument,
     study: StudyArgument = DEFAULT_STUDY,
     storage: StorageOption = None,
     name: NameOption = None,

@@ -29,6 +29,34 @@ def finite_points(study: StudyFile) -> list[Params] | None:
     return points if len(points) <= MAX_POINTS else None
 
 
+def continuous(study: StudyFile) -> list[str]:
+    """Return the parameters of the space that have no list of values."""
+    return [name for name, entry in study.space.items() if _is_continuous(name, entry)]
+
+
+def count_points(study: StudyFile) -> int:
+    """Count the distinct points of the space without listing them. A continuous parameter counts once."""
+    names = [name for name in PARAMETERS if name in study.space]
+    # only these decide whether others exist; the rest multiply
+    deciders = {other for name in names for other in PARAMETERS[name].when}
+
+    def count(params: Params, position: int) -> int:
+        if position == len(names):
+            return 1
+        name = names[position]
+        entry = study.space[name]
+        if not _exists(name, params):
+            return count(params, position + 1)
+        if _is_continuous(name, entry):
+            return count(params, position + 1)
+        values = _values(name, entry)
+        if name not in deciders:
+            return len(values) * count(params, position + 1)
+        return sum(count({**params, name: value}, position + 1) for value in values)
+
+    return count({}, 0)
+
+
 def _points(study: StudyFile) -> Iterator[Params]:
     names = [name for name in PARAMETERS if name in study.space]
 

@@ -9,6 +9,7 @@ other share caches and memory.
 from __future__ import annotations
 
 import json
+import resource
 import statistics
 import sys
 import time
@@ -54,14 +55,18 @@ def epoch_seconds(config: TrialConfig, data: DeviceData) -> float:
 
 
 def main() -> None:
-    """Read a request from standard input and print the seconds of each configuration as a JSON list."""
+    """Read a request from standard input and print the seconds of each configuration and the memory used."""
     request = json.load(sys.stdin)
     torch.set_num_threads(request["threads"])
     root = request["data_root"]
     dataset = load_dataset(request["dataset"], None if root is None else Path(root))
     data = to_device(dataset, parse_device(request["device"]))
     configs = [TrialConfig.model_validate(config) for config in request["configs"]]
-    print(json.dumps([epoch_seconds(config, data) for config in configs]))
+    seconds = [epoch_seconds(config, data) for config in configs]
+    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    mb = kib / 2**20 if sys.platform == "darwin" else kib / 2**10  # macOS counts bytes
+    gpu_mb = torch.cuda.max_memory_allocated() / 2**20 if data.device.type == "cuda" else 0.0
+    print(json.dumps({"seconds": seconds, "mb": mb, "gpu_mb": gpu_mb}))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def drawn(snapshot: Snapshot, width: int, height: int = 24, *, in_place: bool = 
 def test_80_columns() -> None:
     assert drawn(SNAPSHOT, 80) == [
         "bloodmnist on BloodMNIST                                             12 min 05 s",
-        "24 of 100 trials: 19 complete, 5 pruned, 0 failed              about 32 min left",
+        "24 of 100 trials finished: 19 complete, 5 pruned, 0 failed     about 32 min left",
         "━" * 19 + "·" * 61,
         "best 0.9501 (95 % 0.9390 .. 0.9600)  trial 24 cnn  3 min ago",
         "",

@@ -1,0 +1,62 @@
+"""The stages of a final evaluation before it begins."""
+
+from __future__ import annotations
+
+import pytest
+from optuna.trial import TrialState, create_trial
+from tests_support import FINGERPRINT, tiny_study
+
+from bloodsearch.search.api.final import FinalRequest
+from bloodsearch.search.api.final_stages import stage_lines
+from bloodsearch.search.api.placement import Placement
+from bloodsearch.search.api.study import StoredStudy
+from bloodsearch.search.database.storage import Storage
+from bloodsearch.search.study import create_or_resume
+
+TRAINING = {"epochs": 3, "final_epochs": 60}
+LADDER = {"rungs": [{"epochs": 15, "trials": 2}], "finalists": 2}
+
+
+def lines(storage: Storage, ladder: dict[str, object] | None, **request: object) -> list[str]:
+    sections: dict[str, object] = {"training": TRAINING} | ({"ladder": ladder} if ladder else {})
+    study = create_or_resume(storage, "tiny", tiny_study(**sections), FINGERPRINT)
+    for value in (0.5, 0.6, 0.7):
+        attrs = {
+            "params": {"arch": "cnn", "lr": value}, "family": "cnn", "epochs": 3, "train_seconds": 6.0,
+        }  # fmt: skip
+        study.add_trial(create_trial(state=TrialState.COMPLETE, value=value, user_attrs=attrs))
+    placement = Placement("cpu", 2)
+    return stage_lines(
+        StoredStudy(storage, study), FinalRequest(placement=placement, **request)  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_a_ladder(sqlite_storage: Storage) -> None:
+    assert lines(sqlite_storage, LADDER, replicates=3) == [
+        "1. rung 2: 2 trainings of 15 epochs, about 30.0 s",
+        "2. final trainings: 4 trainings of 60 epochs, about 4 min 00 s",
+        "3. the test split is opened once and the winner's models predict it",
+        "about 4 min 30 s in all with 2 workers",
+    ]
+
+
+@pytest.mark.parametrize("ladder", [None, LADDER])
+def test_a_second_stage_at_the_search_s_own_length(
+    sqlite_storage: Storage, ladder: dict[str, object] | None
+) -> None:
+    found = lines(sqlite_storage, ladder, finalists=3, rounds=5)
+    assert found[:2] == [
+        "1. second stage, at most: 15 trainings of 3 epochs, about 48.0 s",
+        "2. final trainings: 5 trainings of 60 epochs, about 6 min 00 s",
+    ]
+
+
+def test_a_named_trial_has_no_second_stage(sqlite_storage: Storage) -> None:
+    assert lines(sqlite_storage, LADDER, trial=2)[0].startswith("1. final trainings: 5 trainings")
+
+
+def test_trials_of_another_program_have_no_times(sqlite_storage: Storage) -> None:
+    study = create_or_resume(sqlite_storage, "tiny", tiny_study(), FINGERPRINT)
+    attrs = {"params": {"arch": "cnn"}}
+    study.add_trial(create_trial(state=TrialState.COMPLETE, value=0.5, user_attrs=attrs))
+    assert stage_lines(StoredStudy(sqlite_storage, study), FinalRequest()) == []
