@@ -56,7 +56,7 @@ def test_a_random_search_takes_what_its_families_take(timed: list[int]) -> None:
     assert cnn.share + mlp.share == 1.0
     assert timed == [16]
     expected = 40 / 2 * (cnn.share * 20 + mlp.share * 10) + START_S
-    assert found.search_s == (pytest.approx(expected), pytest.approx(expected))
+    assert found.search_s == pytest.approx((expected, expected))
     assert found.n_configurations == 2 + 4
     assert found.continuous == []
     (line,) = found.does_not_fit
