@@ -21,7 +21,16 @@ from bloodsearch.search import env
 from bloodsearch.search.cli import app
 from bloodsearch.studies import PARAMETERS
 from bloodsearch.studies.schema import StudyFile
-from bloodsearch.studies.sections import Baseline, Ladder, Pruner, Range, Rung, Search, Training
+from bloodsearch.studies.sections import (
+    Baseline,
+    Ladder,
+    Minutes,
+    Pruner,
+    Range,
+    Rung,
+    Search,
+    Training,
+)
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 _NOTE = "<!-- Written by `python -m benchmarks.reference`. Do not edit this page. -->\n"
@@ -108,6 +117,11 @@ def _study_files() -> str:
             "[ladder]",
             "How the best trials go on to longer trainings. Not part of the study's identity.",
             Ladder,
+        ),
+        (
+            "[minutes]",
+            "What `optimize --minutes` changes. Not part of the study's identity.",
+            Minutes,
         ),
         ("[[ladder.rungs]]", "A rung between the search and the final trainings.", Rung),
         (

@@ -16,6 +16,7 @@ from .sections import (
     Baseline,
     Entry,
     Ladder,
+    Minutes,
     Pruner,
     Range,
     Rung,
@@ -40,12 +41,15 @@ class StudyFile(Section):
     pruner: Pruner = Field(default_factory=Pruner)
     ladder: Ladder | None = None
     """How the best trials go on to longer trainings; without it they are repeated at their own length."""
+    minutes: Minutes | None = None
+    """What `optimize --minutes` changes before it fits the study to the machine."""
     space: dict[str, Entry] = Field(default_factory=dict)
     baselines: tuple[Baseline, ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for name, entry in self.space.items():
+        entries = [*self.space.items(), *(self.minutes.space.items() if self.minutes else ())]
+        for name, entry in entries:
             _check_entry(name, entry)
         names = [baseline.name for baseline in self.baselines]
         for name in names:
@@ -155,7 +159,8 @@ class StudyFile(Section):
 
         Name, description, budget and data set do not, nor the ladder, which says how the search's best go on.
         """
-        data = self.model_dump(mode="json", exclude={"description", "name", "dataset", "ladder"})
+        excluded = {"description", "name", "dataset", "ladder", "minutes"}
+        data = self.model_dump(mode="json", exclude=excluded)
         data["search"].pop("trials")
         return data
 
@@ -200,6 +205,7 @@ SECTIONS: dict[str, type[Section]] = {
     "pruner": Pruner,
     "ladder": Ladder,
     "rung": Rung,
+    "minutes": Minutes,
     "space": Range,
     "baselines": Baseline,
 }

@@ -160,3 +160,10 @@ class Baseline(Section):
 
 Entry = Range | tuple[Value, ...] | Value
 """A range, a list of choices, or one fixed value."""
+
+
+class Minutes(Section):
+    space: dict[str, Entry] = Field(default_factory=dict)
+    """Entries of the space that a search with --minutes has instead of the study's own."""
+    cnn_widths: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = (16, 24, 32, 48, 64)
+    """Filters of the first block, one of which is chosen by the speed measured."""

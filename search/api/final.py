@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from ..dashboard.publish import publish
 from ..dashboard.study_files import final_files
 from ..errors import RefusedError
 from ..evaluation.averaging import PLAIN, Averaging
 from ..evaluation.baselines import evaluate_baselines
-from ..evaluation.final import check_opening, evaluate, prepare, stored_again
-from ..evaluation.finalists import Raced, race
+from ..evaluation.final import check_opening, evaluate, stored_again
 from ..evaluation.folder import check_writable
-from ..evaluation.ladder import climb
 from ..evaluation.refits import refit_study
 from ..evaluation.selection import choose_winner, replicates
 from ..results import FinalResult
@@ -25,42 +21,11 @@ from ..study import info
 from ..suggest import command
 from ..workers.leases import Leases
 from .arguments import one_of, required, whole
-from .events import Notice, OnProgress, RaceEnded, ignore
-from .final_stages import ROUNDS, climbs, entrants, stage_lines
+from .events import Notice, OnProgress, ignore
+from .final_stages import stage_lines
 from .placement import AUTO, Placement
 from .study import StoredStudy, load_part, load_study
-from .training import train_queued
-
-Prefer = Literal["best", "small", "fast"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FinalRequest:
-    """A final evaluation, as `final_eval` is asked for it."""
-
-    trial: int | None = None
-    """The trial to evaluate; None: the winner of the second stage."""
-    replicates: int = 5
-    finalists: int | None = None
-    """Trials that are trained again with fresh seeds before one is chosen; 1 skips this stage. None: as the
-    study's ladder says, or 8 without one."""
-    rounds: int | None = None
-    """The largest number of fresh seeds per finalist; None: as `finalists`."""
-    prefer: Prefer = "best"
-    max_params: int | None = None
-    max_latency_ms: float | None = None
-    averaging: Averaging = PLAIN
-    train_val: bool = False
-    force: bool = False
-    unfinished: bool = False
-    """Evaluate although workers still train the search."""
-    out: Path | None = None
-    data_root: Path | None = None
-    placement: Placement = AUTO
-    owns_process: bool = False
-    """True in a command: a signal may end the process when the storage hangs."""
-    snapshots: bool = False
-    """Whether a Snapshot is an event, too, about once a second."""
+from .winner import FinalRequest, Prefer, train_part, train_winner
 
 
 def final_eval(
@@ -161,18 +126,11 @@ def evaluate_winner(
     check_writable(folder)
     for line in stage_lines(stored, request):
         on_progress(Notice(line))
-    winner, selection = choose(stored, request, on_progress)
-    prepared = prepare(storage, study, trial=winner, n_replicates=request.replicates)
-    value = prepared.winner.value
-    on_progress(
-        Notice(
-            f"retraining trial {winner} (search value {value:.4f}) "
-            f"with {request.replicates} seeds as study {prepared.study.study_name}"
-        )
-    )
-    _train(stored, prepared.study, request, on_progress)
+    prepared, selection = train_winner(stored, request, on_progress)
     refits = None
-    if request.train_val and (plain := replicates(prepared.study, winner, prepared.seeds)):
+    if request.train_val and (
+        plain := replicates(prepared.study, prepared.winner.number, prepared.seeds)
+    ):
         refits = refit_study(storage, info(study), prepared.winner, plain, prepared.seeds)
         on_progress(
             Notice(
@@ -180,7 +138,7 @@ def evaluate_winner(
                 "the validation scores of these trainings mean nothing"
             )
         )
-        _train(stored, refits, request, on_progress, noun="refit")
+        train_part(stored, refits, request, on_progress, noun="refit")
     result = evaluate(
         storage,
         study,
@@ -201,30 +159,6 @@ def evaluate_winner(
     return result
 
 
-def choose(
-    stored: StoredStudy, request: FinalRequest, on_progress: OnProgress = ignore
-) -> tuple[int, dict[str, Any] | None]:
-    """Return the winner's number and the stage that chose it, None without one; it trains what that takes."""
-    if request.trial is not None:
-        return request.trial, None
-    study, trials = stored.study, entrants(stored, request)
-    if climbs(stored, request):
-        raced = climb(
-            stored.storage,
-            study,
-            trials,
-            n_replicates=request.replicates,
-            prefer=request.prefer,
-            train=lambda arena, noun: _train(stored, arena, request, on_progress, noun=noun),
-        )
-        on_progress(RaceEnded(raced.as_dict()))
-    elif len(trials) == 1:
-        return trials[0].number, None
-    else:
-        raced = _race(stored, trials, request, on_progress)
-    return raced.winner, raced.as_dict()
-
-
 def _check_finished(stored: StoredStudy, request: FinalRequest, on_progress: OnProgress) -> None:
     """Report a search that is not finished. Raises RefusedError while workers train it."""
     leases = Leases(stored.storage, stored.study)
@@ -243,42 +177,6 @@ def _check_finished(stored: StoredStudy, request: FinalRequest, on_progress: OnP
             "--unfinished; nothing was opened"
         )
     on_progress(Notice(f"{progress}; to finish it first: {command('optimize', *where)}"))
-
-
-def _race(
-    stored: StoredStudy, trials: list[FrozenTrial], request: FinalRequest, on_progress: OnProgress
-) -> Raced:
-    """Train the search's best trials with fresh seeds and return the race with its winner."""
-    on_progress(Notice(f"{len(trials)} finalists are trained again with fresh seeds"))
-    raced = race(
-        stored.storage,
-        stored.study,
-        trials,
-        rounds=request.rounds or ROUNDS,
-        prefer=request.prefer,
-        train=lambda arena: _train(stored, arena, request, on_progress, noun="finalist"),
-    )
-    on_progress(RaceEnded(raced.as_dict()))
-    return raced
-
-
-def _train(
-    stored: StoredStudy,
-    study: optuna.Study,
-    request: FinalRequest,
-    on_progress: OnProgress,
-    noun: str = "replicate",
-) -> None:
-    train_queued(
-        stored.storage,
-        study,
-        request.placement,
-        data_root=request.data_root,
-        on_progress=on_progress,
-        noun=noun,
-        owns_process=request.owns_process,
-        snapshots=request.snapshots,
-    )
 
 
 def final_eval_baselines(

@@ -15,7 +15,7 @@ from ..text import duration
 from .study import StoredStudy
 
 if TYPE_CHECKING:
-    from .final import FinalRequest
+    from .winner import FinalRequest
 
 FINALISTS, ROUNDS = 8, 5
 """Of a second stage without a ladder."""

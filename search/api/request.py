@@ -32,6 +32,8 @@ class SearchRequest:
     study: StudySource | None = None
     """None: the stored study of `name` if there is one, else the default study file."""
     trials: int | None = None
+    minutes: float | None = None
+    """Fit the study to so much time on this machine, and train its ladder too."""
     storage: str | None = None
     name: str | None = None
     dataset: Named | None = None
@@ -107,13 +109,17 @@ def _stored(request: SearchRequest, name: str) -> StudyInfo:
         opened.close()
 
 
+def stored_study(request: SearchRequest, name: str) -> StudyInfo | None:
+    """Return what the study `name` stores; None if the storage or the study does not exist."""
+    try:
+        return _stored(request, name)
+    except StorageError:
+        return None
+
+
 def is_stored(request: SearchRequest, name: str) -> bool:
     """Return whether the storage exists and holds the study `name`."""
-    try:
-        _stored(request, name)
-    except StorageError:
-        return False
-    return True
+    return stored_study(request, name) is not None
 
 
 def study_name(request: SearchRequest, file: StudyFile) -> str:

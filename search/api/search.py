@@ -2,50 +2,35 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import optuna
-from optuna.trial import TrialState
-
-from ...studies import Overrides, StudyFile
+from ...studies import Overrides
 from ..data import registry
-from ..data.info import Fingerprint
-from ..data.load import load_dataset
-from ..database.outage import is_outage
-from ..database.storage import Storage, open_storage
-from ..env import storage_url
-from ..errors import BloodsearchError, LostStudyError, UsageError
-from ..evaluation.baselines import baselines_part, queue_baselines
-from ..records import trial_record
-from ..sampling.grid import grid, grid_part
-from ..study import (
-    check_name,
-    check_not_reserved,
-    check_points,
-    create_or_resume,
-)
-from ..study_names import is_reserved
-from ..summary import summarize
-from ..warm_start import warm_start
-from ..workers.leases import Leases
-from ..workers.slots import Slot, idle_cores
+from ..errors import UsageError
+from ..training.config import TrialConfig
 from .arguments import one_of, whole
-from .events import Notice, OnProgress, SearchEnded, ignore
-from .parts import DEFAULT_REPLICATES, Part, choose_parts
+from .events import Notice, OnProgress, ignore
+from .minutes import fit
+from .one_search import Run
+from .parts import Part, choose_parts
 from .placement import AUTO, Placement
-from .request import SearchRequest, is_stored, resolve, study_name
+from .request import SearchRequest, resolve, stored_study, study_name
 from .results import SearchResult
-from .study import StudySource, part_name
-from .training import run_workers
+from .study import StudySource, load_study
+from .timing import epoch_seconds
+from .winner import FinalRequest, train_winner
 
 
 def optimize(
     study: StudySource | None = None,
     *,
     trials: int | None = None,
+    minutes: float | None = None,
     storage: str | None = None,
     name: str | None = None,
     dataset: str | None = None,
@@ -70,6 +55,8 @@ def optimize(
         study: A shipped study's name, a study file's path, or a dictionary with a study file's keys.
             None: the stored study of `name` if there is one, else the default study.
         trials: The study's total of complete and pruned trials to reach; default: the study file's.
+        minutes: Instead of `trials`: fit widths, lengths and numbers to so much time on this machine, and
+            climb the ladder to the winner's final trainings too. A stored study keeps its numbers.
         storage: The storage's URL; default $BLOODSEARCH_STORAGE, else a file in the current folder.
         name: The study's name in the storage; default: the study file's.
         dataset: A MedMNIST set, perhaps with a size ("bloodmnist", the default; "pathmnist@64"), the path
@@ -100,6 +87,7 @@ def optimize(
         SearchRequest(
             study=study,
             trials=whole("trials", trials),
+            minutes=minutes,
             storage=storage,
             name=name,
             dataset=dataset,
@@ -123,6 +111,8 @@ def optimize(
 
 def run_search(request: SearchRequest, on_progress: OnProgress = ignore) -> SearchResult:
     """Run `request` and return its result: the last part's, with all `parts`, if it has several."""
+    if request.minutes is not None:
+        return _run_minutes(request, on_progress)
     file, request = resolve(request)
     parts = choose_parts(file, request.only, request.trials, request.replicates)
     if request.from_study is not None and (parts or file.search.sampler in ("grid", "baselines")):
@@ -132,152 +122,47 @@ def run_search(request: SearchRequest, on_progress: OnProgress = ignore) -> Sear
         raise UsageError(f"--trials is missing; the study file {file.name} sets no search.trials")
     name = study_name(request, file)
     if not parts:
-        return _Run(request, file, name, n_trials, on_progress).run()
+        return Run(request, file, name, n_trials, on_progress).run()
     deadline = None if request.timeout_s is None else time.monotonic() + request.timeout_s
     results: list[SearchResult] = []
     for part in parts:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        run = _Run(replace(request, timeout_s=left), file, name, n_trials, on_progress, part)
+        run = Run(replace(request, timeout_s=left), file, name, n_trials, on_progress, part)
         results.append(run.run())
     return replace(results[-1], parts=tuple(results))
 
 
-class _Run:
-    """One search, or one part of a study."""
+def _run_minutes(request: SearchRequest, on_progress: OnProgress) -> SearchResult:
+    """Fit the study to the machine, or take the stored one, search, and train the ladder to its end."""
+    minutes = request.minutes or 0.0
+    if not 0 < minutes < math.inf:
+        raise UsageError(f"--minutes {minutes:g}: give a number above 0")
+    if request.trials is not None or request.only is not None:
+        raise UsageError("--minutes goes without --trials and --only: it finds the numbers itself")
+    file, request = resolve(request)
+    name = study_name(request, file)
+    stored = stored_study(request, name)
+    if stored is None:
+        slots = request.placement.slots(file.training.threads)
+        named = request.dataset or registry.DEFAULT
+        dataset = named if isinstance(named, str) else named.path or named.dataset
 
-    def __init__(
-        self,
-        request: SearchRequest,
-        file: StudyFile,
-        name: str,
-        n_trials: int,
-        on_progress: OnProgress,
-        part: Part | None = None,
-    ) -> None:
-        self.request, self.on_progress, self.part = request, on_progress, part
-        self.started = time.monotonic()
-        self.name = name if part is None else part_name(name, part.value)
-        self.n_trials = n_trials
-        self.file = file
-        if part is Part.baselines:
-            self.file = baselines_part(file)
-        elif part is Part.grid:
-            self.file = grid_part(file)
-            self.n_trials = n_trials or len(grid(self.file))
+        def seconds(configs: Sequence[TrialConfig]) -> list[float]:
+            return epoch_seconds(configs, slots, dataset=dataset, data_root=request.data_root)
 
-    def run(self) -> SearchResult:
-        request = self.request
-        slots = request.placement.slots(self.file.training.threads)
-        check_name(self.name)  # before a database is created for it
-        reserved = self.part is None and is_reserved(self.name)
-        if reserved and not is_stored(request, self.name):
-            check_not_reserved(self.name)
-        fingerprint = load_dataset(
-            request.dataset or registry.DEFAULT, request.data_root
-        ).fingerprint
-        check_points(self.file, fingerprint.info)
-        storage = open_storage(storage_url(request.storage), create=True)
-        study = self._create(storage, fingerprint)
-        if request.create_only:
-            return self._end(storage, study, in_time=False, created_only=True)
-        self._announce(storage, study, fingerprint, slots)
-        try:
-            in_time = self._train(storage, study, slots)
-        except BloodsearchError as error:
-            try:
-                self._end(storage, study, in_time=False)
-            except Exception as unreachable:
-                if not (is_outage(unreachable) or isinstance(error, LostStudyError)):
-                    raise
-            raise error
-        result = self._end(storage, study, in_time=in_time)
-        if not in_time:
-            self._notice(
-                "the time was up before the last trial; run the same command again to resume"
-            )
-        return result
-
-    def _create(self, storage: Storage, fingerprint: Fingerprint) -> optuna.Study:
-        """Create or resume the study, fill its queue and store its budget."""
-        if self.part is Part.baselines:
-            n_replicates = self.request.replicates or DEFAULT_REPLICATES
-            study, self.n_trials = queue_baselines(
-                storage, self.name, self.file, fingerprint, n_replicates
-            )
-        else:
-            study = create_or_resume(storage, self.name, self.file, fingerprint)
-        if (source := self.request.from_study) is not None:
-            n_queued = warm_start(storage, study, source)
-            text = f"{n_queued} points of {source} are tried early"
-            self._notice(text if n_queued else f"the points of {source} were queued before")
-        self._limit_budget(storage, study)
-        study.set_user_attr("n_trials", self.n_trials)
-        return study
-
-    def _limit_budget(self, storage: Storage, study: optuna.Study) -> None:
-        """Reduce the budget of a grid to its points: nothing else can be trained."""
-        if self.part is Part.baselines or self.file.search.sampler not in ("grid", "baselines"):
-            return
-        counts = Leases(storage, study).counts()
-        n_points = sum(n for state, n in counts.items() if state is not TrialState.FAIL)
-        if n_points < self.n_trials:
-            kind = "grid" if self.file.search.sampler == "grid" else "study"
-            points = "1 point" if n_points == 1 else f"{n_points} points"
-            self._notice(
-                f"the {kind} has {points}; the budget of {self.n_trials} is reduced to that"
-            )
-            self.n_trials = n_points
-
-    def _announce(
-        self, storage: Storage, study: optuna.Study, fingerprint: Fingerprint, slots: list[Slot]
-    ) -> None:
-        devices = ", ".join(sorted({slot.label for slot in slots}))
-        self._notice(
-            f"study {self.name} on {fingerprint.describe()}, {len(slots)} "
-            f"worker{'s' * (len(slots) > 1)} on {devices}, storage {storage.shown}"
+        plan = fit(file, minutes, len(slots), seconds)
+        on_progress(Notice(str(plan)))
+        file, n_trials = plan.file, plan.file.search.trials or 0
+    else:
+        on_progress(Notice(f"study {name} keeps the numbers that it was made with"))
+        file, n_trials = stored.study_file, stored.n_trials or 0
+    result = Run(request, file, name, n_trials, on_progress).run()
+    if result.in_time and file.ladder is not None:
+        opened = load_study(name=name, storage=request.storage)
+        final = FinalRequest(
+            data_root=request.data_root,
+            placement=request.placement,
+            owns_process=request.owns_process,
         )
-        if n := idle_cores(slots):
-            cores = "1 CPU core is idle" if n == 1 else f"{n} CPU cores are idle"
-            self._notice(f"{cores}; --workers auto uses all cores")
-        waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        names = [b for trial in waiting if (b := trial_record(trial).baseline)]
-        if names and self.part is None:
-            self._notice(
-                f"{len(names)} of the next trials are the study's baselines ({', '.join(names)}), trained "
-                "for their own number of epochs; they count towards --trials, and --no-baselines "
-                "searches without them"
-            )
-
-    def _train(self, storage: Storage, study: optuna.Study, slots: list[Slot]) -> bool:
-        counts = Leases(storage, study).counts()
-        n_done = counts[TrialState.COMPLETE] + counts[TrialState.PRUNED]
-        if n_done >= self.n_trials:
-            self._notice(f"{n_done} trials are finished already; a larger --trials adds more")
-            return True
-        return run_workers(
-            storage,
-            study,
-            self.n_trials,
-            slots,
-            data_root=self.request.data_root,
-            on_progress=self.on_progress,
-            timeout_s=self.request.timeout_s,
-            owns_process=self.request.owns_process,
-            snapshots=self.request.snapshots,
-        )
-
-    def _end(
-        self, storage: Storage, study: optuna.Study, *, in_time: bool, created_only: bool = False
-    ) -> SearchResult:
-        result = SearchResult.of(
-            summarize(storage, study),
-            elapsed_seconds=time.monotonic() - self.started,
-            in_time=in_time,
-            created_only=created_only,
-            part=None if self.part is None else self.part.value,
-        )
-        self.on_progress(SearchEnded(result))
-        return result
-
-    def _notice(self, text: str) -> None:
-        self.on_progress(Notice(text))
+        train_winner(opened, final, on_progress)
+    return result

@@ -27,10 +27,11 @@ DOWNLOAD_TIMEOUT_S = 5.0
 
 def demo(data_root: DataRootOption = None) -> None:
     """Run a search and a final evaluation in about two minutes, in a temporary folder."""
-    from ..api.final import FinalRequest, evaluate_winner
+    from ..api.final import evaluate_winner
     from ..api.request import SearchRequest
     from ..api.search import run_search
     from ..api.study import load_study
+    from ..api.winner import FinalRequest
 
     started = time.monotonic()
     dataset, root = _choose_data(data_root)

@@ -138,8 +138,9 @@ def final_eval(
 
     Run the same command again to resume an interrupted evaluation. The split is opened only at the end.
     """
-    from ..api.final import FinalRequest, evaluate_winner, final_eval_baselines
+    from ..api.final import evaluate_winner, final_eval_baselines
     from ..api.study import load_study
+    from ..api.winner import FinalRequest
     from ..evaluation.averaging import Averaging
 
     if baselines:

@@ -36,6 +36,15 @@ def optimize(
             help="The study's total of finished trials to reach.",
         ),
     ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            "--minutes",
+            metavar="M",
+            help="Instead of --trials: fit the study to M minutes on this machine, final trainings "
+            "included.",
+        ),
+    ] = None,
     storage: StorageOption = None,
     name: NameOption = None,
     dataset: OptionalDatasetOption = None,
@@ -121,6 +130,7 @@ def optimize(
     request = SearchRequest(
         study=study,
         trials=trials,
+        minutes=minutes,
         storage=storage,
         name=name,
         dataset=dataset,

@@ -113,6 +113,7 @@ NO_IDENTITY: dict[str, object] = {
     "description": "other",
     "search.trials": 10,
     "ladder": {"finalists": 2},
+    "minutes": {"cnn_widths": [8]},
 }
 
 

@@ -6,10 +6,10 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from tests_support import FINGERPRINT, tiny_study
 
-from bloodsearch.search.api.final import FinalRequest
 from bloodsearch.search.api.final_stages import stage_lines
 from bloodsearch.search.api.placement import Placement
 from bloodsearch.search.api.study import StoredStudy
+from bloodsearch.search.api.winner import FinalRequest
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.study import create_or_resume
 

@@ -1,0 +1,178 @@
+"""One search, or one part of a study, from its creation to its summary."""
+
+from __future__ import annotations
+
+import time
+
+import optuna
+from optuna.trial import TrialState
+
+from ...studies import StudyFile
+from ..data import registry
+from ..data.info import Fingerprint
+from ..data.load import load_dataset
+from ..database.outage import is_outage
+from ..database.storage import Storage, open_storage
+from ..env import storage_url
+from ..errors import BloodsearchError, LostStudyError
+from ..evaluation.baselines import baselines_part, queue_baselines
+from ..records import trial_record
+from ..sampling.grid import grid, grid_part
+from ..study import (
+    check_name,
+    check_not_reserved,
+    check_points,
+    create_or_resume,
+)
+from ..study_names import is_reserved
+from ..summary import summarize
+from ..warm_start import warm_start
+from ..workers.leases import Leases
+from ..workers.slots import Slot, idle_cores
+from .events import Notice, OnProgress, SearchEnded
+from .parts import DEFAULT_REPLICATES, Part
+from .request import SearchRequest, is_stored
+from .results import SearchResult
+from .study import part_name
+from .training import run_workers
+
+
+class Run:
+    """One search, or one part of a study."""
+
+    def __init__(
+        self,
+        request: SearchRequest,
+        file: StudyFile,
+        name: str,
+        n_trials: int,
+        on_progress: OnProgress,
+        part: Part | None = None,
+    ) -> None:
+        self.request, self.on_progress, self.part = request, on_progress, part
+        self.started = time.monotonic()
+        self.name = name if part is None else part_name(name, part.value)
+        self.n_trials = n_trials
+        self.file = file
+        if part is Part.baselines:
+            self.file = baselines_part(file)
+        elif part is Part.grid:
+            self.file = grid_part(file)
+            self.n_trials = n_trials or len(grid(self.file))
+
+    def run(self) -> SearchResult:
+        request = self.request
+        slots = request.placement.slots(self.file.training.threads)
+        check_name(self.name)  # before a database is created for it
+        reserved = self.part is None and is_reserved(self.name)
+        if reserved and not is_stored(request, self.name):
+            check_not_reserved(self.name)
+        fingerprint = load_dataset(
+            request.dataset or registry.DEFAULT, request.data_root
+        ).fingerprint
+        check_points(self.file, fingerprint.info)
+        storage = open_storage(storage_url(request.storage), create=True)
+        study = self._create(storage, fingerprint)
+        if request.create_only:
+            return self._end(storage, study, in_time=False, created_only=True)
+        self._announce(storage, study, fingerprint, slots)
+        try:
+            in_time = self._train(storage, study, slots)
+        except BloodsearchError as error:
+            try:
+                self._end(storage, study, in_time=False)
+            except Exception as unreachable:
+                if not (is_outage(unreachable) or isinstance(error, LostStudyError)):
+                    raise
+            raise error
+        result = self._end(storage, study, in_time=in_time)
+        if not in_time:
+            self._notice(
+                "the time was up before the last trial; run the same command again to resume"
+            )
+        return result
+
+    def _create(self, storage: Storage, fingerprint: Fingerprint) -> optuna.Study:
+        """Create or resume the study, fill its queue and store its budget."""
+        if self.part is Part.baselines:
+            n_replicates = self.request.replicates or DEFAULT_REPLICATES
+            study, self.n_trials = queue_baselines(
+                storage, self.name, self.file, fingerprint, n_replicates
+            )
+        else:
+            study = create_or_resume(storage, self.name, self.file, fingerprint)
+        if (source := self.request.from_study) is not None:
+            n_queued = warm_start(storage, study, source)
+            text = f"{n_queued} points of {source} are tried early"
+            self._notice(text if n_queued else f"the points of {source} were queued before")
+        self._limit_budget(storage, study)
+        study.set_user_attr("n_trials", self.n_trials)
+        return study
+
+    def _limit_budget(self, storage: Storage, study: optuna.Study) -> None:
+        """Reduce the budget of a grid to its points: nothing else can be trained."""
+        if self.part is Part.baselines or self.file.search.sampler not in ("grid", "baselines"):
+            return
+        counts = Leases(storage, study).counts()
+        n_points = sum(n for state, n in counts.items() if state is not TrialState.FAIL)
+        if n_points < self.n_trials:
+            kind = "grid" if self.file.search.sampler == "grid" else "study"
+            points = "1 point" if n_points == 1 else f"{n_points} points"
+            self._notice(
+                f"the {kind} has {points}; the budget of {self.n_trials} is reduced to that"
+            )
+            self.n_trials = n_points
+
+    def _announce(
+        self, storage: Storage, study: optuna.Study, fingerprint: Fingerprint, slots: list[Slot]
+    ) -> None:
+        devices = ", ".join(sorted({slot.label for slot in slots}))
+        self._notice(
+            f"study {self.name} on {fingerprint.describe()}, {len(slots)} "
+            f"worker{'s' * (len(slots) > 1)} on {devices}, storage {storage.shown}"
+        )
+        if n := idle_cores(slots):
+            cores = "1 CPU core is idle" if n == 1 else f"{n} CPU cores are idle"
+            self._notice(f"{cores}; --workers auto uses all cores")
+        waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        names = [b for trial in waiting if (b := trial_record(trial).baseline)]
+        if names and self.part is None:
+            self._notice(
+                f"{len(names)} of the next trials are the study's baselines ({', '.join(names)}), trained "
+                "for their own number of epochs; they count towards --trials, and --no-baselines "
+                "searches without them"
+            )
+
+    def _train(self, storage: Storage, study: optuna.Study, slots: list[Slot]) -> bool:
+        counts = Leases(storage, study).counts()
+        n_done = counts[TrialState.COMPLETE] + counts[TrialState.PRUNED]
+        if n_done >= self.n_trials:
+            self._notice(f"{n_done} trials are finished already; a larger --trials adds more")
+            return True
+        return run_workers(
+            storage,
+            study,
+            self.n_trials,
+            slots,
+            data_root=self.request.data_root,
+            on_progress=self.on_progress,
+            timeout_s=self.request.timeout_s,
+            owns_process=self.request.owns_process,
+            snapshots=self.request.snapshots,
+        )
+
+    def _end(
+        self, storage: Storage, study: optuna.Study, *, in_time: bool, created_only: bool = False
+    ) -> SearchResult:
+        result = SearchResult.of(
+            summarize(storage, study),
+            elapsed_seconds=time.monotonic() - self.started,
+            in_time=in_time,
+            created_only=created_only,
+            part=None if self.part is None else self.part.value,
+        )
+        self.on_progress(SearchEnded(result))
+        return result
+
+    def _notice(self, text: str) -> None:
+        self.on_progress(Notice(text))
