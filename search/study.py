@@ -46,6 +46,21 @@ class StudyInfo:
         """Return the description of the data set."""
         return self.fingerprint.info
 
+    @property
+    def n_folds(self) -> int:
+        """Return the folds that a trial is judged on; 0: it is judged on the validation split.
+
+        The trainings whose weights are kept use the official splits.
+        """
+        folded = self.kind in ("search", "finalists", "rung")
+        return (self.study_file.search.folds or 0) if folded else 0
+
+    @property
+    def n_judged(self) -> int:
+        """Return the images that a trial's macro-F1 is read on."""
+        n_images = self.dataset.n_images
+        return n_images["val"] + (n_images["train"] if self.n_folds else 0)
+
 
 def default_name(study_file: StudyFile, dataset: str) -> str:
     """Return the study's name in the storage without --name."""

@@ -10,6 +10,7 @@ from .files import (
     study_from_dict,
     study_text,
 )
+from .generic import GENERIC_STUDY, generic_study
 from .overrides import Overrides
 from .parameters import PARAMETERS, Parameter, Value
 from .parsing import StudyFileError, parse_study
@@ -19,6 +20,7 @@ from .sections import Pruner as PrunerSettings
 
 __all__ = [
     "DEFAULT_STUDY",
+    "GENERIC_STUDY",
     "PARAMETERS",
     "Baseline",
     "Entry",
@@ -31,6 +33,7 @@ __all__ = [
     "StudyFileError",
     "Value",
     "epochs_overrides",
+    "generic_study",
     "load_study_file",
     "only_arch",
     "parse_study",

@@ -75,6 +75,8 @@ class StudyFile(Section):
             if self.grid_size() > MAX_GRID:
                 raise ValueError(f"space: a grid of {self.grid_size()} points; at most {MAX_GRID}")
         self._check_filters()
+        if self.search.folds == 1:
+            raise ValueError("search.folds: one fold leaves no image to train on; 0, or 2 to 20")
         if self.pruner.name == "forecast" and "epochs" in self.space:
             raise ValueError(
                 "space.epochs: the forecast compares trainings of one length; give training.epochs "
@@ -209,7 +211,11 @@ SECTIONS: dict[str, type[Section]] = {
     "space": Range,
     "baselines": Baseline,
 }
-_ADDED_LATER = {"training": ("min_epochs", "threads", "cuda_graph"), "pruner": ("chance", "top")}
+_ADDED_LATER = {
+    "search": ("folds",),
+    "training": ("min_epochs", "threads", "cuda_graph"),
+    "pruner": ("chance", "top"),
+}
 """Keys that the first study files did not have. The default value is not hashed, so their hashes stay."""
 
 

@@ -64,6 +64,9 @@ class Search(Section):
     """TPE begins after this many trials. Baselines and running trials count too."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Seed of the sampler and of every trial. The same seed draws and trains the same trials."""
+    folds: Annotated[int, Field(ge=0, le=20)] | None = None
+    """Judge each trial by cross-validation in this many stratified folds of the training and validation
+    splits; 0: by the validation split. Not given: 5 where that has fewer than 500 images, else 0."""
     trials: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """Finished trials to reach if --trials is not given; not part of the study's identity."""
     max_params: Annotated[int, Field(ge=1)] | None = None

@@ -8,21 +8,29 @@ from pathlib import Path
 
 from ...studies import (
     DEFAULT_STUDY,
+    GENERIC_STUDY,
     Overrides,
     StudyFile,
     epochs_overrides,
+    generic_study,
     only_arch,
 )
 from ..data import registry
-from ..data.info import DatasetInfo
+from ..data.info import DatasetInfo, Fingerprint
 from ..data.load import Named, dataset_info, name_of
 from ..database.storage import open_storage
 from ..env import storage_url
 from ..errors import StorageError
-from ..study import StudyInfo, default_name, info, load
+from ..study import StudyInfo, default_name, load
+from ..study import info as study_info
+from ..study_names import dataset_slug
 from .parts import Part
 from .placement import AUTO, Placement
 from .study import StudySource, study_file
+
+FEW_TO_VALIDATE = 500
+MOST_TO_FOLD = 5_000
+N_FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +79,7 @@ def resolve(request: SearchRequest) -> tuple[StudyFile, SearchRequest]:
             dataset = request.dataset or stored.fingerprint
             trials = request.trials or stored.n_trials
             return stored.study_file, replace(request, dataset=dataset, trials=trials)
-    file, _ = _file_and_data(request)
+    file, info = _file_and_data(request)
     extra: list[str] = []
     for key, value in (
         ("search.seed", request.seed),
@@ -86,7 +94,7 @@ def resolve(request: SearchRequest) -> tuple[StudyFile, SearchRequest]:
         file = only_arch(file, request.arch)
     if not request.baselines:
         file = study_file(file, {"baselines": []})
-    return file, replace(request, dataset=_dataset(request, file))
+    return _with_folds(file, info), replace(request, dataset=_dataset(request, file))
 
 
 def _dataset(request: SearchRequest, file: StudyFile) -> Named:
@@ -94,17 +102,47 @@ def _dataset(request: SearchRequest, file: StudyFile) -> Named:
 
 
 def _file_and_data(request: SearchRequest) -> tuple[StudyFile, DatasetInfo]:
-    """Return the study file before most options change it, and the description of its data."""
-    source = DEFAULT_STUDY if request.study is None else request.study
-    file = study_file(source, request.overrides)
-    return file, dataset_info(_dataset(request, file), request.data_root)
+    """Return the study file before most options change it, and the description of its data.
+
+    Without a STUDY, data other than the default ones get the generic study, fitted to their images.
+    """
+    if request.study not in (None, GENERIC_STUDY):
+        assert request.study is not None
+        file = study_file(request.study, request.overrides)
+        return file, dataset_info(_dataset(request, file), request.data_root)
+    info = dataset_info(request.dataset or registry.DEFAULT, request.data_root)
+    if request.study is None and info.name in (registry.DEFAULT, registry.SYNTHETIC):
+        return study_file(DEFAULT_STUDY, request.overrides), info
+    slug = dataset_slug(info.name)
+    name = slug if request.study is None else f"{slug}-{GENERIC_STUDY}"
+    fitted = generic_study(name, info.title, n_train=info.n_images["train"], size=info.size)
+    # a study of the data set's own name needs no other data set in its name
+    own = fitted.model_copy(update={"dataset": _shown(request.dataset or registry.DEFAULT)})
+    return study_file(own, request.overrides), info
+
+
+def _shown(dataset: Named) -> str:
+    return dataset.path or dataset.dataset if isinstance(dataset, Fingerprint) else dataset
+
+
+def _with_folds(file: StudyFile, info: DatasetInfo) -> StudyFile:
+    """Judge trials on few validation images by folds of both splits, unless the file says otherwise.
+
+    Folds of a large training split would take too long. Such a search is told how little its scores mean.
+    """
+    n_val = info.n_images["val"]
+    n_both = n_val + info.n_images["train"]
+    if file.search.folds is not None or n_val >= FEW_TO_VALIDATE or n_both > MOST_TO_FOLD:
+        return file
+    # a ladder's last rung chooses on the validation split alone
+    return study_file(file, {"search.folds": N_FOLDS}).model_copy(update={"ladder": None})
 
 
 def _stored(request: SearchRequest, name: str) -> StudyInfo:
     """Return what the study `name` stores. Raises StorageError if it does not exist."""
     opened = open_storage(storage_url(request.storage), create=False)
     try:
-        return info(load(opened, name))
+        return study_info(load(opened, name))
     finally:
         opened.close()
 

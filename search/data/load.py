@@ -85,7 +85,7 @@ def dataset_info(dataset: Named, root: Path | None = None) -> DatasetInfo:
     """
     source = _find(dataset, root)
     if source is None or not source.is_own:
-        return registry.registered(name_of(dataset) if source is None else source.name)
+        return _registered(name_of(dataset) if source is None else source.name)
     with _open(source) as archive:
         return _own_info(source, archive)
 
@@ -98,13 +98,10 @@ def load_dataset(dataset: Named, root: Path | None = None) -> Dataset:
     source = _find(dataset, root)
     if source is None:
         return _load_synthetic()
+    if not source.is_own:
+        _registered(source.name)  # refused before its file is looked for
     with _open(source) as archive:
-        info = _own_info(source, archive) if source.is_own else registry.registered(source.name)
-        if info.task == "multi-label":
-            raise DataError(
-                f"{info.title} has several labels per image, and bloodsearch trains one label per image; "
-                f"choose another set, such as {', '.join(registry.names()[2:5])}"
-            )
+        info = _own_info(source, archive) if source.is_own else _registered(source.name)
         if not source.is_own:
             _check_exactly(archive, info)
         _check_memory(source.path, info)
@@ -266,6 +263,17 @@ def _own_info(source: _Source, archive: Archive) -> DatasetInfo:
         source=info.source,
         license=info.license,
     )
+
+
+def _registered(name: str) -> DatasetInfo:
+    """Return the description of a registered set. Raises DataError for one that cannot be trained."""
+    info = registry.registered(name)
+    if info.task == "multi-label":
+        raise DataError(
+            f"{info.title} has several labels per image, and bloodsearch trains one label per image; "
+            f"choose another set, such as {', '.join(registry.names()[2:5])}"
+        )
+    return info
 
 
 def _check_exactly(archive: Archive, info: DatasetInfo) -> None:

@@ -140,7 +140,7 @@ def _ties(study: Gathered) -> Check | None:
     if accuracy is None:
         return None
     best = trained[0]
-    n_images = study.about.n_images["val"]
+    n_images = study.info.n_judged
     half = 1.96 * math.sqrt(accuracy * (1 - accuracy) / n_images)
     tied = [t for t in trained if (t.value or 0) >= (best.value or 0) - half]
     if len(tied) == 1:
@@ -149,7 +149,7 @@ def _ties(study: Gathered) -> Check | None:
     return Check(
         "ties", "look",
         f"{len(tied)} trials are within {half:.4f} of the best, the 95 % noise of "
-        f"{n_images:,} validation images: {_listed(t.number for t in tied)}",
+        f"{n_images:,} images: {_listed(t.number for t in tied)}",
         f"compare them with fresh seeds: `bloodsearch compare {first} {second} --replicates 3`",
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ may raise to end the training (pruning, a lost lease).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -14,6 +14,7 @@ from .allocator import training_memory
 from .config import TrialConfig
 from .device import DeviceData, Precision, choose_precision
 from .endings import OutOfMemory
+from .folds import FoldedTraining
 from .history import EpochResult, FitResult, Keep
 from .loop import Checkpoint, Training
 
@@ -22,7 +23,7 @@ __all__ = ["Checkpoint", "EpochResult", "FitResult", "fit"]
 
 def fit(
     config: TrialConfig,
-    data: DeviceData,
+    data: DeviceData | Sequence[DeviceData],
     *,
     seed: int,
     on_epoch: Callable[[EpochResult], None] = lambda result: None,
@@ -41,30 +42,28 @@ def fit(
 
     Args:
         config: the point to train.
-        data: the data set on its device.
+        data: the data set on its device, or its folds (folds.make_folds).
         seed: decides weights, order, augmentation and dropout.
         on_epoch: called after each epoch; an exception that it raises ends the training.
         should_stop: asked before each batch; True raises Drained.
         save_checkpoint: called with a checkpoint after each `on_epoch`, also if that raises Drained.
         resume: a checkpoint of the same training. Its epochs are not trained again; `on_epoch` is called
             with the last of them.
-        keep: the epoch whose weights the result holds; None for no weights.
+        keep: the epoch whose weights the result holds; None for no weights. Folds have no weights to keep.
         precision: of the training; None for the device's best.
         val_precision: of the validation; None for the training's.
         cuda_graph: whether to capture the training step on a CUDA device.
 
     Raises Diverged, OutOfMemory, Drained, OtherTraining, and the exceptions of `on_epoch`.
     """
+    device = data.device if isinstance(data, DeviceData) else data[0].device
+    precision = precision or choose_precision(device)
     try:
-        with training_memory(data.device):
-            training = Training(
-                config,
-                data,
-                seed,
-                keep,
-                precision or choose_precision(data.device),
-                val_precision,
-                cuda_graph=cuda_graph,
+        with training_memory(device):
+            training = (
+                Training(config, data, seed, keep, precision, val_precision, cuda_graph=cuda_graph)
+                if isinstance(data, DeviceData)
+                else FoldedTraining(config, data, seed, precision, val_precision, cuda_graph)
             )
             if resume is not None:
                 training.restore(resume)

@@ -89,7 +89,7 @@ class Training:
             confusion, val_loss = self._validate()
             if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
                 raise Diverged(f"loss {train_loss}, validation loss {val_loss} in epoch {epoch}")
-            if not _all_finite(self.validated):  # a ReLU may have turned NaN into zeros
+            if not self._is_finite():  # a ReLU may have turned NaN into zeros
                 raise Diverged(f"weights that are not finite in epoch {epoch}")
             measured = scores(confusion)
             result = EpochResult(
@@ -171,15 +171,18 @@ class Training:
         )
         return confusion.cpu().numpy(), float(loss)
 
+    def _is_finite(self) -> bool:
+        """Return whether all weights and BatchNorm statistics are finite numbers."""
+        state = self.validated.state_dict().values()
+        sums = [tensor.sum() for tensor in state if tensor.is_floating_point()]
+        return bool(torch.stack(sums).isfinite().all())
+
     def _out_of_patience(self) -> bool:
         return out_of_patience(self.progress, self.config.patience, self.config.min_epochs)
 
     def checkpoint(self) -> Checkpoint:
         """Return all that `restore` needs, as tensors and plain values."""
-        progress = self.progress
-        return {
-            "identity": self.identity,
-            "precision": self.precision,
+        return self.saved_progress() | {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average and self.average.state_dict(),
@@ -190,17 +193,24 @@ class Training:
                 if self.data.device.type == "cuda"
                 else None
             ),
+            "best_state": self.best_state,
+        }
+
+    def saved_progress(self) -> Checkpoint:
+        """Return the part of a checkpoint that says which training it is, and how far."""
+        progress = self.progress
+        return {
+            "identity": self.identity,
+            "precision": self.precision,
             "history": [asdict(result) for result in progress.history],
             "best_epoch": progress.best_epoch,
             "best_value": progress.best_value,
             "best_confusion": progress.best_confusion,
-            "best_state": self.best_state,
         }
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Continue from `checkpoint`. Raises OtherTraining if it belongs to another training."""
-        if checkpoint.get("identity") != self.identity:
-            raise OtherTraining("the checkpoint belongs to another configuration, seed or data set")
+        self.restore_progress(checkpoint)
         self.model.load_state_dict(checkpoint["model"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         if self.average is not None:
@@ -209,13 +219,18 @@ class Training:
         torch.set_rng_state(checkpoint["torch_generator"])
         if checkpoint["cuda_generator"] is not None:
             torch.cuda.set_rng_state(checkpoint["cuda_generator"], self.data.device)
+        self.best_state = checkpoint["best_state"]
+
+    def restore_progress(self, checkpoint: Checkpoint) -> None:
+        """Take over what `saved_progress` saved. Raises OtherTraining if it is of another training."""
+        if checkpoint.get("identity") != self.identity:
+            raise OtherTraining("the checkpoint belongs to another configuration, seed or data set")
         self.progress = Progress(
             history=[EpochResult(**result) for result in checkpoint["history"]],
             best_epoch=checkpoint["best_epoch"],
             best_value=checkpoint["best_value"],
             best_confusion=checkpoint["best_confusion"],
         )
-        self.best_state = checkpoint["best_state"]
 
     def _result(self) -> FitResult:
         progress = self.progress
@@ -231,12 +246,6 @@ class Training:
             if self.keep == "last"
             else self.best_state,
         )
-
-
-def _all_finite(model: torch.nn.Module) -> bool:
-    """Return whether all weights and BatchNorm statistics are finite numbers."""
-    state = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
-    return bool(torch.stack([tensor.sum() for tensor in state]).isfinite().all())
 
 
 def _cpu_copy(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -19,7 +19,7 @@ import optuna
 import torch
 from optuna.trial import TrialState
 
-from ..data.load import joined, load_dataset
+from ..data.load import load_dataset
 from ..database.outage import is_outage
 from ..errors import BloodsearchError, RefusedError
 from ..limits import TooCostly, check_latency, check_size
@@ -30,17 +30,16 @@ from ..study import StudyInfo, versions
 from ..training.config import TrialConfig
 from ..training.cost import latency_ms, n_parameters
 from ..training.device import (
-    DeviceData,
     Precision,
     choose_precision,
     device_name,
     parse_device,
-    to_device,
 )
 from ..training.endings import Diverged, Drained, OutOfMemory
 from ..training.fit import Checkpoint, FitResult, fit
 from ..training.history import Keep
 from ..training.metrics import scores
+from .data import TrialData
 from .epochs import EpochReports, Pruned
 from .outcome import LostLease, Outcome
 from .resolve import parameters, resolve
@@ -78,13 +77,13 @@ class TorchTrainer:
                 f"found {data.fingerprint.content_hash}; give it the same file with --data-root"
             )
         self.info = study_info
-        self.data = to_device(joined(data) if study_info.kind == "refits" else data, torch_device)
+        self.data = TrialData.load(study_info, data, torch_device)
 
     def __call__(self, session: Session) -> Outcome:
         return run_trial(session, self.info, self.data)
 
 
-def run_trial(session: Session, study_info: StudyInfo, data: DeviceData) -> Outcome:
+def run_trial(session: Session, study_info: StudyInfo, data: TrialData) -> Outcome:
     """Train a claimed trial to its end.
 
     Raises Drained, LostLease or BloodsearchError to leave the trial as it is, and database outages.
@@ -112,7 +111,7 @@ def run_trial(session: Session, study_info: StudyInfo, data: DeviceData) -> Outc
 def _train(
     session: Session,
     study_info: StudyInfo,
-    data: DeviceData,
+    data: TrialData,
     params: Params,
     saved: SavedTraining,
 ) -> Outcome:
@@ -121,15 +120,16 @@ def _train(
     config = resolve(params, study_info, final=study_info.kind in KEPT)
     epochs = EpochReports(session, study_info, config)
     seed = trial_seed(study_info.study_file, session.trial)
-    precision = choose_precision(data.device)
+    device, data_of_trial = data.splits.device, data.of(seed)
+    precision = choose_precision(device)
     attrs: dict[str, Any] = {
         "family": config.family,
         "params": params,
         "config": config.model_dump(mode="json"),
         "seed": seed,
-        "data_hash": data.fingerprint.content_hash,
+        "data_hash": study_info.fingerprint.content_hash,
         "versions": versions(),
-        "device": device_name(data.device),
+        "device": device_name(device),
         "threads": torch.get_num_threads(),
     }
     # a kept model is exported and tested in float32: its stored value is what the file gives
@@ -143,13 +143,13 @@ def _train(
         epochs.begin(checkpoint)
         return fit(
             config,
-            data,
+            data_of_trial,
             seed=seed,
             on_epoch=epochs,
             should_stop=session.should_stop,
             save_checkpoint=saved.save,
             resume=checkpoint,
-            keep=KEPT.get(study_info.kind),
+            keep=_kept(study_info),
             precision=attrs["precision"],
             val_precision=val_precision,
             cuda_graph=study_info.study_file.training.cuda_graph,
@@ -173,6 +173,12 @@ def _train(
         weights = {"state_dict": result.state, "config": config.model_dump_json()}
         attrs["weights"] = saved.save_weights(weights)
     return Outcome(TrialState.COMPLETE, result.best_value, attrs, saved.path)
+
+
+def _kept(study_info: StudyInfo) -> Keep | None:
+    keep = KEPT.get(study_info.kind)
+    # few validation images choose no epoch either
+    return "last" if keep and study_info.study_file.search.folds else keep
 
 
 def _check_cost(study_info: StudyInfo, config: TrialConfig) -> float | None:

@@ -59,10 +59,11 @@ def replay_trial(
         )
     import torch
 
-    from ..data.load import joined, load_dataset
+    from ..data.load import load_dataset
     from ..training.config import TrialConfig
-    from ..training.device import choose_precision, device_name, parse_device, to_device
+    from ..training.device import choose_precision, device_name, parse_device
     from ..training.fit import EpochResult, fit
+    from .data import TrialData
 
     data = load_dataset(study_info.fingerprint, data_root)
     if data.fingerprint.content_hash != record.data_hash:
@@ -97,7 +98,7 @@ def replay_trial(
     with contextlib.suppress(Enough):
         fit(
             TrialConfig.model_validate(record.config),
-            to_device(joined(data) if study_info.kind == "refits" else data, where),
+            TrialData.load(study_info, data, where).of(record.seed),
             seed=record.seed,
             on_epoch=stop_with_the_trial,
             precision=record.precision or choose_precision(where),

@@ -166,6 +166,8 @@ class Watcher:
     def _n_images(self) -> int:
         """Return the images of an epoch."""
         n_images = self.info.dataset.n_images
+        if self.info.n_folds:
+            return (n_images["train"] + n_images["val"]) * (self.info.n_folds - 1)
         return n_images["train"] + (n_images["val"] if self.info.kind == "refits" else 0)
 
     def _read_plans(self, trial_ids: list[int]) -> None:

@@ -28,6 +28,7 @@ from bloodsearch.search.training.device import DeviceData, to_device
 from bloodsearch.search.training.endings import Drained
 from bloodsearch.search.trial import objective
 from bloodsearch.search.trial.checkpoint_files import checkpoint_path, forget
+from bloodsearch.search.trial.data import TrialData
 from bloodsearch.search.trial.objective import run_trial
 from bloodsearch.search.trial.outcome import Outcome
 
@@ -78,7 +79,7 @@ class Trials:
         session = PlainSession(
             trial, self.info, self.folder, report, lambda: n_reported >= until, self.warnings
         )
-        outcome = run_trial(session, self.info, self.data)
+        outcome = run_trial(session, self.info, TrialData(self.info, self.data))
         assert outcome.checkpoint == self.path(trial)
         forget(outcome.checkpoint)  # as a worker does once the outcome is stored
         return outcome

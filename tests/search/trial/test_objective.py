@@ -22,6 +22,7 @@ from bloodsearch.search.sampling.space import Params
 from bloodsearch.search.study import create_or_resume, info
 from bloodsearch.search.training.device import DeviceData
 from bloodsearch.search.training.endings import Diverged, Drained
+from bloodsearch.search.trial.data import TrialData
 from bloodsearch.search.trial.objective import run_trial
 from bloodsearch.search.trial.outcome import LostLease, Outcome
 from bloodsearch.search.trial.resolve import resolve
@@ -50,7 +51,7 @@ def run(
     study_info = info(trial.study)
     session = PlainSession(trial, study_info, folder, report, should_stop)
     session.kept = [] if kept is None else kept
-    outcome = run_trial(session, study_info, data)
+    outcome = run_trial(session, study_info, TrialData(study_info, data))
     assert session.warnings == []
     return outcome
 

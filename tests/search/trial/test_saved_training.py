@@ -24,6 +24,7 @@ from bloodsearch.search.training import checkpoint
 from bloodsearch.search.training.device import DeviceData
 from bloodsearch.search.training.endings import Drained
 from bloodsearch.search.trial.checkpoint_files import checkpoint_folder
+from bloodsearch.search.trial.data import TrialData
 from bloodsearch.search.trial.objective import run_trial
 
 P = ParamSpec("P")
@@ -72,9 +73,9 @@ def test_seconds_are_summed_over_the_parts_of_a_training(
 
     worker.on_report, worker.stop = report, lambda: len(epochs) == 2
     with pytest.raises(Drained):
-        run_trial(worker, worker.study_info, small)
+        run_trial(worker, worker.study_info, TrialData(worker.study_info, small))
     worker.stop = lambda: False
-    outcome = run_trial(worker, worker.study_info, small)
+    outcome = run_trial(worker, worker.study_info, TrialData(worker.study_info, small))
     # epoch 2 is reported again: this session's trial did not store it
     assert epochs == [1, 2, 2, 3]
     assert 200 <= outcome.attrs["seconds"] < 260
@@ -90,7 +91,7 @@ def test_a_full_disk_is_waited_for_before_a_long_training(
     looks = iter([0, 0, 10**9])
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(next(looks)))
     worker = session(tmp_path, "replicates")
-    outcome = run_trial(worker, worker.study_info, small)
+    outcome = run_trial(worker, worker.study_info, TrialData(worker.study_info, small))
     assert Path(outcome.attrs["weights"]).is_file()
     assert list(looks) == []
 
@@ -102,7 +103,9 @@ def test_weights_are_stored_by_a_path_relative_to_the_database(
     study = create_or_resume(sqlite_storage, "tiny", tiny_study(), FINGERPRINT, kind="replicates")
     study.enqueue_trial(POINT, user_attrs={"point": POINT})
     worker = Waiting(study.ask(), info(study), checkpoint_folder(sqlite_storage))
-    path = run_trial(worker, worker.study_info, small).attrs["weights"]
+    path = run_trial(worker, worker.study_info, TrialData(worker.study_info, small)).attrs[
+        "weights"
+    ]
     database = sqlite_storage.sqlite_path
     assert database is not None
     assert path == f"{database.name}.checkpoints/tiny/trial-0.weights.pt"
@@ -115,7 +118,7 @@ def test_a_disk_that_stays_full_ends_the_worker_before_the_training(
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(0))
     worker = session(tmp_path, "replicates")
     with pytest.raises(StorageError, match=r"disk full: .* needs 1.* MiB more"):
-        run_trial(worker, worker.study_info, small)
+        run_trial(worker, worker.study_info, TrialData(worker.study_info, small))
     assert worker.trial.storage.get_trial(worker.trial._trial_id).intermediate_values == {}
 
 
@@ -133,7 +136,7 @@ def test_weights_are_kept_in_memory_until_there_is_space(
 
     monkeypatch.setattr(checkpoint, "save", fills_up)
     worker = session(tmp_path, "replicates")
-    outcome = run_trial(worker, worker.study_info, small)
+    outcome = run_trial(worker, worker.study_info, TrialData(worker.study_info, small))
     assert full == []
     assert Path(outcome.attrs["weights"]).is_file()
 

@@ -1,0 +1,97 @@
+"""Cross-validation: one training per fold, in step, judged together after each epoch.
+
+A macro-F1 read on a few dozen validation images chooses nothing. Here every image of the training and the
+validation split is predicted by a model that was not trained on it, so the score rests on all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from .config import TrialConfig
+from .device import DeviceData, Precision
+from .history import Progress
+from .loop import Checkpoint, Training
+from .metrics import Confusion
+
+
+def make_folds(data: DeviceData, n_folds: int, seed: int) -> list[DeviceData]:
+    """Split the images of both splits into stratified folds. Each is validated on by one of the results."""
+    images = torch.cat([data.train_images, data.val_images])
+    labels = torch.cat([data.train_labels, data.val_labels])
+    fold = torch.from_numpy(assign(labels.cpu().numpy(), n_folds, seed)).to(data.device)
+    return [
+        DeviceData(
+            images[fold != i],
+            labels[fold != i],
+            images[fold == i],
+            labels[fold == i],
+            data.fingerprint,
+        )
+        for i in range(n_folds)
+    ]
+
+
+def assign(labels: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+    """Return the fold of each image, int64 (n,). Folds differ by at most one image of each class."""
+    rng = np.random.default_rng(seed)
+    fold = np.empty(len(labels), dtype=np.int64)
+    start = 0
+    for label in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        # each class begins where the last one ended, so that small classes do not all fill the first folds
+        fold[rows] = (start + np.arange(len(rows))) % n_folds
+        start += len(rows)
+    return fold
+
+
+class FoldedTraining(Training):
+    """A training per fold. An epoch is one of each; its confusion matrix is the sum over the folds."""
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        folds: Sequence[DeviceData],
+        seed: int,
+        precision: Precision,
+        val_precision: Precision | None = None,
+        cuda_graph: bool = True,
+    ) -> None:
+        self.parts = [
+            Training(
+                config, data, seed + i, None, precision, val_precision, cuda_graph=cuda_graph
+            )
+            for i, data in enumerate(folds)
+        ]
+        first = self.parts[0]
+        self.config, self.keep, self.precision = config, None, precision
+        self.data, self.model = first.data, first.model
+        self.identity = f"{first.identity} in {len(folds)} folds"
+        self.progress = Progress()
+        self.best_state = None
+
+    def _train_epoch(self, epoch: int, should_stop: Callable[[], bool]) -> float:
+        losses = [part._train_epoch(epoch, should_stop) for part in self.parts]
+        return float(np.mean(losses))
+
+    def _validate(self) -> tuple[Confusion, float]:
+        validated = [part._validate() for part in self.parts]
+        sizes = [len(part.data.val_labels) for part in self.parts]
+        confusion = np.sum([confusion for confusion, _ in validated], axis=0)
+        return confusion, float(np.average([loss for _, loss in validated], weights=sizes))
+
+    def _is_finite(self) -> bool:
+        return all(part._is_finite() for part in self.parts)
+
+    def checkpoint(self) -> Checkpoint:
+        """Return all that `restore` needs: the checkpoints of the folds, and the progress of all."""
+        return self.saved_progress() | {"folds": [part.checkpoint() for part in self.parts]}
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Continue from `checkpoint`. Raises OtherTraining if it belongs to another training."""
+        self.restore_progress(checkpoint)
+        for part, saved in zip(self.parts, checkpoint["folds"], strict=True):
+            part.restore(saved)
