@@ -18,6 +18,7 @@ NAMES = (
         "image_noise",
         "end_to_end",
         "end_to_end_mlp",
+        "any_data",
         "plain_optuna",
     ),
 )

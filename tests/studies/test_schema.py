@@ -86,6 +86,7 @@ CHANGES: dict[str, object] = {
     "training.mlp_epochs": 3,
     "training.mlp_final_epochs": 3,
     "training.threads": 2,
+    "search.folds": 4,
     "pruner.name": "none",
     "pruner.warmup_epochs": 3,
     "pruner.mlp_warmup_epochs": 3,

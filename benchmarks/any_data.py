@@ -1,0 +1,107 @@
+"""The generic study on small sets: BreastMNIST, and digits that are imported from pictures.
+
+    python -m benchmarks any_data
+
+The commands are a user's: `data import`, `optimize --dataset X --trials 20`, `final-eval`. The digits are
+scikit-learn's, written out as pictures with a made-up writer for every 60, whose digits stay in one split. With
+$BENCH_FOLDER an interrupted run goes on. Each test split is opened once, by `final-eval`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import save, table
+from benchmarks.end_to_end import bloodsearch, minutes, url_in
+from bloodsearch.search.data.published import published
+from bloodsearch.search.database.storage import open_storage
+from bloodsearch.search.study import load
+from bloodsearch.search.study_names import finalists_name, replicates_name
+
+N_TRIALS, N_REPLICATES, N_FINALISTS, N_ROUNDS = 20, 5, 4, 2
+PER_WRITER = 60
+
+
+def write_digits(folder: Path) -> Path:
+    """Write scikit-learn's digits as PNG files, and return the table of their labels and writers."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    (folder / "png").mkdir(parents=True, exist_ok=True)
+    listing = folder / "digits.csv"
+    with listing.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "label", "group"])
+        for i, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+            path = Path("png") / f"{i:04d}.png"
+            Image.fromarray((image * 255 / 16).round().astype("uint8")).save(folder / path)
+            rows.writerow([path, f"digit {label}", f"writer {i // PER_WRITER}"])
+    return listing
+
+
+def import_digits(folder: Path) -> Path:
+    out = folder / "digits.npz"
+    if not out.exists():
+        listing = write_digits(folder)
+        bloodsearch(folder, "data", "import", str(listing), "--size", "8", "--out", str(out))
+    return out
+
+
+def measure(folder: Path, name: str, dataset: str) -> dict[str, Any]:
+    """Search and evaluate a data set. Minutes are those in which trainings ran."""
+    search = bloodsearch(folder, "optimize", "--dataset", dataset, "--trials", str(N_TRIALS))
+    kept = folder / "final" / name / "result.json"
+    if not kept.exists():  # a second run must not open the test split again
+        limits = ["--finalists", str(N_FINALISTS), "--rounds", str(N_ROUNDS)]
+        bloodsearch(
+            folder, "final-eval", "--name", name, "--replicates", str(N_REPLICATES), *limits
+        )
+    final = json.loads(kept.read_text())
+    parts = finalists_name(name), replicates_name(name, final["trial"])
+    for result in (search, final):
+        del result["storage"]  # a path of this machine
+    return {
+        "minutes": {"search": _minutes(folder, name), "final": _minutes(folder, *parts)},
+        "search": search,
+        "final": final,
+    }
+
+
+def _minutes(folder: Path, *studies: str) -> float:
+    storage = open_storage(url_in(folder), create=False)
+    try:
+        return sum(minutes(load(storage, study).trials) for study in studies)
+    finally:
+        storage.close()
+
+
+def run() -> None:
+    folder = Path(os.environ.get("BENCH_FOLDER") or tempfile.mkdtemp(prefix="bs-any-data-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    sets = {"breastmnist": "breastmnist", "digits": str(import_digits(folder))}
+    results = {name: measure(folder, name, dataset) for name, dataset in sets.items()}
+    rows = []
+    for name, result in results.items():
+        final = result["final"]
+        macro, accuracy, auc = (
+            final[key] for key in ("test_macro_f1", "test_accuracy", "test_auc")
+        )
+        spent = ", ".join(f"{value:.1f}" for value in result["minutes"].values())
+        figures = [f"{s['mean']:.4f} (sd {s['std']:.4f})" for s in (macro, accuracy, auc)]
+        rows.append([f"{name}: bloodsearch, n = {macro['n']}", spent, *figures])
+        rows += [
+            [f"{name}: {row.method}, published", "", "", f"{row.accuracy:.3f}", f"{row.auc:.3f}"]
+            for row in published(name)
+        ]
+    table(
+        f"generic study: {N_TRIALS} trials, {N_FINALISTS} finalists, {N_ROUNDS} rounds",
+        ["data", "minutes: search, final", "test macro-F1", "accuracy", "AUC"],
+        rows,
+    )
+    save("any_data", results)
