@@ -3,8 +3,8 @@
     python -m benchmarks any_data
 
 The commands are a user's: `data import`, `optimize --dataset X --trials 20`, `final-eval`. The digits are
-scikit-learn's, written out as pictures with a made-up writer for every 60, whose digits stay in one split. With
-$BENCH_FOLDER an interrupted run goes on. Each test split is opened once, by `final-eval`.
+scikit-learn's, written out as pictures with a made-up writer for every 60, whose digits stay in one split.
+With $BENCH_FOLDER an interrupted run goes on. Each test split is opened once, by `final-eval`.
 """
 
 from __future__ import annotations
@@ -81,6 +81,10 @@ def _minutes(folder: Path, *studies: str) -> float:
         storage.close()
 
 
+def _digits(row: dict[str, float], key: str) -> str:
+    return f"{row[key]:.3f}" if key in row else ""
+
+
 def run() -> None:
     folder = Path(os.environ.get("BENCH_FOLDER") or tempfile.mkdtemp(prefix="bs-any-data-"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,8 +100,8 @@ def run() -> None:
         figures = [f"{s['mean']:.4f} (sd {s['std']:.4f})" for s in (macro, accuracy, auc)]
         rows.append([f"{name}: bloodsearch, n = {macro['n']}", spent, *figures])
         rows += [
-            [f"{name}: {row.method}, published", "", "", f"{row.accuracy:.3f}", f"{row.auc:.3f}"]
-            for row in published(name)
+            [f"{name}: {method}, published", "", "", _digits(row, "accuracy"), _digits(row, "auc")]
+            for method, row in published(name).items()
         ]
     table(
         f"generic study: {N_TRIALS} trials, {N_FINALISTS} finalists, {N_ROUNDS} rounds",

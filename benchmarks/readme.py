@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import RESULTS
-from bloodsearch.search.evaluation.final import PUBLISHED
+from bloodsearch.search.data.published import published
 
 ROOT = Path(__file__).parents[1]
 _BLOCK = re.compile(r"(<!-- (bench|course|beside) (\w+) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
@@ -55,7 +55,7 @@ def beside(dataset: str) -> str:
     ]
     rows += [
         [f"{name} (MedMNIST v2)", "3 or more", "", f"{scores['accuracy']}", f"{scores['auc']}"]
-        for name, scores in PUBLISHED.items()
+        for name, scores in published("bloodmnist").items()
     ]
     for row in _rows(ROOT / "docs" / "report_a" / "tables" / "configurations.csv"):
         if row["configuration"] == "A-cnn":

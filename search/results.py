@@ -202,6 +202,8 @@ class FinalResult(Stored):
     test_accuracy: Spread
     test_weighted_f1: Spread
     test_auc: Spread | None = None
+    test_quadratic_kappa: Spread | None = None
+    """Of ordered classes: agreement in which an error of two steps costs four times that of one."""
     per_class: list[ClassScore]
     confusion_matrix: list[list[int]]
     """Counts (classes, classes) summed over replicates: rows are true classes."""

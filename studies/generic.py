@@ -16,6 +16,8 @@ POWER = 0.5
 """A set with a hundredth of the images trains for ten times the epochs, and so a tenth of the steps."""
 MIN_EPOCHS = 2
 """One cycle of the learning rate needs a rise and a fall."""
+FEWEST = 200
+"""Smaller sets train as long as one of this size."""
 FEW_IMAGES = 2_000
 LARGE = 64
 """From this size on only CNNs are searched: the first layer of an MLP would have millions of weights."""
@@ -25,7 +27,7 @@ def generic_study(name: str, title: str, *, n_train: int, size: int) -> StudyFil
     """Return the generic study under another name, for `n_train` images of `size` x `size` pixels."""
     data: dict[str, Any] = tomllib.loads(shipped_text(GENERIC_STUDY))
     data |= {"name": name, "description": f"the generic study, fitted to {title}"[:200]}
-    factor = (N_IMAGES / max(n_train, 1)) ** POWER
+    factor = (N_IMAGES / max(n_train, FEWEST)) ** POWER
     training, space = data["training"], data["space"]
     for key in ("epochs", "final_epochs"):
         training[key] = {

@@ -29,7 +29,7 @@ def show_result(result: dict[str, Any]) -> None:
     output.wrapped(
         f"final evaluation of trial {result['trial']}, {n} replicates, on {result['dataset']}"
     )
-    rows = [_row(label, result[key]) for label, key in _METRICS]
+    rows = [_row(label, result[key]) for label, key in _METRICS if key in result]
     output.line()
     output.cut_table(["", "mean#", "sd over seeds#", "n#", "values"], rows)
     output.line()
@@ -71,14 +71,14 @@ def show_result(result: dict[str, Any]) -> None:
             f"{len(diverged)} of {result['replicates_asked']} trainings on train and validation together "
             "diverged and are not part of any figure"
         )
-    if "BloodMNIST" in result["dataset"]:
+    if beside := result.get("published_28x28"):
         output.table(
             ["28x28, test split", "accuracy#", "AUC#"],
             [
                 ("this evaluation", result["test_accuracy"]["mean"], result["test_auc"]["mean"]),
                 *(
-                    (f"{name} (MedMNIST v2)", row["accuracy"], row["auc"])
-                    for name, row in result["published_28x28"].items()
+                    (f"{name} (MedMNIST v2)", row.get("accuracy"), row.get("auc"))
+                    for name, row in beside.items()
                 ),
             ],
         )
@@ -161,6 +161,7 @@ _METRICS = (
     ("test weighted F1", "test_weighted_f1"),
     ("test accuracy", "test_accuracy"),
     ("test AUC", "test_auc"),
+    ("test quadratic kappa", "test_quadratic_kappa"),
     ("validation macro-F1", "val_macro_f1"),
 )
 

@@ -19,7 +19,9 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
+from ..data.info import DatasetInfo
 from ..data.load import check_same, load_dataset
+from ..data.published import published
 from ..database.storage import Storage
 from ..errors import BloodsearchError, DataError, RefusedError, StorageError
 from ..records import trial_record
@@ -47,13 +49,6 @@ from .selection import (
     replicates,
     replicates_home,
 )
-
-PUBLISHED = {
-    # MedMNIST v2 (Yang et al. 2023), Table 3, 28x28, mean of at least three runs
-    "ResNet-18": {"accuracy": 0.958, "auc": 0.998},
-    "AutoKeras": {"accuracy": 0.961, "auc": 0.998},
-    "Google AutoML Vision": {"accuracy": 0.966, "auc": 0.998},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +235,7 @@ def _result(
         "test_accuracy": spread([s.accuracy for s in scored]),
         "test_weighted_f1": spread([s.weighted_f1 for s in scored]),
         "test_auc": spread([macro_auc(labels, p) for p in probabilities]),
+        **_of_task(study_info.dataset, confusions),
         "per_class": _with_intervals(
             class_scores(confusions.sum(axis=0), classes, len(trained)), labels, predictions
         ),
@@ -248,7 +244,7 @@ def _result(
         "val_macro_f1": spread(validation),
         "search_value": winner.value,
         "search_value_minus_replicates": float(winner.value or 0.0) - float(np.mean(validation)),
-        "published_28x28": PUBLISHED,
+        "published_28x28": published(study_info.fingerprint.dataset),
         "train_seconds": [record.train_seconds for record in records],
         "versions": records[0].versions,
         "device": records[0].device,
@@ -264,6 +260,15 @@ def _with_intervals(
         one | {"f1_interval_95": interval}
         for one, interval in zip(per_class, intervals, strict=True)
     ]
+
+
+def _of_task(data: DatasetInfo, confusions: NDArray[np.int64]) -> dict[str, Any]:
+    """Return the scores that only sets of this task have."""
+    from ..training.metrics import quadratic_kappa
+
+    if data.task != "ordinal":
+        return {}
+    return {"test_quadratic_kappa": spread([quadratic_kappa(matrix) for matrix in confusions])}
 
 
 def _summary(result: dict[str, Any]) -> dict[str, Any]:

@@ -218,6 +218,7 @@ def _scores(result: FinalResult) -> Table:
         "test weighted F1": result.test_weighted_f1,
         "test accuracy": result.test_accuracy,
         "test AUC": result.test_auc,
+        "test quadratic weighted kappa": result.test_quadratic_kappa,
         "validation macro-F1": result.val_macro_f1,
     }
     rows = [

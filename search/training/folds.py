@@ -61,9 +61,7 @@ class FoldedTraining(Training):
         cuda_graph: bool = True,
     ) -> None:
         self.parts = [
-            Training(
-                config, data, seed + i, None, precision, val_precision, cuda_graph=cuda_graph
-            )
+            Training(config, data, seed + i, None, precision, val_precision, cuda_graph=cuda_graph)
             for i, data in enumerate(folds)
         ]
         first = self.parts[0]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
-from bloodsearch.search.training.metrics import confusion_on_device, scores
+from bloodsearch.search.training.metrics import confusion_on_device, quadratic_kappa, scores
 
 CLASSES = st.integers(0, 7)
 PAIRS = st.lists(st.tuples(CLASSES, CLASSES), min_size=1, max_size=60)
@@ -68,3 +68,16 @@ def test_perfect_and_hopeless() -> None:
     perfect, hopeless = scores(np.eye(8, dtype=np.int64)), scores(np.eye(8, dtype=np.int64)[::-1])
     assert (perfect.macro_f1, perfect.weighted_f1, perfect.accuracy) == (1, 1, 1)
     assert (hopeless.macro_f1, hopeless.weighted_f1, hopeless.accuracy) == (0, 0, 0)
+
+
+@given(PAIRS)
+def test_quadratic_kappa_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
+    labels, predictions = np.array(pairs).T
+    counts = np.asarray(sk.confusion_matrix(labels, predictions, labels=range(8)))
+    if len(set(labels) | set(predictions)) > 1:
+        expected = sk.cohen_kappa_score(labels, predictions, labels=range(8), weights="quadratic")
+        assert quadratic_kappa(counts) == pytest.approx(expected, abs=1e-12)
+
+
+def test_quadratic_kappa_of_one_class_is_no_agreement() -> None:
+    assert quadratic_kappa(np.diag([0, 5, 0])) == 0
