@@ -7,7 +7,7 @@ import sys
 
 NAMES = (
     *("exactness", "kills", "overhead", "efficiency", "survival"),
-    *("epochs", "operations", "harness", "startup", "memory", "quality", "recipe"),
+    *("epochs", "operations", "harness", "startup", "memory", "quality", "recipe", "imports"),
     "newton_schulz",
     *(
         "lengths",

@@ -26,14 +26,17 @@ MAX_BITS = 8
 MIN_CORRELATION = 0.97
 MAX_PAIRS = 10_000
 """Pairs after which the search ends: an array of copies has millions."""
+MAX_PIXELS = 1 << 22
+"""Of the images that are hashed at a time: 16 MB as floats."""
 PART = 1024
-"""Images, or columns of a table of distances, in memory at a time."""
+"""Rows and columns of the table of distances, and pairs, in memory at a time."""
 _LOW = 8
 
 
 def perceptual_hashes(images: Images) -> Hashes:
     """Return one number of 64 bits for each image of (n, side, side) or (n, side, side, channels)."""
-    parts = [_hashes(images[i : i + PART]) for i in range(0, len(images), PART)]
+    part = max(1, MAX_PIXELS // max(1, images.shape[1] ** 2))
+    parts = [_hashes(images[i : i + part]) for i in range(0, len(images), part)]
     return np.concatenate(parts) if parts else np.empty(0, np.uint64)
 
 
