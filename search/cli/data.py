@@ -8,9 +8,9 @@ import rich.progress
 import typer
 
 from ..data.registry import DEFAULT
-from . import data_import, output
+from . import data_describe, data_import, output
 from .debug import with_debug
-from .options import DataRootOption, DatasetOption, JsonOption
+from .options import DataRootOption, DatasetOption
 
 app = typer.Typer(
     help="Download, import or describe the data.", no_args_is_help=True, rich_markup_mode=None
@@ -51,49 +51,4 @@ def fetch_data(dataset: DatasetOption = DEFAULT, data_root: DataRootOption = Non
 app.command("import")(with_debug(data_import.import_pictures))
 
 
-@app.command("describe")
-@with_debug
-def describe(
-    dataset: DatasetOption = DEFAULT,
-    data_root: DataRootOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Show the origin, the content hash and the class counts of the train and validation splits."""
-    import numpy as np
-
-    from ..data.load import load_dataset
-
-    data = load_dataset(dataset, data_root)
-    info = data.info
-    counts = {
-        split: np.bincount(labels, minlength=len(info.classes)).tolist()
-        for split, labels in (("train", data.train_labels), ("val", data.val_labels))
-    }
-    if json:
-        output.as_json(
-            {
-                "dataset": data.fingerprint.dataset,
-                "provenance": data.fingerprint.provenance,
-                "content_hash": data.fingerprint.content_hash,
-                "title": info.title,
-                "task": info.task,
-                "size": info.size,
-                "channels": info.channels,
-                "licence": info.license,
-                "source": info.source,
-                "n_images": info.n_images,
-                "classes": list(info.classes),
-                "class_counts": counts,
-            }
-        )
-        return
-    output.line(f"{data.fingerprint.describe()}, content hash {data.fingerprint.content_hash}")
-    output.line(
-        ", ".join(f"{split} {n}" for split, n in info.n_images.items())
-        + f" images of {info.size} x {info.size} x {info.channels}"
-    )
-    output.table(
-        ["class", "train#", "validation#"],
-        zip(info.classes, counts["train"], counts["val"], strict=True),
-    )
-    output.line("the test split is sealed: only `bloodsearch final-eval` opens it")
+app.command("describe")(with_debug(data_describe.describe))

@@ -46,6 +46,8 @@ class DatasetInfo(Frozen):
     n_images: dict[Split, int]
     crop: Crop = "square"
     """The part of a larger picture that an image of this set shows."""
+    smallest: int | None = None
+    """The shortest side of a picture that may be enlarged; None: pictures are never enlarged."""
     about: str = ""
     """What the images show, in a few words."""
     source: str = ""
@@ -67,7 +69,10 @@ class DatasetInfo(Frozen):
     def preparation(self) -> Preparation:
         """Return how a picture becomes an image of this set."""
         return Preparation(
-            side=self.size, crop=self.crop, channels=self.channels, smallest=self.size
+            side=self.size,
+            crop=self.crop,
+            channels=self.channels,
+            smallest=self.smallest or self.size,
         )
 
     @property
@@ -87,6 +92,7 @@ class FileInfo(Frozen):
     classes: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = ()
     """Empty: the classes are called by their labels."""
     crop: Crop = "square"
+    smallest: Annotated[int, Field(ge=1)] | None = None
     about: Text = ""
     source: Text = ""
     license: Text = ""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -88,6 +89,18 @@ def dataset_info(dataset: Named, root: Path | None = None) -> DatasetInfo:
         return _registered(name_of(dataset) if source is None else source.name)
     with _open(source) as archive:
         return _own_info(source, archive)
+
+
+def import_record(dataset: Named, root: Path | None = None) -> dict[str, Any]:
+    """Return what `bloodsearch data import` wrote into the file; empty for any other data.
+
+    Raises UsageError for an unknown name, DataError for a file that cannot be used.
+    """
+    source = _find(dataset, root)
+    if source is None or not source.is_own:
+        return {}
+    with _open(source) as archive:
+        return dict(archive.info().model_extra or {})
 
 
 def load_dataset(dataset: Named, root: Path | None = None) -> Dataset:
@@ -259,6 +272,7 @@ def _own_info(source: _Source, archive: Archive) -> DatasetInfo:
         channels=3 if channels == 3 else 1,
         n_images=n_images,
         crop=info.crop,
+        smallest=info.smallest,
         about=info.about,
         source=info.source,
         license=info.license,

@@ -14,6 +14,7 @@ from .listing import MAX_NAME, SPLITS, Listing, Split
 from .table import list_table
 
 MIN_SIDE, MAX_SIDE = 8, 512
+MAX_LICENSE = 2000
 TABLES = (".csv", ".tsv", ".txt")
 
 
@@ -55,6 +56,13 @@ def fractions_of(splits: str) -> dict[Split, float]:
             f"--splits {splits}: write three percentages that sum to 100, such as 70/10/20"
         )
     return {split: part / 100 for split, part in zip(SPLITS, parts, strict=True)}
+
+
+def license_of(text: str) -> str:
+    """Return the licence. Raises UsageError for one that cannot be shown."""
+    if not (text == "" or (text.isprintable() and len(text) <= MAX_LICENSE)):
+        raise UsageError(f"--license: write one line of at most {MAX_LICENSE:,} letters")
+    return text
 
 
 def title_of(title: str) -> str:

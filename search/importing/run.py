@@ -23,6 +23,7 @@ from .options import (
     check_out,
     crop_of,
     fractions_of,
+    license_of,
     listed,
     set_groups,
     side_of,
@@ -34,6 +35,8 @@ from .splits import draw, units_of
 
 SMALLEST = 8
 """The shortest side of a picture that shows anything."""
+MAX_NAMES = 100
+"""Unreadable pictures that the file names."""
 DEFAULT_SPLITS = "70/10/20"
 
 
@@ -85,7 +88,7 @@ def import_images(
         skip_unreadable=skip_unreadable,
         about={
             "title": title_of(source.resolve().stem if title is None else title),
-            "license": license,
+            "license": license_of(license),
         },
     )
     check_out(out, force=force)
@@ -241,7 +244,7 @@ def _describe(result: ImportResult, source: Path, rule: Preparation, seed: int) 
         "splits": result.splits,
         "class_counts": {split: list(n) for split, n in result.class_counts.items()},
         "picture_sizes": [list(result.smallest), list(result.largest)],
-        "unreadable": sorted(result.unreadable),
+        "unreadable": sorted(result.unreadable)[:MAX_NAMES],
         "same_within_splits": len(result.same_within),
         "same_across_splits": len(result.same_across),
         "similar_across_splits": len(result.similar_across),

@@ -7,7 +7,7 @@ from pathlib import Path
 import optuna
 
 from ..database.storage import Storage
-from . import classes, health, importance, sections
+from . import classes, data_section, health, importance, sections
 from .card import model_card
 from .choice import choice
 from .gather import Gathered, gather
@@ -42,7 +42,7 @@ def build(storage: Storage, study: optuna.Study, data_root: Path | None) -> Repo
             classes.confusions(gathered, predictions, why),
             mistakes(gathered, predictions, why),
             looks(gathered, predictions, why),
-            sections.data(gathered),
+            data_section.data(gathered),
         ],
         card=model_card(gathered),
         trials=gathered.trials,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -30,7 +30,7 @@ def one_class(data: Dataset, name: str, title: str, n: int = 32, columns: int = 
     return _mosaic(rows, title, columns)
 
 
-def distribution(counts: dict[str, Sequence[int]], classes: Sequence[str], title: str) -> Figure:
+def distribution(counts: Mapping[str, Sequence[int]], classes: Sequence[str], title: str) -> Figure:
     """Draw the images of each class by split. `counts` maps a split's name to a number per class."""
     figure, axes = style.one(title, height=3.9)
     places = np.arange(len(classes))

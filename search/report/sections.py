@@ -7,10 +7,9 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 from optuna.distributions import CategoricalDistribution
 
-from . import data_figures, progress_figures, space_figures, style
+from . import progress_figures, space_figures, style
 from .gather import UNTRAINABLE, Gathered, ReportTrial, Space
 from .health import MIN_SEARCHED, Check
 from .importance import MIN_TRIALS, Importance, position
@@ -26,62 +25,6 @@ FANOVA = (
     "deviation between the seeds. The optimizers' learning rates count as one parameter, the position in "
     "the range. A panel leaves out parameters that only some of its trials have."
 )
-
-
-def data(study: Gathered) -> Section:
-    """Show samples and class counts of the training and validation splits."""
-    if study.dataset is None:
-        return Section("The data", warnings=[f"There are no pictures of the data: {study.no_data}"])
-    dataset = study.dataset
-    info = dataset.info
-    counts = {
-        "train": np.bincount(dataset.train_labels, minlength=len(info.classes)).tolist(),
-        "validation": np.bincount(dataset.val_labels, minlength=len(info.classes)).tolist(),
-    }
-    total = np.sum(list(counts.values()), axis=0)
-    small, large = int(total.argmin()), int(total.argmax())
-    describe = dataset.fingerprint.describe()
-    title = (
-        f"The rarest class ({info.classes[small]}) has "
-        f"{total[small] / total[large]:.0%} of the images of the largest ({info.classes[large]})"
-    )
-    rows = [
-        (name, *(counts[split][i] for split in counts), int(total[i]), 100 * total[i] / total.sum())
-        for i, name in enumerate(info.classes)
-    ]
-    return Section(
-        "The data",
-        [
-            f"{describe[0].upper()}{describe[1:]}: {info.n_images['train']:,} training, "
-            f"{info.n_images['val']:,} validation and {info.n_images['test']:,} test images of {info.pixels} "
-            f"pixels in {len(info.classes)} classes. "
-            "The test split is sealed. The only numbers on this page that come from it are those of "
-            "the final evaluation."
-        ],
-        [
-            Picture(
-                "samples",
-                "Eight cells of each class: the first of the training split",
-                functools.partial(
-                    data_figures.samples, dataset, "Eight cells of each class, as the models see them"
-                ),
-            ),
-            Picture(
-                "classes",
-                title,
-                functools.partial(data_figures.distribution, counts, info.classes, title),
-            ),
-        ],
-        [
-            Table(
-                "classes",
-                "Images of each class",
-                ["class", *counts, "both", "% of both"],
-                rows,
-                digits=1,
-            )
-        ],
-    )  # fmt: skip
 
 
 def search(study: Gathered) -> Section:
