@@ -73,7 +73,7 @@ setup(
         Extension(
             f"bloodsearch.models.kernels._{name}",
             ["models/kernels/kernels.c"],
-            depends=["models/kernels/between.h"],
+            depends=["models/kernels/between.h", "models/kernels/optimizer.h"],
             optional=True,
         )
         for name in builds()

@@ -133,12 +133,17 @@ def save(name: str, result: Any, *, by_processor: bool = False) -> None:
     With `by_processor` each kind of processor keeps its own file, and the pages show all of them.
     """
     RESULTS.mkdir(exist_ok=True)
+    text = json.dumps({"machine": machine(), "result": result, "tables": _tables}, indent=1)
+    result_path(name, by_processor=by_processor).write_text(text + "\n")
+    _tables.clear()
+
+
+def result_path(name: str, *, by_processor: bool = False) -> Path:
+    """Return the file of a benchmark's result."""
     if by_processor:
         kind = re.sub(r"[^a-z0-9]+", "-", machine()["processor"].lower()).strip("-")
         name = f"{name}.{kind}"
-    text = json.dumps({"machine": machine(), "result": result, "tables": _tables}, indent=1)
-    (RESULTS / f"{name}.json").write_text(text + "\n")
-    _tables.clear()
+    return RESULTS / f"{name}.json"
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

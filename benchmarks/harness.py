@@ -27,15 +27,15 @@ def bare_loop(config: Any, data: Any) -> Any:
     from bloodsearch.search.training.losses import make_loss
     from bloodsearch.search.training.metrics import confusion_on_device
     from bloodsearch.search.training.optimizers import make_optimizer
-    from bloodsearch.search.training.predict import predict_logits, scale
+    from bloodsearch.search.training.predict import predict_logits
+    from bloodsearch.search.training.step import make_step
 
     dtype = getattr(torch, choose_precision(data.device))
     model: Any = build_model(config.model)
     model = model.to(memory_format=torch.channels_last)
-    optimizer, loss_of = (
-        make_optimizer(config.optimizer, model, dtype),
-        make_loss(config.loss, data.train_labels, config.model.shape.classes),
-    )
+    optimizer = make_optimizer(config.optimizer, model, dtype)
+    loss = make_loss(config.loss, data.train_labels, config.model.shape.classes)
+    step = make_step(model, optimizer, loss, dtype)
     n = len(data.train_images)
 
     def epoch() -> float:
@@ -46,14 +46,8 @@ def bare_loop(config: Any, data: Any) -> Any:
         total = torch.zeros(())
         for start in range(0, n, config.batch_size):
             stop = start + config.batch_size
-            images = scale(data.train_images.index_select(0, order[start:stop]), dtype)
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-                logits = model(images)
-            loss = loss_of(logits, labels[start:stop])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            total += loss.detach()
+            images = data.train_images.index_select(0, order[start:stop])
+            total += step(images, labels[start:stop])
         logits = predict_logits(model, data.val_images, dtype)
         F.cross_entropy(logits, data.val_labels).item()
         confusion_on_device(
@@ -117,7 +111,7 @@ def run() -> None:
     table(
         "an epoch of fit against a bare loop, one thread", ["model", "fit", "bare", "excess"], rows
     )
-    save("harness", found)
+    save("harness", found, by_processor=True)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,11 @@ def run() -> None:
     }
     rows = [[key.replace("_", " "), f"{value:.0f}"] for key, value in result.items()]
     table("resident memory of a worker", ["", "MB"], rows)
-    save("memory", result | {"mb_after_each_trial": [round(value, 1) for value in found]})
+    save(
+        "memory",
+        result | {"mb_after_each_trial": [round(value, 1) for value in found]},
+        by_processor=True,
+    )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import json
 import time
 from typing import Any
 
-from benchmarks.common import RESULTS, in_own_process, save, shown, spread, table
+from benchmarks.common import in_own_process, result_path, save, shown, spread, table
 from benchmarks.recipe import REFERENCE
 from bloodsearch.studies import Value
 
@@ -106,7 +106,7 @@ def compare(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def run(n_seeds: int = 5) -> None:
-    path = RESULTS / "quality.json"
+    path = result_path("quality", by_processor=True)
     known: dict[str, dict[str, Any]] = {}
     if path.exists():
         kept = json.loads(path.read_text())["result"]
@@ -121,7 +121,7 @@ def run(n_seeds: int = 5) -> None:
         if str(seed) in mine:
             continue
         mine[str(seed)] = in_own_process("quality", "--child", name, str(seed))
-        save("quality", {"recipes": RECIPES, "curves": known})
+        save("quality", {"recipes": RECIPES, "curves": known}, by_processor=True)
         print(f"seed {seed}, {name}: {compare(mine[str(seed)])}", flush=True)
     rows = []
     for name, mine in known.items():
@@ -148,7 +148,7 @@ def run(n_seeds: int = 5) -> None:
         [*columns, "ratio", "seeds that get there"],
         rows,
     )
-    save("quality", {"recipes": RECIPES, "curves": known})
+    save("quality", {"recipes": RECIPES, "curves": known}, by_processor=True)
 
 
 if __name__ == "__main__":

@@ -67,4 +67,4 @@ def run() -> None:
     names = {"optimize": "optimize, to the first training step"}
     rows = [[names.get(key, key), shown(value, " s", 2)] for key, value in result.items()]
     table("start-up", ["command", "seconds"], rows)
-    save("startup", result)
+    save("startup", result, by_processor=True)

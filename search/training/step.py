@@ -14,6 +14,7 @@ from typing import Protocol
 
 import torch
 
+from .half import HalfCopy, can_copy
 from .losses import Loss
 from .predict import scale
 
@@ -51,6 +52,28 @@ class Step:
     def set_lr(self, lr: float) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
+
+
+class HalfStep(Step):
+    """A step in bfloat16 on a CPU that computes with lasting copies of the large weights."""
+
+    def __init__(
+        self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, loss: Loss
+    ) -> None:
+        super().__init__(model, optimizer, loss, torch.bfloat16)
+        self.copy = HalfCopy(model)
+
+    def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        self.copy.refresh()
+        self.copy.model.train(self.model.training)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = self.copy.model(scale(images, self.dtype))
+        loss = self.loss(logits, labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()  # of all weights that have no copy
+        self.copy.update(self.optimizer)
+        return loss.detach()
 
 
 class Graphs(Protocol):
@@ -171,6 +194,8 @@ def make_step(
     """Return a step. `capture` is the size of the batches to capture as a CUDA graph, None for no graph."""
     if capture is not None:
         return CapturedStep(model, optimizer, loss, dtype, batch_size=capture, graphs=CudaGraphs())
+    if dtype == torch.bfloat16 and can_copy(model, optimizer):
+        return HalfStep(model, optimizer, loss)
     return Step(model, optimizer, loss, dtype)
 
 
