@@ -16,6 +16,7 @@ NAMES = (
         "intervals",
         "selection",
         "image_noise",
+        "calibration",
         "end_to_end",
         "end_to_end_mlp",
         "any_data",

@@ -37,7 +37,7 @@ N_SEARCHED, TRUE_SD, NOISE = 77, 0.003, 0.004
 ROUNDS = 5
 REPETITIONS = 2000
 CANDIDATES = (8, 16, 32)
-SHARES = (0.0, 0.2, 0.5)
+SHARES = (0.0, 0.08, 0.5)
 """Shares of the noise's variance that are the validation images' own."""
 
 

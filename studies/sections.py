@@ -112,7 +112,8 @@ class Pruner(SectionWithFamilies):
     quantile: InnerFraction = 0.5
     """family: a trial whose best epoch so far is below this quantile of its peers' is pruned."""
     chance: InnerFraction = 0.05
-    """forecast: a trial that is less likely than this to end among the best is pruned."""
+    """forecast: a trial that is less likely than this to end among the best, by the model's own reckoning, is
+    pruned. The chance that a CNN's trial states is corrected by what came true on recorded curves."""
     top: Annotated[float, Field(gt=0, le=1)] = 0.1
     """forecast: this share of all finished trials are the best."""
     audit: Fraction = 0.05

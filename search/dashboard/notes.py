@@ -22,6 +22,7 @@ _KINDS: dict[Kind, str] = {
     "search": "",
     "finalists": "The second stage of {base}: its best trials, trained again with fresh seeds to choose the "
     "winner.",
+    "rung": "A rung of the ladder of {base}: its best trials, trained for more epochs to see which go on.",
     "replicates": "Replicates of {base}'s winner: one configuration, trained with several seeds. None of "
     "them is better than another. Their mean counts.",
     "refits": "The winner of {base}, trained on the training and validation split together. The validation "

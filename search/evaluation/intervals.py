@@ -32,6 +32,8 @@ class Difference:
     """Over seeds that both sides have; else two independent samples (Welch)."""
     sd: float
     """Of the paired differences, or of a difference of two independent replicates."""
+    freedom: float = math.nan
+    """Degrees of freedom of the interval."""
 
     @property
     def known(self) -> bool:
@@ -71,7 +73,7 @@ def paired_difference(differences: list[float]) -> Difference:
 
     with _nearly_equal_values():
         interval = ttest_1samp(values, 0.0).confidence_interval(CONFIDENCE)
-    return Difference(mean, float(interval.low), float(interval.high), n, n, True, sd)
+    return Difference(mean, float(interval.low), float(interval.high), n, n, True, sd, n - 1)
 
 
 def _welch(a: NDArray[np.float64], b: NDArray[np.float64]) -> Difference:
@@ -84,8 +86,10 @@ def _welch(a: NDArray[np.float64], b: NDArray[np.float64]) -> Difference:
     from scipy.stats import ttest_ind
 
     with _nearly_equal_values():
-        interval = ttest_ind(a, b, equal_var=False).confidence_interval(CONFIDENCE)
-    return Difference(mean, float(interval.low), float(interval.high), len(a), len(b), False, sd)
+        test = ttest_ind(a, b, equal_var=False)
+        interval = test.confidence_interval(CONFIDENCE)
+    low, high = float(interval.low), float(interval.high)
+    return Difference(mean, low, high, len(a), len(b), False, sd, float(test.df))
 
 
 @contextlib.contextmanager
@@ -126,13 +130,27 @@ def larger(a_minus_b: Difference) -> Verdict:
 
 
 def equal(a_minus_b: Difference, margin: float) -> Verdict:
-    """Return the verdict on the claim that A and B differ by less than `margin` either way."""
+    """Return the verdict on the claim that A and B differ by less than `margin` either way.
+
+    It holds by two one-sided tests at 5 % each (Schuirmann 1987): the 90 % interval lies within the margins.
+    """
     if not a_minus_b.known:
         return "cannot be told"
-    if -margin < a_minus_b.low and a_minus_b.high < margin:
+    half = _half_of_90(a_minus_b)
+    if -margin < a_minus_b.mean - half and a_minus_b.mean + half < margin:
         return "holds"
     return (
         "does not hold"
         if a_minus_b.low >= margin or a_minus_b.high <= -margin
         else "cannot be told"
     )
+
+
+def _half_of_90(difference: Difference) -> float:
+    """Return half the width of the 90 % interval, from that of the 95 % interval."""
+    from scipy.stats import t
+
+    half = (difference.high - difference.low) / 2
+    if not half or not math.isfinite(difference.freedom):
+        return half
+    return half * float(t.ppf(0.95, difference.freedom) / t.ppf(0.975, difference.freedom))

@@ -97,3 +97,14 @@ def test_differences_that_differ_in_their_last_digits_warn_nobody() -> None:
     found = paired_difference([0.1, 0.1 + 1e-16, 0.1])
     assert found.low <= found.mean <= found.high
     assert found.high - found.low < 1e-12
+
+
+def test_equality_is_two_one_sided_tests() -> None:
+    """The claim holds when both tests at 5 % say so, which is when the 90 % interval is inside."""
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        values = rng.normal(0.001, 0.004, 5)
+        below = stats.ttest_1samp(values, -0.005, alternative="greater").pvalue
+        above = stats.ttest_1samp(values, 0.005, alternative="less").pvalue
+        holds = equal(paired_difference(values.tolist()), 0.005) == "holds"
+        assert holds == (max(below, above) < 0.05)

@@ -1,0 +1,252 @@
+"""Whole searches against rivals in the same wall-clock, final trainings included, over several seeds.
+
+    python -m benchmarks.whole_searches --minutes 20    # n = 3 of each; continues where it stopped
+    python -m benchmarks.whole_searches --minutes 60 --only ours
+    python -m benchmarks.whole_searches --hours 2                   # starts no search after so long
+    python -m benchmarks.whole_searches --show                      # only prints the table
+
+Needs a quiet machine: every search takes the given minutes on all cores. Contenders:
+
+    ours             bloodsearch optimize --minutes M, then final-eval
+    random           the same with random search instead of TPE
+    optuna           hand-written Optuna (TPE, median pruner) with this engine and the space of `ours`
+    hand-made 1/3/5  residual double blocks of 64, 128, 256 filters, without any search, as 1, 3 or 5 seeds
+
+Each search has a database of its own, and its test split is opened once, by a final evaluation on the record.
+Plain Optuna with the usual loop is `python -m benchmarks plain_optuna`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import RESULTS, in_own_process, save, table
+from bloodsearch.search.api.minutes import FINAL_SHARE, N_REPLICATES, fit
+from bloodsearch.search.api.placement import AUTO
+from bloodsearch.search.sampling.space import Params, suggest, to_config
+from bloodsearch.studies import StudyFile, load_study_file, parse_study
+
+HAND_MADE: Params = {
+    "arch": "cnn", "optimizer": "muon", "lr": 0.01, "weight_decay": 0.05, "batch_size": 128,
+    "loss": "cross_entropy", "label_smoothing": 0.1, "schedule": "one_cycle", "augment": "dihedral",
+    "shift": 2, "ema": 0.998, "cnn_blocks": 3, "cnn_width": 64, "cnn_growth": 2.0, "cnn_convs": 2,
+    "cnn_residual": True, "cnn_norm": True, "cnn_head": "max", "cnn_dropout": 0.2,
+}  # fmt: skip
+CONTENDERS = ("ours", "random", "optuna", "hand-made 1", "hand-made 3", "hand-made 5")
+WARM_UP_EPOCHS = 2
+"""Before Optuna's median pruner prunes: with fewer it stops the best."""
+
+
+def child(contender: str, minutes: float, seed: int) -> None:
+    """Run one contender and print its result as JSON."""
+    from bloodsearch.search.api.final import final_eval
+    from bloodsearch.search.api.search import optimize
+
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="bs-whole-") as folder:
+        where: dict[str, Any] = {"storage": f"sqlite:///{folder}/search.db", "name": "whole"}
+        out = Path(folder) / "final"
+        if contender in ("ours", "random"):
+            sampler = "tpe" if contender == "ours" else "random"
+            search = optimize(
+                minutes=minutes, seed=seed, overrides={"search.sampler": sampler}, **where
+            )
+            searched = time.monotonic() - started
+            final = final_eval(out=out, **where)
+            values, validation = final.test_macro_f1.values, final.val_macro_f1.values
+            n_trials = search.complete + search.pruned
+            winner: dict[str, Any] = final.params
+        else:
+            winner, epochs, n, n_trials = (
+                _search_by_hand(folder, minutes, seed)
+                if contender == "optuna"
+                else (HAND_MADE, *_hand_made(minutes, int(contender.split()[1])), 0)
+            )
+            values, validation = _trained(winner, epochs, n, seed, out, where)
+            searched = time.monotonic() - started
+    result = {
+        "test_macro_f1": values, "val_macro_f1": validation, "search_seconds": searched,
+        "seconds": time.monotonic() - started, "n_trials": n_trials, "winner": winner,
+    }  # fmt: skip
+    print(json.dumps(result))
+
+
+def _trained(
+    winner: Params, epochs: int, n: int, seed: int, out: Path, where: dict[str, Any]
+) -> tuple[list[float | None], list[float | None]]:
+    """Train a configuration with `n` seeds and test it once, as a study of one baseline."""
+    from bloodsearch.search.api.final import final_eval_baselines
+    from bloodsearch.search.api.search import optimize
+
+    params = {k: v for k, v in winner.items() if k not in ("epochs", "patience")}
+    study = {
+        "name": "whole",
+        "search": {"sampler": "baselines", "seed": seed},
+        "training": {"epochs": epochs, "final_epochs": epochs},
+        "baselines": [{"name": "one", "params": params}],
+    }
+    optimize(study, only="baselines", replicates=n, **where)
+    tested = final_eval_baselines(out=out, **where)["configurations"][0]
+    return tested["test_macro_f1"]["values"], tested["val_macro_f1"]["values"]
+
+
+def _seconds(points: Sequence[Params]) -> list[float]:
+    from bloodsearch.search.api.timing import epoch_seconds
+
+    configs = [to_config(point, epochs=1, patience=0) for point in points]
+    return epoch_seconds(configs, AUTO.slots(1))
+
+
+def _hand_made(minutes: float, n: int) -> tuple[int, int]:
+    """Return the epochs with which `n` trainings take all of the time, and `n`."""
+    waves = math.ceil(n / len(AUTO.slots(1)))
+    return max(1, math.floor(0.95 * 60 * minutes / waves / _seconds([HAND_MADE])[0])), n
+
+
+def _search_by_hand(folder: str, minutes: float, seed: int) -> tuple[Params, int, int, int]:
+    """Search with Optuna's own sampler and pruner in as many processes as there are workers."""
+    import optuna
+
+    from bloodsearch.search.api.timing import epoch_seconds
+
+    slots = AUTO.slots(1)
+    plan = fit(
+        load_study_file("bloodmnist"),
+        minutes,
+        len(slots),
+        lambda configs: epoch_seconds(configs, slots),
+    )
+    path = Path(folder) / "plan.json"
+    path.write_text(plan.file.model_dump_json())
+    url = f"sqlite:///{folder}/optuna.db"
+    study = optuna.create_study(study_name="hand", storage=url, direction="maximize")
+    seconds = (1 - FINAL_SHARE - 0.05) * 60 * minutes
+    commands = [
+        [sys.executable, "-m", "benchmarks.whole_searches", "--worker", url, str(path),
+         str(seconds), str(seed + 1000 * number)]
+        for number in range(len(slots))
+    ]  # fmt: skip
+    workers = [subprocess.Popen(command, stdout=sys.stderr) for command in commands]
+    for worker in workers:
+        worker.wait()
+    best = study.best_trial.user_attrs["params"]
+    epochs = plan.file.training.final_epochs_of(best["arch"])
+    return best, epochs, N_REPLICATES, len(study.trials)
+
+
+def work(url: str, path: str, seconds: float, seed: int) -> None:
+    """Search for so many seconds, as a person writes it with Optuna."""
+    import optuna
+    import torch
+
+    from bloodsearch.search.data.load import load_dataset
+    from bloodsearch.search.training.device import to_device
+    from bloodsearch.search.training.endings import Diverged
+    from bloodsearch.search.training.fit import EpochResult
+    from bloodsearch.search.training.fit import fit as train
+
+    torch.set_num_threads(1)
+    file: StudyFile = parse_study(json.loads(Path(path).read_text()), "plan")
+    data = to_device(load_dataset("bloodmnist"), torch.device("cpu"))
+
+    def objective(trial: optuna.Trial) -> float:
+        params = suggest(trial, file)
+        trial.set_user_attr("params", params)
+        config = to_config(params, epochs=file.training.epochs_of(params["arch"]), patience=0)
+
+        def on_epoch(result: EpochResult) -> None:
+            trial.report(result.val_macro_f1, result.epoch)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        try:
+            return train(config, data, seed=trial.number, on_epoch=on_epoch).best_value
+        except Diverged:
+            raise optuna.TrialPruned from None
+
+    study = optuna.load_study(
+        study_name="hand",
+        storage=url,
+        sampler=optuna.samplers.TPESampler(seed=seed),
+        pruner=optuna.pruners.MedianPruner(n_warmup_steps=WARM_UP_EPOCHS),
+    )
+    study.optimize(objective, timeout=seconds)
+
+
+def show(runs: dict[str, dict[str, Any]]) -> None:
+    """Print the mean over searches of the mean test score, and its spread over searches."""
+    rows = []
+    for minutes in sorted({run["minutes"] for run in runs.values()}):
+        for contender in CONTENDERS:
+            of = [
+                run
+                for run in runs.values()
+                if (run["minutes"], run["contender"]) == (minutes, contender)
+            ]
+            if not of:
+                continue
+            means = [statistics.fmean(run["test_macro_f1"]) for run in of]
+            spread = f"{statistics.stdev(means):.4f}" if len(means) > 1 else "-"
+            search, total = (
+                statistics.fmean(run[key] for run in of) / 60
+                for key in ("search_seconds", "seconds")
+            )
+            rows.append(
+                [f"{minutes:g}", contender, len(of), f"{statistics.fmean(means):.4f}", spread,
+                 f"{search:.1f}", f"{total:.1f}"]
+            )  # fmt: skip
+    columns = ["minutes", "contender", "searches", "test macro-F1", "sd over searches"]
+    columns += ["search, min", "in all, min"]
+    table("whole searches in the same wall-clock", columns, rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--searches", type=int, default=3, help="seeds of each contender")
+    parser.add_argument("--only", default="", help="contenders, separated by commas")
+    parser.add_argument("--hours", type=float, default=1e6, help="start no search after so long")
+    parser.add_argument("--show", action="store_true", help="print what is stored, search nothing")
+    parser.add_argument("--child", nargs=3)
+    parser.add_argument("--worker", nargs=4)
+    given = parser.parse_args(arguments)
+    if given.child is not None:
+        return child(given.child[0], float(given.child[1]), int(given.child[2]))
+    if given.worker is not None:
+        url, path, seconds, seed = given.worker
+        return work(url, path, float(seconds), int(seed))
+    path = RESULTS / "whole_searches.json"
+    runs: dict[str, dict[str, Any]] = {}
+    if path.exists():
+        runs = json.loads(path.read_text())["result"]
+    wanted = list(filter(None, given.only.split(","))) or list(CONTENDERS)
+    until = time.monotonic() + 3600 * given.hours
+    for seed in range(given.searches):
+        for contender in wanted:
+            key = f"{contender}, {given.minutes:g} minutes, seed {seed}"
+            if given.show or key in runs or time.monotonic() >= until:
+                continue
+            task = ("--child", contender, str(given.minutes), str(seed))
+            result = in_own_process("whole_searches", *task)
+            runs[key] = {"contender": contender, "minutes": given.minutes, **result}
+            print(key, result["test_macro_f1"], flush=True)
+            save("whole_searches", runs)
+    show(runs)
+
+
+def run() -> None:
+    main([])
+
+
+if __name__ == "__main__":
+    main()
