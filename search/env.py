@@ -12,7 +12,7 @@ DEFAULT_STORAGE = "sqlite:///bloodsearch.db"  # a file in the current folder
 STORAGE = "BLOODSEARCH_STORAGE"
 """Database URL, when --storage is not given."""
 DATA = "BLOODSEARCH_DATA"
-"""Folder with bloodmnist.npz, when --data-root is not given."""
+"""Folder with the data files, when --data-root is not given."""
 CHECKPOINTS = "BLOODSEARCH_CHECKPOINTS"
 """Folder for checkpoints; default: beside an SQLite file, else bloodsearch-checkpoints here."""
 ARTIFACTS = "BLOODSEARCH_ARTIFACTS"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import optuna
@@ -19,10 +20,12 @@ from ..evaluation.baselines import baselines_part, queue_baselines
 from ..records import trial_record
 from ..sampling.grid import grid, grid_part
 from ..study import (
+    StudyInfo,
     check_name,
     check_not_reserved,
     check_points,
     create_or_resume,
+    info,
 )
 from ..study_names import is_reserved
 from ..summary import summarize
@@ -31,10 +34,32 @@ from ..workers.leases import Leases
 from ..workers.slots import Slot, idle_cores
 from .events import Notice, OnProgress, SearchEnded
 from .parts import DEFAULT_REPLICATES, Part
-from .request import SearchRequest, is_stored
+from .request import FEW_TO_VALIDATE, SearchRequest, is_stored
 from .results import SearchResult
 from .study import part_name
 from .training import run_workers
+
+
+def _few_images(stored: StudyInfo) -> str | None:
+    """Say how little a score on few validation images means, and what the study does about it."""
+    n_val, n_judged = stored.dataset.n_images["val"], stored.n_judged
+    if stored.kind != "search" or n_val >= FEW_TO_VALIDATE:
+        return None
+    text = (
+        f"there are {n_val} validation images: an accuracy of 0.90 on them is known to "
+        f"+-{_half(n_val):.2f}"
+    )
+    if not stored.n_folds:
+        return f"{text} (95 %); --set search.folds=5 judges trials on the training images, too"
+    return (
+        f"{text} (95 %), so each trial is judged by {stored.n_folds} folds of the {n_judged:,} training and "
+        f"validation images, to +-{_half(n_judged):.2f}; --set search.folds=0 does without folds"
+    )
+
+
+def _half(n: int, accuracy: float = 0.9) -> float:
+    """Return half the width of the 95 % interval of an accuracy that was read on `n` images."""
+    return 1.96 * math.sqrt(accuracy * (1 - accuracy) / n)
 
 
 class Run:
@@ -131,6 +156,8 @@ class Run:
             f"study {self.name} on {fingerprint.describe()}, {len(slots)} "
             f"worker{'s' * (len(slots) > 1)} on {devices}, storage {storage.shown}"
         )
+        if text := _few_images(info(study)):
+            self._notice(text)
         if n := idle_cores(slots):
             cores = "1 CPU core is idle" if n == 1 else f"{n} CPU cores are idle"
             self._notice(f"{cores}; --workers auto uses all cores")

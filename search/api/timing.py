@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..data import registry
 from ..errors import BloodsearchError
 from ..training.config import TrialConfig
 from ..workers.slots import Slot
@@ -33,7 +34,7 @@ def epoch_seconds(
     configs: Sequence[TrialConfig],
     slots: Sequence[Slot],
     *,
-    dataset: str = "bloodmnist",
+    dataset: str = registry.DEFAULT,
     data_root: Path | None = None,
 ) -> list[float]:
     """Return the seconds of an epoch of each configuration, as `measure` does."""
@@ -44,7 +45,7 @@ def measure(
     configs: Sequence[TrialConfig],
     slots: Sequence[Slot],
     *,
-    dataset: str = "bloodmnist",
+    dataset: str = registry.DEFAULT,
     data_root: Path | None = None,
 ) -> Measured:
     """Return the seconds of an epoch of each configuration and the memory, with a training in every slot.

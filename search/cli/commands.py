@@ -62,7 +62,7 @@ def _version(show: bool) -> None:
 def build_app() -> typer.Typer:
     app = typer.Typer(
         name="bloodsearch",
-        help="Hyperparameter search for blood-cell classification (BloodMNIST).",
+        help="Hyperparameter search for small medical images: BloodMNIST, any MedMNIST set, your own.",
         epilog="Start with: bloodsearch demo",
         pretty_exceptions_enable=False,
         rich_markup_mode=None,

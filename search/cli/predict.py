@@ -44,8 +44,8 @@ def predict(
 ) -> None:
     """Predict the class of each image, and show how sure the model is.
 
-    Images larger than 28 x 28 are cropped to their centre 200 x 200 and resized, as BloodMNIST's
-    own were. Images that cannot be used are named and skipped, and the exit code is then 1.
+    Images are cropped and resized as those of the model's data set were. Images that cannot be used
+    are named and skipped, and the exit code is then 1.
     Example: bloodsearch predict cells/ --model model.onnx
     """
     from ..api.predict import predict as classify

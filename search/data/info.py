@@ -54,6 +54,8 @@ class DatasetInfo(Frozen):
     """Where the images come from."""
     license: str = ""
     citations: tuple[str, ...] = ()
+    limits: str = ""
+    """What a model of these images cannot be expected to do, for its card; empty: a general sentence."""
 
     @property
     def shape(self) -> Shape:

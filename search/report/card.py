@@ -9,19 +9,7 @@ from ..text import markdown
 from .gather import Gathered
 from .words import four, plural, score, times
 
-CITATIONS = (
-    "Acevedo, A., Merino, A., Alférez, S., Molina, Á., Boldú, L., Rodellar, J.: A dataset of microscopic "
-    "peripheral blood cell images for development of automatic recognition systems. Data in Brief 30, "
-    "105474 (2020). Mendeley Data, doi:10.17632/snkd93bnjr.1",
-    "Yang, J., Shi, R., Wei, D., Liu, Z., Zhao, L., Ke, B., Pfister, H., Ni, B.: MedMNIST v2: a large-scale "
-    "lightweight benchmark for 2D and 3D biomedical image classification. Scientific Data 10, 41 (2023)",
-)
-LIMITS = (
-    "The model was trained on 28 x 28 research images of single, centred, stained cells from one hospital's "
-    "analyser. Its performance on other stains, microscopes, diseases or whole smears is unknown.",
-    "It knows eight classes. A cell of another kind, an artefact or an empty image still gets one of them.",
-    "Not a medical device: it must not inform anyone's medical care.",
-)
+NO_DEVICE = "Not a medical device: it must not inform anyone's medical care."
 
 
 def model_card(study: Gathered) -> str:
@@ -40,14 +28,16 @@ def model_card(study: Gathered) -> str:
     if study.synthetic:
         lines += ["- The synthetic data set that ships with bloodsearch."]
     else:
-        lines += [
-            f"- {study.info.fingerprint.describe()}, 28 x 28, the official split, CC BY 4.0. Cite both:"
-        ]
-        lines += [f"  - {citation}" for citation in CITATIONS]
+        lines += _origin(study)
     lines += [f"- Content hash of the data: `{study.info.fingerprint.content_hash}`", ""]
     lines += ["## Protocol", "", *_protocol(study), ""]
     lines += ["## Results", "", *_results(study), ""]
-    lines += ["## Limits", "", *(f"- {limit}" for limit in (*LIMITS, _calibrated(study))), ""]
+    lines += [
+        "## Limits",
+        "",
+        *(f"- {limit}" for limit in (*_limits(study), _calibrated(study))),
+        "",
+    ]
     lines += ["## Environment and how to reproduce it", "", *_environment(study), ""]
     return "\n".join(markdown(line) for line in lines)
 
@@ -61,9 +51,32 @@ def _what(study: Gathered) -> str:
     n = winner.record.n_parameters
     weights = f"{n:,} weights" if n else "an unknown number of weights"
     return (
-        f"{kind} with {weights}. It takes an RGB image of 28 x 28 pixels and returns probabilities of "
-        "eight classes of blood cells."
+        f"{kind} with {weights}. It takes {'an RGB' if study.about.channels == 3 else 'a gray'} image of "
+        f"{study.about.size} x {study.about.size} pixels and returns probabilities of "
+        f"{len(study.about.classes)} classes: {', '.join(study.about.classes)}."
     )
+
+
+def _origin(study: Gathered) -> list[str]:
+    """Say where the data come from, under which licence, and whom to cite."""
+    about, provenance = study.about, study.info.fingerprint.provenance
+    split = "its own split" if provenance == "own" else "the official split"
+    facts = [study.info.fingerprint.describe(), about.pixels, split]
+    facts.append(about.license or "no licence known")
+    cite = ". Cite:" if about.citations else f". {about.source}".rstrip(". ")
+    return [f"- {', '.join(facts)}{cite}", *(f"  - {citation}" for citation in about.citations)]
+
+
+def _limits(study: Gathered) -> list[str]:
+    about = study.about
+    shown = f"images of {about.about}" if about.about else "images of one data set"
+    return [
+        about.limits
+        or f"The model was trained on {about.size} x {about.size} {shown}. Its performance on images from "
+        "other devices, places or people is unknown.",
+        f"It knows {len(about.classes)} classes. An image of anything else still gets one of them.",
+        NO_DEVICE,
+    ]
 
 
 def _parameters(study: Gathered) -> list[str]:

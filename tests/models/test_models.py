@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bloodsearch.models import CNNConfig, MLPConfig, build_model
+from bloodsearch.models import CNNConfig, MLPConfig, Shape, build_model, parse_model_config
 from bloodsearch.models.cnn import Block
 from bloodsearch.search.sampling.space import baseline_params, to_config
 from bloodsearch.studies import load_study_file
@@ -196,3 +196,25 @@ def test_dropout_works_in_training_only(config: MLPConfig | CNNConfig) -> None:
     assert not torch.equal(model(images), model(images))
     model.eval()
     assert torch.equal(model(images), model(images))
+
+
+@pytest.mark.parametrize(
+    ("size", "stem", "blocks"), [(64, 2, 4), (128, 4, 4), (224, 4, 5), (9, 2, 2)]
+)
+@pytest.mark.parametrize("head", ["flatten", "mean"])
+def test_a_stem_makes_large_images_affordable(size: int, stem: int, blocks: int, head: str) -> None:
+    shape = Shape(size=size, channels=1, classes=5)
+    config = CNNConfig.model_validate(
+        {"shape": shape, "stem": stem, "widths": [4] * blocks, "head": head}
+    )
+    model = build_model(config)
+    images = torch.zeros(2, 1, size, size)
+    assert model(images).shape == (2, 5)
+    assert model.blocks(images).shape[-1] == config.feature_size  # type: ignore[operator]
+
+
+def test_configurations_of_the_first_shape_are_stored_as_they_were() -> None:
+    stored = CNNConfig(widths=(8,)).model_dump(mode="json")
+    assert not {"shape", "stem"} & set(stored)
+    other = CNNConfig(widths=(8,), shape=Shape(size=64, channels=1, classes=2), stem=2)
+    assert parse_model_config(other.model_dump(mode="json")) == other
