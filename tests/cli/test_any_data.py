@@ -31,14 +31,14 @@ def write(path: Path, *, side: int, channels: int, description: FileInfo) -> str
     rng = np.random.default_rng(0)
     shape = (side, side) if channels == 1 else (side, side, 3)
     n_classes = len(description.classes)
-    arrays = {"info": np.frombuffer(description.encode(), np.uint8)}
+    arrays: dict[str, Any] = {"info": np.frombuffer(description.encode(), np.uint8)}
     for split, n in SIZES.items():
         labels = np.arange(n) % n_classes
         noise = rng.integers(0, 60, (n, *shape))
         level = (labels * (190 // n_classes)).reshape(-1, *[1] * len(shape))
         arrays[f"{split}_images"] = (noise + level).astype(np.uint8)
         arrays[f"{split}_labels"] = labels
-    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(path, **arrays)
     return str(path)
 
 
