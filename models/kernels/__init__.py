@@ -58,6 +58,12 @@ def call(name: str, dtype: torch.dtype, *arguments: torch.Tensor | float | None)
     _library(build)[f"{name}_{_SUFFIX[dtype]}"](*map(_as_c, arguments))
 
 
+def has(name: str, dtype: torch.dtype) -> bool:
+    """Return whether a kernel is here. A build that is older than the sources may lack it."""
+    build = build_name()
+    return build is not None and hasattr(_library(build), f"{name}_{_SUFFIX[dtype]}")
+
+
 def _as_c(argument: torch.Tensor | float | None) -> ctypes._SimpleCData[Any]:
     if isinstance(argument, torch.Tensor):
         return ctypes.c_void_p(argument.data_ptr())

@@ -68,7 +68,7 @@ def can_copy(model: nn.Module, optimizer: torch.optim.Optimizer) -> bool:
     kinds = (torch.optim.Adam, torch.optim.SGD)  # AdamW is an Adam
     weights = large_weights(model)
     on_cpu = all(weight.device.type == "cpu" for weight in weights)
-    built = kernels.build_name() is not None
+    built = kernels.has("adam", torch.bfloat16) and kernels.has("sgd", torch.bfloat16)
     return isinstance(optimizer, kinds) and bool(weights) and on_cpu and built
 
 
