@@ -7,7 +7,17 @@ import sys
 
 NAMES = (
     *("exactness", "kills", "overhead", "efficiency", "survival"),
-    *("epochs", "operations", "harness", "startup", "memory", "quality", "recipe", "imports"),
+    *(
+        "epochs",
+        "operations",
+        "harness",
+        "startup",
+        "live",
+        "memory",
+        "quality",
+        "recipe",
+        "imports",
+    ),
     "newton_schulz",
     *(
         "lengths",

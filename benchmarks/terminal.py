@@ -48,9 +48,7 @@ class Terminal:
         variables = {k: v for k, v in variables.items() if k not in ("COLUMNS", "LINES")}
         self.process = subprocess.Popen(
             command, stdin=slave, stdout=slave, stderr=slave, cwd=cwd, env=variables,
-            start_new_session=True,
-            # Ctrl-C reaches the processes of this terminal
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0) and None,
+            start_new_session=True, preexec_fn=_lead_terminal,
         )  # fmt: skip
         os.close(slave)
 
@@ -80,6 +78,13 @@ class Terminal:
                 return
             self.raw += data
             self.stream.feed(data)
+
+    def watch(self, seconds: float) -> None:
+        """Show what the process writes for `seconds`, also while it writes nothing."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self.read(min(left, 1.0))
+            time.sleep(0.01)
 
     def wait_for(self, text: str, *, seconds: float = 30.0) -> str:
         """Read until `text` is on the screen, and return the screen. Raises TimeoutError."""
@@ -152,6 +157,12 @@ class Terminal:
     def _set_size(self, columns: int, rows: int) -> None:
         size = struct.pack("HHHH", rows, columns, 0, 0)
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, size)
+
+
+def _lead_terminal() -> None:
+    """Let Ctrl-C reach this process, also where its parent ignores it as a background job."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def _color(name: str) -> str | None:

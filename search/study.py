@@ -25,7 +25,7 @@ from .errors import RefusedError, StorageError, UsageError
 from .records import Kind, study_record
 from .sampling.grid import grid
 from .sampling.space import Params, baseline_params, searched, to_config
-from .suggest import command
+from .suggest import command, did_you_mean
 
 METRIC = "val_macro_f1"
 
@@ -112,8 +112,9 @@ def load(storage: Storage, name: str) -> optuna.Study:
     """Load the study `name`. Raises StorageError, which lists the stored studies, if it is missing."""
     names = optuna.get_all_study_names(storage.optuna)
     if name not in names:
-        available = ", ".join(sorted(names)) or "none"
-        raise StorageError(f"no study {name!r} in {storage.shown}; available: {available}")
+        hint = did_you_mean(name, names)
+        stored = ", ".join(sorted(names)) or "none; `bloodsearch optimize` creates one"
+        raise StorageError(f"no study {name!r}{hint} in {storage.shown}; available: {stored}")
     study = optuna.load_study(study_name=name, storage=storage.optuna)
     if not study_record(study).ready:
         raise StorageError(

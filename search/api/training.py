@@ -36,8 +36,13 @@ class Follower:
         on_progress: OnProgress,
         noun: str = "trial",
         on_finished: Callable[[list[FrozenTrial]], None] = lambda trials: None,
+        leases: Leases | None = None,
     ) -> None:
-        """Report to `on_progress`; `on_finished` receives all finished trials, then the new ones."""
+        """Report to `on_progress`; `on_finished` receives all finished trials, then the new ones.
+
+        `leases` count the study's trials, which is cheaper at each look than to list them.
+        """
+        self.leases = leases
         self.study, self.n_trials = study, n_trials
         self.on_progress, self.noun, self.on_finished = on_progress, noun, on_finished
         finished = self._finished()
@@ -75,6 +80,8 @@ class Follower:
         """Report the trials that finished since the last look."""
         self.polled_at = time.monotonic()
         try:
+            if self.leases is not None and len(self.seen) == self._n_finished(self.leases):
+                return
             finished = self._finished()
         except Exception as error:
             if is_outage(error):
@@ -104,6 +111,9 @@ class Follower:
             return None, 0
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         return mean_of_replicates(self.kind, complete), len(complete)
+
+    def _n_finished(self, leases: Leases) -> int:
+        return sum(n for state, n in leases.counts().items() if state.is_finished())
 
     def _finished(self) -> list[FrozenTrial]:
         states = tuple(state for state in TrialState if state.is_finished())
@@ -147,7 +157,7 @@ def run_workers(
     leases = Leases(storage, study)
     watcher = Watcher(storage, study) if snapshots else None
     publisher = Publisher(storage, study, n_trials, lambda text: on_progress(Notice(text)))
-    follower = Follower(study, n_trials, on_progress, noun, publisher.add)
+    follower = Follower(study, n_trials, on_progress, noun, publisher.add, leases)
 
     def tick() -> None:
         follower.tick(watcher)

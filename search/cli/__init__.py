@@ -67,7 +67,10 @@ def _exit_code(error: Exception) -> int:
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, typer.TyperException):
-        return f"{error.format_message()} (`--help` shows the options)"
+        text = error.format_message()
+        if "'trial'" in text and "valid integer" in text:
+            return "the number of the trial comes first, then the study: bloodsearch show 4 STUDY"
+        return f"{text} (`--help` shows the options)"
     if isinstance(error, BloodsearchError | StudyFileError):
         return str(error)
     if isinstance(error, typer.Abort):

@@ -48,7 +48,7 @@ def demo(data_root: DataRootOption = None) -> None:
         owns_process=True,
         snapshots=screen.draws,
     )
-    summaries = Summaries(False, "demo", storage, root)
+    summaries = Summaries(False, "demo", storage, root, shows_next=False)
 
     def show(event: Event) -> None:
         screen(event)
@@ -109,8 +109,7 @@ def _choose_data(root: Path | None) -> tuple[str, Path | None]:
 def _banner() -> None:
     rule = "*" * 78
     output.line(rule)
-    output.line(
-        "* SYNTHETIC DATA: drawings of cells, not blood cells. The scores below show that the"
-    )
-    output.line("* program works, and nothing about blood. Real data: bloodsearch data fetch")
+    output.line("* SYNTHETIC DATA: drawings of cells, not blood cells. The scores below show")
+    output.line("* that the program works, and nothing about blood.")
+    output.line("* Real data: bloodsearch data fetch")
     output.line(rule)

@@ -77,11 +77,10 @@ class _Live(Live):
             n_rows = sum(max(1, math.ceil(length / width)) for length in self._lengths)
             render._shape = width, min(max(n_rows, render._shape[1]), self.console.size.height)
         self._width = width
-        processed = super().process_renderables(renderables)
-        if isinstance(render.renderable, StudyView):
-            lines = render.renderable.lines(self.console)
-            self._lengths = [line.cell_len for line in lines]
-        return processed
+        view = self.get_renderable()
+        if isinstance(view, StudyView):
+            self._lengths = [line.cell_len for line in view.lines(self.console)]
+        return super().process_renderables(renderables)
 
 
 def _without_times(snapshot: Snapshot) -> tuple[object, ...]:

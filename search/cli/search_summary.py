@@ -23,13 +23,15 @@ class Summaries:
     """The study as the user named it."""
     storage: str | None
     data_root: Path | None = None
+    shows_next: bool = True
+    """Whether to name the next commands."""
     results: list[SearchResult] = field(default_factory=list)
 
     def add(self, result: SearchResult) -> None:
         """Show one result, or keep it for the JSON object."""
         self.results.append(result)
         if not self.as_json:
-            show(result, self._arguments(result), data_option(self.data_root))
+            show(result, self._arguments(result), data_option(self.data_root), self.shows_next)
 
     def finish(self) -> None:
         """Print the JSON object, if it was asked for and there is a result."""
@@ -46,7 +48,9 @@ class Summaries:
         return where(self.study, self.storage, result.study)
 
 
-def show(result: SearchResult, arguments: list[str], data: list[str]) -> None:
+def show(
+    result: SearchResult, arguments: list[str], data: list[str], shows_next: bool = True
+) -> None:
     """Show a search's result; `arguments` name its study in the next command, `data` the data's folder."""
     if result.created_only:
         n_done = result.complete + result.pruned
@@ -71,7 +75,7 @@ def show(result: SearchResult, arguments: list[str], data: list[str]) -> None:
         if result.in_time:
             best += f": {output.short_params(result.best_params or {})}"
         output.wrapped(best, indent="  ")
-    if result.in_time:
+    if result.in_time and shows_next:
         final = arguments
         if result.part == "baselines":  # the final evaluation tests all baselines at once
             final = [study_names.without_part(result.study), *arguments[1:], "--baselines"]

@@ -62,6 +62,7 @@ def status(
         _watch(watcher, opened, stored)
         return
     _show(snapshot)
+    _show_ladder(opened, stored)
     _show_evaluation(opened, stored, snapshot)
     if command_ := _next(snapshot, opened, stored, where(study, storage, stored.study_name)):
         next_line(*command_)
@@ -100,10 +101,13 @@ def _watch(watcher: Watcher, storage: Storage, study: optuna.Study) -> None:
                         raise
             _show(watcher.look(), view)
             time.sleep(LOOK_EVERY_S)
+    except KeyboardInterrupt:
+        pass  # this is how --watch ends
     finally:
         if view is not None:
             view.stop()
-            _show(watcher.look())
+    if view is not None:
+        _show(watcher.look())
 
 
 def _record(
@@ -148,6 +152,36 @@ def _show(snapshot: Snapshot, view: LiveView | None = None) -> None:
         output.line(
             f"held by another program: trial {numbers}; `bloodsearch stop --reclaim` puts them back"
         )
+
+
+def _show_ladder(storage: Storage, study: optuna.Study) -> None:
+    """Show the rungs of the study's ladder, once one above the search has begun."""
+    from ..evaluation.ladder import rung_rows
+
+    rows = rung_rows(storage, study)
+    if not any(row["complete"] is not None for row in rows[1:]):
+        return
+    columns = ["rung#", "epochs", "trials#", "complete#", "running#", "best#", "trial#"]
+    output.cut_table(
+        columns,
+        [
+            (
+                row["rung"],
+                _epochs(row["epochs"]),
+                *(
+                    row[key]
+                    for key in ("trials", "complete", "running", "best_value", "best_trial")
+                ),
+            )
+            for row in rows
+        ],
+    )
+
+
+def _epochs(epochs: int | dict[str, int]) -> str:
+    if isinstance(epochs, int):
+        return str(epochs)
+    return ", ".join(f"{family} {n}" for family, n in epochs.items())
 
 
 def _show_evaluation(storage: Storage, study: optuna.Study, snapshot: Snapshot) -> None:

@@ -75,3 +75,25 @@ def test_a_running_worker_is_a_row(
     (worker_row,) = found["workers"]
     assert worker_row["device"] == "cuda:7"
     assert (worker_row["trial"], worker_row["curve"]) == (0, [0.75])
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["status", "tinny"], 4, "no study 'tinny' (did you mean 'tiny'?) in "),
+        (["show", "tiny", "4"], 2, "bloodsearch show 4 STUDY"),
+        (["studies", "show", "bloodmnits"], 2, "(did you mean 'bloodmnist'?)"),
+    ],
+)
+def test_a_near_miss_is_told(
+    args: list[str], code: int, words: str, sqlite_storage: Storage,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    tiny(sqlite_storage)
+    monkeypatch.setenv("BLOODSEARCH_STORAGE", sqlite_storage.full_url)
+    with pytest.raises(SystemExit) as ended:
+        main(args)
+    assert ended.value.code == code
+    err = capsys.readouterr().err
+    assert words in err
+    assert err.count("\n") == 1

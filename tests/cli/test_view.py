@@ -6,9 +6,11 @@ import datetime
 import io
 from dataclasses import replace
 
+import pyte
 import pytest
 from rich.console import Console
 
+from bloodsearch.search.cli.live import LiveView
 from bloodsearch.search.cli.sparkline import bar, sparkline
 from bloodsearch.search.cli.view import StudyView
 from bloodsearch.search.watch.snapshot import Best, Happening, Snapshot, WorkerRow
@@ -84,6 +86,32 @@ def test_replicates_show_their_mean_and_the_trial_they_repeat() -> None:
     assert "replicates" in text
     assert " 85  cnn" in text
     assert "best" not in text.split("12:00:00")[0]
+
+
+def test_a_picture_that_a_narrower_terminal_wrapped_is_removed() -> None:
+    """It was drawn for 80 columns when the terminal had 40 already."""
+    screen = pyte.HistoryScreen(40, 24)
+    stream = pyte.Stream(screen)
+
+    class Wire(io.StringIO):
+        def write(self, text: str) -> int:
+            stream.feed(text.replace("\n", "\r\n"))
+            return len(text)
+
+    console = Console(file=Wire(), force_terminal=True, width=80, height=24, soft_wrap=True)
+    console.print("before")
+    view = LiveView(console)
+    view.show(SNAPSHOT)
+    assert "".join(screen.display).count("of 100 trials") == 1
+    console.width = 40
+    view.show(replace(SNAPSHOT, complete=20))
+    rows = [row.rstrip() for row in screen.display]
+    assert rows[0] == "before"
+    assert rows[1].startswith("bloodmnist on BloodMNIST")
+    assert rows[2] == "25 of 100 trials       about 32 min left"
+    assert "".join(rows).count("of 100 trials") == 1
+    view.stop()
+    assert [row.rstrip() for row in screen.display if row.strip()] == ["before"]
 
 
 @pytest.mark.parametrize("width", [40, 80])
