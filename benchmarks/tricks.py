@@ -6,6 +6,7 @@ Most are from airbench (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds"). Muon, w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,17 +91,17 @@ class TrickyTraining(Training):
         torch._foreach_copy_(list(self.model.parameters()), weights)
         return found
 
-    def _augmented(self, order: torch.Tensor, epoch: int) -> torch.Tensor | None:
-        turned = self._in_turn if self.tricks.in_turn else super()._augmented
-        images = turned(order, epoch)
-        sizes = self.tricks.sizes
-        if sizes:
-            size = sizes[(epoch - 1) * len(sizes) // self.config.epochs]
-            if images is not None and size != images.shape[1]:
+    def _blocks(self, order: torch.Tensor, epoch: int) -> Iterator[torch.Tensor]:
+        in_turn, sizes = self.tricks.in_turn, self.tricks.sizes
+        blocks = iter([self._in_turn(order, epoch)]) if in_turn else super()._blocks(order, epoch)
+        size = sizes[(epoch - 1) * len(sizes) // self.config.epochs] if sizes else 28
+        for images in blocks:
+            if size == images.shape[1]:
+                yield images
+            else:
                 planes = images.permute(0, 3, 1, 2)
                 smaller = F.interpolate(planes, (size, size), mode="bilinear", antialias=True)
-                images = smaller.permute(0, 2, 3, 1).contiguous()
-        return images
+                yield smaller.permute(0, 2, 3, 1).contiguous()
 
     def _in_turn(self, order: torch.Tensor, epoch: int) -> torch.Tensor:
         shift, source = self.config.shift, self.data.train_images

@@ -1,14 +1,18 @@
-"""Augmentation of whole uint8 arrays, once per epoch, on the device of the images.
+"""Augmentation of uint8 arrays, many images at a time, on the device of the images.
 
 A cell has no upper side, so `dihedral` draws from all eight orientations of the square.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 
 from ...models.fields import AugmentName
 
+BLOCK_BYTES = 64 * 2**20
+"""Augmented images of one epoch that exist at the same time. A set of 28 x 28 pixels is one block."""
 N_ORIENTATIONS = {"none": 1, "flips": 4, "dihedral": 8}
 
 
@@ -31,10 +35,11 @@ def augment_epoch(
     augment: AugmentName,
     shift: int,
     generator: torch.Generator,
-) -> torch.Tensor:
-    """Return augmented copies (n, s, s, c) uint8 of `images[order]`, for one epoch.
+    batch_size: int,
+) -> Iterator[torch.Tensor]:
+    """Yield augmented copies of `images[order]` for one epoch, in blocks (m, s, s, c) uint8.
 
-    Shifts repeat the border pixels.
+    Shifts repeat the border pixels. The images do not depend on the sizes of the blocks.
 
     Args:
         images: uint8 images (n, s, s, c).
@@ -42,12 +47,21 @@ def augment_epoch(
         augment: the set of orientations to draw from.
         shift: largest shift along each axis, in pixels.
         generator: a CPU generator, so a seed gives the same images on every device.
+        batch_size: a block is a multiple of it, and at most BLOCK_BYTES unless one batch is more.
     """
-    n = len(order)
-    out = torch.empty((n, *images.shape[1:]), dtype=images.dtype, device=images.device)
-    n_orientations, n_offsets = N_ORIENTATIONS[augment], 2 * shift + 1
-    n_groups = n_orientations * n_offsets**2
-    group = torch.randint(n_groups, (n,), generator=generator)
+    n_groups = N_ORIENTATIONS[augment] * (2 * shift + 1) ** 2
+    group = torch.randint(n_groups, (len(order),), generator=generator)
+    size = max(1, BLOCK_BYTES // images[0].numel() // batch_size) * batch_size
+    for chosen, part in zip(torch.split(order, size), torch.split(group, size), strict=True):
+        yield _augmented(images, chosen, part, n_groups, shift)
+
+
+def _augmented(
+    images: torch.Tensor, order: torch.Tensor, group: torch.Tensor, n_groups: int, shift: int
+) -> torch.Tensor:
+    """Return copies of `images[order]`, each turned and shifted as its group (n,) says."""
+    out = torch.empty((len(order), *images.shape[1:]), dtype=images.dtype, device=images.device)
+    n_offsets = 2 * shift + 1
     by_group = torch.argsort(group, stable=True)
     bounds = torch.searchsorted(group[by_group], torch.arange(n_groups + 1)).tolist()
     by_group = by_group.to(images.device)

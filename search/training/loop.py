@@ -136,26 +136,24 @@ class Training:
         order = torch.randperm(len(data.train_images), generator=self.generator)[: self.n_images]
         order = order.to(data.device)
         labels = data.train_labels.index_select(0, order)
-        augmented = self._augmented(order, epoch)
-        for start in range(0, len(order), config.batch_size):
-            stop = start + config.batch_size
-            if augmented is None:
-                batch = data.train_images.index_select(0, order[start:stop])
-            else:
-                batch = augmented[start:stop]
-            yield batch, labels[start:stop]
+        size = config.batch_size
+        batches = (b for block in self._blocks(order, epoch) for b in torch.split(block, size))
+        yield from zip(batches, torch.split(labels, size), strict=True)
 
-    def _augmented(self, order: torch.Tensor, epoch: int) -> torch.Tensor | None:
-        """Return all images of an epoch in their order, or None without augmentation."""
-        config = self.config
+    def _blocks(self, order: torch.Tensor, epoch: int) -> Iterator[torch.Tensor]:
+        """Yield the images of an epoch in their order, in blocks that are multiples of a batch."""
+        data, config = self.data, self.config
         if config.augment == "none" and not config.shift:
-            return None
+            return (
+                data.train_images.index_select(0, o) for o in torch.split(order, config.batch_size)
+            )
         return augment_epoch(
-            self.data.train_images,
+            data.train_images,
             order,
             augment=config.augment,
             shift=config.shift,
             generator=self.generator,
+            batch_size=config.batch_size,
         )
 
     def _lr(self, step: int) -> float:

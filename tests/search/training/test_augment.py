@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
 from torch.nn import functional as F
 
 from bloodsearch.models.fields import AugmentName
+from bloodsearch.search.training import augment as module
 from bloodsearch.search.training.augment import N_ORIENTATIONS, augment_epoch, orient
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def augmented(images: torch.Tensor, order: torch.Tensor, **options: Any) -> torch.Tensor:
+    return torch.cat(list(augment_epoch(images, order, batch_size=8, **options)))
 
 
 @pytest.fixture
@@ -55,7 +61,7 @@ def test_every_image_is_a_version_of_the_one_its_label_belongs_to(
     images: torch.Tensor, augment: AugmentName, shift: int
 ) -> None:
     order = torch.randperm(len(images), generator=generator(1))
-    out = augment_epoch(images, order, augment=augment, shift=shift, generator=generator())
+    out = augmented(images, order, augment=augment, shift=shift, generator=generator())
     assert out.shape == images.shape
     assert out.dtype == torch.uint8
     offsets = range(-shift, shift + 1)
@@ -75,10 +81,25 @@ def test_every_image_is_a_version_of_the_one_its_label_belongs_to(
     assert len(drawn) > min(3, N_ORIENTATIONS[augment] * len(offsets) ** 2 - 1)
 
 
+def test_images_do_not_depend_on_the_sizes_of_the_blocks(
+    images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = torch.randperm(len(images), generator=generator(1))
+    whole = augmented(images, order, augment="dihedral", shift=2, generator=generator())
+    monkeypatch.setattr(module, "BLOCK_BYTES", 20 * images[0].numel())
+    blocks = list(
+        augment_epoch(
+            images, order, augment="dihedral", shift=2, generator=generator(), batch_size=8
+        )
+    )
+    assert [len(block) for block in blocks] == [16, 16, 8]  # whole batches, at most 20 images
+    assert torch.equal(torch.cat(blocks), whole)
+
+
 def test_the_sources_are_left_alone(images: torch.Tensor) -> None:
     before = images.clone()
     order = torch.arange(len(images))
-    augment_epoch(images, order, augment="dihedral", shift=2, generator=generator())
+    augmented(images, order, augment="dihedral", shift=2, generator=generator())
     assert torch.equal(images, before)
     assert torch.equal(order, torch.arange(len(images)))
 
@@ -87,7 +108,7 @@ def test_the_generator_decides(images: torch.Tensor) -> None:
     order = torch.arange(len(images))
 
     def draw(g: torch.Generator) -> torch.Tensor:
-        return augment_epoch(images, order, augment="dihedral", shift=1, generator=g)
+        return augmented(images, order, augment="dihedral", shift=1, generator=g)
 
     state = torch.get_rng_state()
     g = generator(3)
@@ -111,7 +132,7 @@ def test_all_versions_are_drawn_about_equally_often(
     counts: dict[float, int] = {}
     for part in range(0, n, 4_800):
         order = torch.zeros(min(4_800, n - part), dtype=torch.int64)
-        out = augment_epoch(image, order, augment=augment, shift=shift, generator=generator(part))
+        out = augmented(image, order, augment=augment, shift=shift, generator=generator(part))
         for key in (out.flatten(1).double() @ weights).mul(1e3).round().tolist():
             counts[key] = counts.get(key, 0) + 1
     assert len(counts) == n_groups
@@ -121,6 +142,6 @@ def test_all_versions_are_drawn_about_equally_often(
 
 def test_a_part_of_the_images_in_any_order(images: torch.Tensor) -> None:
     order = torch.tensor([7, 7, 3])
-    out = augment_epoch(images, order, augment="flips", shift=0, generator=generator())
+    out = augmented(images, order, augment="flips", shift=0, generator=generator())
     for image, source in zip(out, (7, 7, 3), strict=True):
         assert any(torch.equal(image, orient(images[source : source + 1], i)[0]) for i in range(4))
