@@ -23,8 +23,14 @@ LARGE = 64
 """From this size on only CNNs are searched: the first layer of an MLP would have millions of weights."""
 
 
-def generic_study(name: str, title: str, *, n_train: int, size: int) -> StudyFile:
-    """Return the generic study under another name, for `n_train` images of `size` x `size` pixels."""
+def generic_study(
+    name: str, title: str, *, n_train: int, size: int, folded: bool = False
+) -> StudyFile:
+    """Return the generic study under another name, for `n_train` images of `size` x `size` pixels.
+
+    Where trials are judged by folds (`folded`), final trainings are as long as trials: no other length was
+    judged.
+    """
     data: dict[str, Any] = tomllib.loads(shipped_text(GENERIC_STUDY))
     data |= {"name": name, "description": f"the generic study, fitted to {title}"[:200]}
     factor = (N_IMAGES / max(n_train, FEWEST)) ** POWER
@@ -34,6 +40,8 @@ def generic_study(name: str, title: str, *, n_train: int, size: int) -> StudyFil
             family: max(MIN_EPOCHS, round(epochs * factor))
             for family, epochs in training[key].items()
         }
+    if folded:
+        training["final_epochs"] = training["epochs"]
     if n_train < FEW_IMAGES:
         space["batch_size"] = [16, 32, 64]
     space["shift"] = min(4, round(space["shift"] * size / SIDE))

@@ -115,7 +115,13 @@ def _file_and_data(request: SearchRequest) -> tuple[StudyFile, DatasetInfo]:
         return study_file(DEFAULT_STUDY, request.overrides), info
     slug = dataset_slug(info.name)
     name = slug if request.study is None else f"{slug}-{GENERIC_STUDY}"
-    fitted = generic_study(name, info.title, n_train=info.n_images["train"], size=info.size)
+    fitted = generic_study(
+        name,
+        info.title,
+        n_train=info.n_images["train"],
+        size=info.size,
+        folded=_needs_folds(info),
+    )
     # a study of the data set's own name needs no other data set in its name
     own = fitted.model_copy(update={"dataset": _shown(request.dataset or registry.DEFAULT)})
     return study_file(own, request.overrides), info
@@ -125,14 +131,17 @@ def _shown(dataset: Named) -> str:
     return dataset.path or dataset.dataset if isinstance(dataset, Fingerprint) else dataset
 
 
+def _needs_folds(info: DatasetInfo) -> bool:
+    n_val = info.n_images["val"]
+    return n_val < FEW_TO_VALIDATE and n_val + info.n_images["train"] <= MOST_TO_FOLD
+
+
 def _with_folds(file: StudyFile, info: DatasetInfo) -> StudyFile:
     """Judge trials on few validation images by folds of both splits, unless the file says otherwise.
 
     Folds of a large training split would take too long. Such a search is told how little its scores mean.
     """
-    n_val = info.n_images["val"]
-    n_both = n_val + info.n_images["train"]
-    if file.search.folds is not None or n_val >= FEW_TO_VALIDATE or n_both > MOST_TO_FOLD:
+    if file.search.folds is not None or not _needs_folds(info):
         return file
     # a ladder's last rung chooses on the validation split alone
     return study_file(file, {"search.folds": N_FOLDS}).model_copy(update={"ladder": None})

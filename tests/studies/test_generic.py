@@ -40,3 +40,9 @@ def test_its_deepest_and_shallowest_cnn_fit_any_size(size: int, n_train: int) ->
         assert config.model.feature_size >= 1  # type: ignore[union-attr]
     assert finite_points(file) is None
     assert ("mlp" in file.families()) == (size < 64)
+
+
+def test_where_trials_are_judged_by_folds_final_trainings_are_as_long() -> None:
+    training = generic_study("x", "x", n_train=546, size=28, folded=True).training
+    assert training.final_epochs_of("cnn") == training.epochs_of("cnn") == 23
+    assert training.final_epochs_of("mlp") == training.epochs_of("mlp")
