@@ -30,7 +30,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import RESULTS, in_own_process, save, table
+from benchmarks import common
+from benchmarks.common import in_own_process, save, table
 from bloodsearch.search.api.minutes import FINAL_SHARE, N_REPLICATES, fit
 from bloodsearch.search.api.placement import AUTO
 from bloodsearch.search.sampling.space import Params, suggest, to_config
@@ -47,7 +48,7 @@ WARM_UP_EPOCHS = 2
 """Before Optuna's median pruner prunes: with fewer it stops the best."""
 
 
-def child(contender: str, minutes: float, seed: int) -> None:
+def child(contender: str, minutes: float, seed: int, dataset: str) -> None:
     """Run one contender and print its result as JSON."""
     from bloodsearch.search.api.final import final_eval
     from bloodsearch.search.api.search import optimize
@@ -59,7 +60,11 @@ def child(contender: str, minutes: float, seed: int) -> None:
         if contender in ("ours", "random"):
             sampler = "tpe" if contender == "ours" else "random"
             search = optimize(
-                minutes=minutes, seed=seed, overrides={"search.sampler": sampler}, **where
+                minutes=minutes,
+                seed=seed,
+                dataset=dataset,
+                overrides={"search.sampler": sampler},
+                **where,
             )
             searched = time.monotonic() - started
             final = final_eval(out=out, **where)
@@ -68,11 +73,13 @@ def child(contender: str, minutes: float, seed: int) -> None:
             winner: dict[str, Any] = final.params
         else:
             winner, epochs, n, n_trials = (
-                _search_by_hand(folder, minutes, seed)
+                _search_by_hand(folder, minutes, seed, dataset)
                 if contender == "optuna"
-                else (HAND_MADE, *_hand_made(minutes, int(contender.split()[1])), 0)
+                else (HAND_MADE, *_hand_made(minutes, int(contender.split()[1]), dataset), 0)
             )
-            values, validation = _trained(winner, epochs, n, seed, out, where)
+            values, validation = _trained(
+                winner, epochs, n, seed, out, {"dataset": dataset, **where}
+            )
             searched = time.monotonic() - started
     result = {
         "test_macro_f1": values, "val_macro_f1": validation, "search_seconds": searched,
@@ -96,24 +103,27 @@ def _trained(
         "baselines": [{"name": "one", "params": params}],
     }
     optimize(study, only="baselines", replicates=n, **where)
-    tested = final_eval_baselines(out=out, **where)["configurations"][0]
+    stored = {"storage": where["storage"], "name": where["name"]}
+    tested = final_eval_baselines(out=out, **stored)["configurations"][0]
     return tested["test_macro_f1"]["values"], tested["val_macro_f1"]["values"]
 
 
-def _seconds(points: Sequence[Params]) -> list[float]:
+def _seconds(points: Sequence[Params], dataset: str) -> list[float]:
     from bloodsearch.search.api.timing import epoch_seconds
 
     configs = [to_config(point, epochs=1, patience=0) for point in points]
-    return epoch_seconds(configs, AUTO.slots(1))
+    return epoch_seconds(configs, AUTO.slots(1), dataset=dataset)
 
 
-def _hand_made(minutes: float, n: int) -> tuple[int, int]:
+def _hand_made(minutes: float, n: int, dataset: str) -> tuple[int, int]:
     """Return the epochs with which `n` trainings take all of the time, and `n`."""
     waves = math.ceil(n / len(AUTO.slots(1)))
-    return max(1, math.floor(0.95 * 60 * minutes / waves / _seconds([HAND_MADE])[0])), n
+    return max(1, math.floor(0.95 * 60 * minutes / waves / _seconds([HAND_MADE], dataset)[0])), n
 
 
-def _search_by_hand(folder: str, minutes: float, seed: int) -> tuple[Params, int, int, int]:
+def _search_by_hand(
+    folder: str, minutes: float, seed: int, dataset: str
+) -> tuple[Params, int, int, int]:
     """Search with Optuna's own sampler and pruner in as many processes as there are workers."""
     import optuna
 
@@ -124,7 +134,7 @@ def _search_by_hand(folder: str, minutes: float, seed: int) -> tuple[Params, int
         load_study_file("bloodmnist"),
         minutes,
         len(slots),
-        lambda configs: epoch_seconds(configs, slots),
+        lambda configs: epoch_seconds(configs, slots, dataset=dataset),
     )
     path = Path(folder) / "plan.json"
     path.write_text(plan.file.model_dump_json())
@@ -133,7 +143,7 @@ def _search_by_hand(folder: str, minutes: float, seed: int) -> tuple[Params, int
     seconds = (1 - FINAL_SHARE - 0.05) * 60 * minutes
     commands = [
         [sys.executable, "-m", "benchmarks.whole_searches", "--worker", url, str(path),
-         str(seconds), str(seed + 1000 * number)]
+         str(seconds), str(seed + 1000 * number), dataset]
         for number in range(len(slots))
     ]  # fmt: skip
     workers = [subprocess.Popen(command, stdout=sys.stderr) for command in commands]
@@ -144,7 +154,7 @@ def _search_by_hand(folder: str, minutes: float, seed: int) -> tuple[Params, int
     return best, epochs, N_REPLICATES, len(study.trials)
 
 
-def work(url: str, path: str, seconds: float, seed: int) -> None:
+def work(url: str, path: str, seconds: float, seed: int, dataset: str) -> None:
     """Search for so many seconds, as a person writes it with Optuna."""
     import optuna
     import torch
@@ -157,7 +167,7 @@ def work(url: str, path: str, seconds: float, seed: int) -> None:
 
     torch.set_num_threads(1)
     file: StudyFile = parse_study(json.loads(Path(path).read_text()), "plan")
-    data = to_device(load_dataset("bloodmnist"), torch.device("cpu"))
+    data = to_device(load_dataset(dataset), torch.device("cpu"))
 
     def objective(trial: optuna.Trial) -> float:
         params = suggest(trial, file)
@@ -217,15 +227,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", default="", help="contenders, separated by commas")
     parser.add_argument("--hours", type=float, default=1e6, help="start no search after so long")
     parser.add_argument("--show", action="store_true", help="print what is stored, search nothing")
-    parser.add_argument("--child", nargs=3)
-    parser.add_argument("--worker", nargs=4)
+    parser.add_argument("--dataset", default="bloodmnist")
+    parser.add_argument("--results", type=Path, help="another folder for whole_searches.json")
+    parser.add_argument("--child", nargs=4)
+    parser.add_argument("--worker", nargs=5)
     given = parser.parse_args(arguments)
     if given.child is not None:
-        return child(given.child[0], float(given.child[1]), int(given.child[2]))
+        contender, minutes, one, dataset = given.child
+        return child(contender, float(minutes), int(one), dataset)
     if given.worker is not None:
-        url, path, seconds, seed = given.worker
-        return work(url, path, float(seconds), int(seed))
-    path = RESULTS / "whole_searches.json"
+        url, plan, seconds, one, dataset = given.worker
+        return work(url, plan, float(seconds), int(one), dataset)
+    if given.results is None and given.dataset != "bloodmnist":
+        parser.error("other data need another folder: --results")
+    if given.results is not None:
+        common.RESULTS = given.results
+    path = common.RESULTS / "whole_searches.json"
     runs: dict[str, dict[str, Any]] = {}
     if path.exists():
         runs = json.loads(path.read_text())["result"]
@@ -236,7 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             key = f"{contender}, {given.minutes:g} minutes, seed {seed}"
             if given.show or key in runs or time.monotonic() >= until:
                 continue
-            task = ("--child", contender, str(given.minutes), str(seed))
+            task = ("--child", contender, str(given.minutes), str(seed), given.dataset)
             result = in_own_process("whole_searches", *task)
             runs[key] = {"contender": contender, "minutes": given.minutes, **result}
             print(key, result["test_macro_f1"], flush=True)

@@ -71,10 +71,10 @@ def fit(file: StudyFile, minutes: float, n_workers: int, seconds: Seconds) -> Pl
     budget = 60 * minutes
     lengths = _lengths(file, cost, FINAL_SHARE * budget / _waves(file, n_workers))
     if lengths is None:
-        least = min(cost.values())
+        name, least = min(cost.items(), key=lambda item: (item[0] == "MLP", item[1]))
         raise UsageError(
-            f"--minutes {minutes:g} is too short for a ladder here, where an epoch takes at least "
-            f"{least:.1f} s; give more minutes, or use --trials N"
+            f"--minutes {minutes:g} is too short for a ladder here, where an epoch takes {least:.1f} s "
+            f"({name}); give more minutes, or use --trials N"
         )
     width, final = lengths
     shown = {name: cost[name] for name in (f"CNN of {width} filters", "MLP") if name in cost}
