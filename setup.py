@@ -73,7 +73,9 @@ setup(
         Extension(
             f"bloodsearch.models.kernels._{name}",
             ["models/kernels/kernels.c"],
-            depends=["models/kernels/between.h", "models/kernels/optimizer.h"],
+            depends=[
+                f"models/kernels/{part}.h" for part in ("between", "optimizer", "weight_gradient")
+            ],
             optional=True,
         )
         for name in builds()

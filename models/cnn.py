@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .config import CNNConfig
+from .convolution import Convolution
 from .dropout import Dropout
 from .mlp import hidden_layers
 from .norms import norm_relu, pool_norm_relu
@@ -21,19 +22,14 @@ class Block(nn.Module):
 
     def __init__(self, n_in: int, width: int, config: CNNConfig, stride: int = 1) -> None:
         super().__init__()
-        padding = config.kernel // 2
         first = config.kernel + 2 * (stride - 1)  # wide enough to see each pixel at least twice
-        self.conv1 = nn.Conv2d(
-            n_in, width, first, stride=stride, padding=first // 2, bias=not config.norm
-        )
+        self.conv1 = Convolution(n_in, width, first, stride=stride, bias=not config.norm)
         self.pool, self.norm = config.pool, config.norm
         self.norm1 = nn.BatchNorm2d(width) if config.norm else nn.Identity()
         self.residual = config.residual
         self.conv2: nn.Conv2d | None = None
         if config.convs == 2:
-            self.conv2 = nn.Conv2d(
-                width, width, config.kernel, padding=padding, bias=not config.norm
-            )
+            self.conv2 = Convolution(width, width, config.kernel, bias=not config.norm)
             self.norm2 = nn.BatchNorm2d(width) if config.norm else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -84,3 +84,4 @@ static void norm_stats(const double *sums, long count, long c, const float *weig
 #define NAME(f) f##_float32
 #include "between.h"
 #include "optimizer.h"
+#include "weight_gradient.h"
