@@ -3,6 +3,7 @@
 # make test   run lint, formatting, types and all tests, as CI does
 # make check  run lint, formatting and types
 # make chaos  run the tests that kill real processes N=10 times; stop at the first failure
+# make gpu    run the checks of the CUDA path and print one table; without a CUDA device all are skipped
 # make bench  run all benchmarks (hours) and keep their results in benchmarks/results/
 # make docs   write the tables and the reference pages that are generated
 #
@@ -11,7 +12,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo quick test check chaos bench docs clean
+.PHONY: setup demo quick test check chaos gpu bench docs clean
 
 setup: $(VENV)/.ready
 
@@ -50,6 +51,9 @@ chaos: setup
 	  $(BIN)/pytest -q -n 2 --dist loadgroup tests/chaos || { echo "round $$round of $(N): red" >&2; exit 1; }; \
 	  echo "round $$round of $(N): green, $$(($$(date +%s) - started)) s"; \
 	done
+
+gpu: setup
+	$(BIN)/pytest -q -m gpu tests/gpu
 
 bench: setup
 	$(BIN)/python -m benchmarks

@@ -524,35 +524,6 @@ def test_bfloat16_trains_about_as_well(small: DeviceData, model: MLPConfig | CNN
     assert curve(half) == curve(fit(trial, small, seed=7, precision="bfloat16"))
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("model", [MLP, CNN], ids=["mlp", "cnn"])
-def test_a_training_on_a_gpu_resumes(
-    small: DeviceData, tmp_path: Path, model: MLPConfig | CNNConfig
-) -> None:
-    path, device = tmp_path / "trial-1.pt", torch.device("cuda:0")
-    data = DeviceData(
-        small.train_images.to(device),
-        small.train_labels.to(device),
-        small.val_images.to(device),
-        small.val_labels.to(device),
-        small.fingerprint,
-    )
-    trial = config(model=model, optimizer=ADAMW, augment="dihedral")
-
-    def save(payload: dict[str, Any]) -> None:
-        if len(payload["history"]) == 2:
-            checkpoint.save(path, payload)
-
-    whole = train(trial, data, save_checkpoint=save, keep="best")
-    resumed = train(trial, data, resume=checkpoint.load(path), keep="best")
-    # a GPU's sums may differ in their order
-    losses = [epoch.train_loss for epoch in whole.history]
-    assert [epoch.train_loss for epoch in resumed.history] == pytest.approx(losses, rel=0.02)
-    assert resumed.state is not None
-    assert {tensor.device.type for tensor in resumed.state.values()} == {"cpu"}
-
-
 def test_last_batch_of_one_image_is_left_out(small: DeviceData) -> None:
     """BatchNorm refuses a batch of one."""
     batch_size = len(small.train_images) - 1

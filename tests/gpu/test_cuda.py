@@ -1,0 +1,241 @@
+"""The CUDA path, simple things first. Nothing of it has run on a device yet."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bloodsearch.models import CNNConfig, MLPConfig, build_model
+from bloodsearch.search import doctor
+from bloodsearch.search.training.config import LossConfig, OptimizerConfig, TrialConfig
+from bloodsearch.search.training.device import DeviceData, choose_precision
+from bloodsearch.search.training.endings import OutOfMemory
+from bloodsearch.search.training.fit import fit
+from bloodsearch.search.training.losses import make_loss
+from bloodsearch.search.training.optimizers import make_optimizer
+from bloodsearch.search.training.schedules import lr_factor
+from bloodsearch.search.training.step import CapturedStep, CudaGraphs, Step
+
+Seen = Callable[[object], None]
+CUDA = torch.device("cuda:0")
+BATCH = 32
+CNN = CNNConfig(widths=(8, 16), convs=2, residual=True, norm=True, head="max")
+OPTIMIZERS = [
+    OptimizerConfig(name="adam", lr=1e-3),
+    OptimizerConfig(name="adamw", lr=1e-3, weight_decay=0.1),
+    OptimizerConfig(name="sgd", lr=0.05, momentum=0.9, nesterov=True),
+    OptimizerConfig(name="muon", lr=1e-3, weight_decay=0.1),
+]
+BASE = TrialConfig(
+    model=CNN,
+    optimizer=OPTIMIZERS[1],
+    loss=LossConfig(name="cross_entropy"),
+    schedule="one_cycle",
+    augment="dihedral",
+    batch_size=BATCH,
+    epochs=4,
+)
+
+
+@pytest.fixture
+def on_gpu(small: DeviceData) -> DeviceData:
+    """The small data set on the first device."""
+    names = ("train_images", "train_labels", "val_images", "val_labels")
+    return replace(small, **{name: getattr(small, name).to(CUDA) for name in names})
+
+
+def pair(config: OptimizerConfig, model_config: MLPConfig | CNNConfig = CNN) -> tuple[Step, Step]:
+    """Return a plain and a captured step of two models with the same weights, in float32."""
+    torch.manual_seed(0)
+    model = build_model(model_config).to(CUDA).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    loss = make_loss(LossConfig(name="cross_entropy"), torch.arange(8, device=CUDA), 8)
+    twin = copy.deepcopy(model)
+    plain = Step(model, make_optimizer(config, model), loss, torch.float32)
+    captured = CapturedStep(
+        twin,
+        make_optimizer(config, twin),
+        loss,
+        torch.float32,
+        batch_size=BATCH,
+        graphs=CudaGraphs(),
+    )
+    return plain, captured
+
+
+def train(step: Step, n_steps: int, *, lr: float = 1e-3) -> list[float]:
+    """Train on random batches. The last is a short one."""
+    generator = torch.Generator().manual_seed(1)
+    losses = []
+    for i in range(n_steps):
+        size = BATCH if i + 1 < n_steps else 5
+        images = torch.randint(256, (size, 28, 28, 3), generator=generator, dtype=torch.uint8)
+        labels = torch.randint(8, (size,), generator=generator)
+        step.set_lr(lr * lr_factor("one_cycle", i / n_steps))
+        losses.append(step(images.to(CUDA), labels.to(CUDA)))
+    return [float(loss) for loss in losses]
+
+
+def bloodsearch(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "bloodsearch", *arguments],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.gpu(expected="the device by name, training in bfloat16 if it has it")
+def test_doctor_names_the_device(seen: Seen) -> None:
+    (check,) = doctor._check_devices()
+    seen(f"{torch.cuda.get_device_name(CUDA)}: {check.finding}")
+    assert "cuda:0" in check.finding
+    assert choose_precision(CUDA) in check.finding
+
+
+@pytest.mark.gpu(expected="4 trials on cuda:0")
+def test_a_small_search(tmp_path: Path, seen: Seen) -> None:
+    url = f"sqlite:///{tmp_path / 'gpu.db'}"
+    asked = ("--trials", "4", "--epochs", "2", "--devices", "cuda:0", "--dataset", "synthetic")
+    done = bloodsearch("optimize", "demo", *asked, "--storage", url)
+    assert done.returncode == 0, done.stderr
+    name = torch.cuda.get_device_name(CUDA)
+    shown = bloodsearch("show", "0", "demo-synthetic", "--storage", url)
+    seen(f"exit code {done.returncode}, trial 0 on {name if name in shown.stdout else '?'}")
+    assert name in shown.stdout
+
+
+@pytest.mark.gpu(expected="losses and weights of 50 steps equal with and without capture")
+@pytest.mark.parametrize("config", OPTIMIZERS, ids=lambda o: o.name)
+def test_a_captured_step_trains_as_a_plain_one(config: OptimizerConfig, seen: Seen) -> None:
+    plain, captured = pair(config)
+    wanted, losses = train(plain, 50, lr=config.lr), train(captured, 50, lr=config.lr)
+    assert isinstance(captured, CapturedStep)
+    assert not captured.failed
+    distance = max(
+        float((value - captured.model.state_dict()[name]).abs().max())
+        for name, value in plain.model.state_dict().items()
+    )
+    seen(f"loss {losses[-1]:.5f} and {wanted[-1]:.5f}, weights differ by {distance:.1e}")
+    assert losses == pytest.approx(wanted, rel=1e-2)
+
+
+@pytest.mark.gpu(expected="another loss at each replay of one batch at a learning rate of 0")
+def test_dropout_draws_another_mask_at_each_replay(seen: Seen) -> None:
+    _, captured = pair(OPTIMIZERS[0], MLPConfig(widths=(64,), dropout=0.5))
+    images = torch.full((BATCH, 28, 28, 3), 100, dtype=torch.uint8, device=CUDA)
+    labels = torch.arange(BATCH, device=CUDA) % 8
+    captured.set_lr(0.0)
+    losses = [float(captured(images, labels)) for _ in range(10)]
+    seen(f"{len(set(losses[4:]))} losses in 6 replays")
+    assert len(set(losses[4:])) == 6
+
+
+@pytest.mark.gpu(expected="no weight moves at a rate of 0, all move at 0.1, in one graph")
+def test_a_graph_reads_the_learning_rate(seen: Seen) -> None:
+    _, captured = pair(OptimizerConfig(name="sgd", lr=0.1))
+    train(captured, 6)
+    images = torch.randint(256, (BATCH, 28, 28, 3), dtype=torch.uint8, device=CUDA)
+    labels = torch.arange(BATCH, device=CUDA) % 8
+    moved = []
+    for lr in (0.0, 0.1):
+        before = [p.detach().clone() for p in captured.model.parameters()]
+        captured.set_lr(lr)
+        captured(images, labels)
+        after = [p.detach() for p in captured.model.parameters()]
+        moved.append(max(float((a - b).abs().max()) for a, b in zip(after, before, strict=True)))
+    seen(f"largest change {moved[0]:.1e} at 0, {moved[1]:.1e} at 0.1")
+    assert moved[0] == 0 < moved[1]
+
+
+@pytest.mark.gpu(
+    expected="the loss falls in each of 4 epochs of bfloat16, within 5 % of no capture"
+)
+def test_no_cached_cast_goes_stale(on_gpu: DeviceData, seen: Seen) -> None:
+    curves: list[list[float]] = []
+    for cuda_graph in (False, True):
+        result = fit(BASE, on_gpu, seed=3, precision="bfloat16", cuda_graph=cuda_graph)
+        curves.append([epoch.train_loss for epoch in result.history])
+    seen(f"{[round(v, 3) for v in curves[1]]}, without capture {[round(v, 3) for v in curves[0]]}")
+    assert curves[1] == sorted(curves[1], reverse=True)
+    assert curves[1] == pytest.approx(curves[0], rel=0.05)
+
+
+@pytest.mark.gpu(expected="OutOfMemory, then the next training works and memory is given back")
+@pytest.mark.parametrize("cuda_graph", [False, True], ids=["plain", "captured"])
+def test_too_large_a_model(on_gpu: DeviceData, cuda_graph: bool, seen: Seen) -> None:
+    fit(BASE, on_gpu, seed=0, cuda_graph=cuda_graph)
+    before = torch.cuda.memory_reserved(CUDA)
+    huge = MLPConfig(widths=(8192,) * 8)
+    config = BASE.model_copy(update={"model": huge})
+    torch.cuda.set_per_process_memory_fraction(0.02)
+    try:
+        with pytest.raises(OutOfMemory):
+            fit(config, on_gpu, seed=0, cuda_graph=cuda_graph)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    result = fit(BASE, on_gpu, seed=0, cuda_graph=cuda_graph)
+    after = torch.cuda.memory_reserved(CUDA)
+    seen(f"reserved {before / 2**20:.0f} MiB before, {after / 2**20:.0f} after")
+    assert len(result.history) == BASE.epochs
+    assert after <= before + 32 * 2**20
+
+
+@pytest.mark.gpu(expected="no growth of reserved memory over 20 mixed trainings")
+def test_memory_does_not_grow(on_gpu: DeviceData, seen: Seen) -> None:
+    reserved = []
+    for i in range(20):
+        model = MLPConfig(widths=(64 + i,)) if i % 2 else CNNConfig(widths=(8 + i, 16), norm=True)
+        config = BASE.model_copy(update={"model": model, "epochs": 1})
+        fit(config, on_gpu, seed=i, cuda_graph=i % 3 == 0)
+        reserved.append(torch.cuda.memory_reserved(CUDA) / 2**20)
+    seen(f"{reserved[3]:.0f} MiB after 4, {reserved[-1]:.0f} after 20")
+    assert reserved[-1] <= reserved[3] + 32
+
+
+@pytest.mark.gpu(expected="the curve of a resumed training within 2 %")
+@pytest.mark.parametrize("cuda_graph", [False, True], ids=["plain", "captured"])
+def test_a_resumed_training(on_gpu: DeviceData, cuda_graph: bool, seen: Seen) -> None:
+    saved: list[Any] = []
+    whole = fit(
+        BASE,
+        on_gpu,
+        seed=3,
+        cuda_graph=cuda_graph,
+        save_checkpoint=lambda c: saved.append(copy.deepcopy(c)),
+    )
+    resumed = fit(BASE, on_gpu, seed=3, cuda_graph=cuda_graph, resume=saved[1])
+    losses = [[epoch.train_loss for epoch in r.history] for r in (whole, resumed)]
+    seen(f"last loss {losses[0][-1]:.5f} and {losses[1][-1]:.5f}")
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
+@pytest.mark.gpu(expected="two trainings of one seed are equal to the bit")
+def test_one_seed_gives_one_curve(on_gpu: DeviceData, seen: Seen) -> None:
+    first, second = (
+        [epoch.train_loss for epoch in fit(BASE, on_gpu, seed=3).history] for _ in range(2)
+    )
+    seen("equal" if first == second else f"last losses {first[-1]:.7f} and {second[-1]:.7f}")
+    assert first == second
+
+
+@pytest.mark.gpu(expected="cuda:7 is refused with exit code 2, as is any device if none is visible")
+@pytest.mark.parametrize(("visible", "device"), [("0", "cuda:7"), ("", "cuda:0")])
+def test_an_absent_device_is_refused(tmp_path: Path, visible: str, device: str, seen: Seen) -> None:
+    done = bloodsearch(
+        *("optimize", "demo", "--trials", "1", "--dataset", "synthetic", "--devices", device),
+        *("--storage", f"sqlite:///{tmp_path / 'no.db'}"),
+        CUDA_VISIBLE_DEVICES=visible,
+    )
+    seen(f"exit code {done.returncode}: {done.stderr.strip()[:80]}")
+    assert done.returncode == 2
+    assert device in done.stderr
