@@ -50,6 +50,7 @@ def build_course(storage: Storage, report: str, base: str, data_root: Path | Non
         ],
         banner=SYNTHETIC if course.fingerprint.dataset == "synthetic" else "",
         sections=parts,
+        phone=False,
     )
 
 

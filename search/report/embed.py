@@ -38,19 +38,19 @@ class Embedded:
     points: dict[str, list[tuple[int, int, int]]] = field(default_factory=dict)
 
 
-def embed(picture: Picture, svg: str, figure: Figure) -> Embedded:
+def embed(picture: Picture, svg: str, figure: Figure, *, phone: bool = True) -> Embedded:
     """Return a picture for the page. `svg` is its file, `figure` what was saved there.
 
-    Call inside `style.styled`.
+    With `phone` it is drawn a second time, narrower. Call inside `style.styled`.
     """
-    points, phone = {"wide": _places(figure)}, ""
-    if picture.phone:
+    points, narrow = {"wide": _places(figure)}, ""
+    if phone:
         with style.phone():
-            narrow = picture.draw()
-            phone = _svg(narrow)
-        points["phone"] = _places(narrow)
+            drawn = picture.draw()
+            narrow = _uri(_svg(drawn))
+        points["phone"] = _places(drawn)
     few = 0 < len(points["wide"]) <= MOST_POINTS
-    return Embedded(_uri(svg), _uri(phone) if phone else "", points if few else {})
+    return Embedded(_uri(svg), narrow, points if few else {})
 
 
 def hover(trials: Iterable[ReportTrial], embedded: Mapping[str, Embedded]) -> dict[str, Any] | None:

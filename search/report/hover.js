@@ -7,7 +7,7 @@ const phone = matchMedia("(max-width: 40rem)");
 const REACH = 16; // pixels
 
 function points(image) {
-  return shown.pictures[image.dataset.picture][phone.matches ? "phone" : "wide"];
+  return shown.pictures[image.dataset.picture][phone.matches ? "phone" : "wide"] ?? [];
 }
 
 function place(image, [x, y]) {

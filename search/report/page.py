@@ -43,7 +43,7 @@ def write(report: Report, folder: Path, *, light: bool = False, latex: bool = Fa
             style.save(figure, figures, picture.name, kinds)
             if not light:
                 svg = (figures / f"{picture.name}.svg").read_text(encoding="utf-8")
-                embedded[picture.name] = embed(picture, svg, figure)
+                embedded[picture.name] = embed(picture, svg, figure, phone=report.phone)
     data = [t for section in report.sections for t in section.tables if t.rows]
     for table in data:
         _csv(table, tables / f"{table.name}.csv")

@@ -22,8 +22,6 @@ class Picture:
     title: str
     draw: Callable[[], Figure]
     caption: str = ""
-    phone: bool = True
-    """Whether `draw` heeds `style.is_phone`, so that the page can have a narrow version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,5 +59,7 @@ class Report:
     banner: str = ""
     card: str = ""
     """The winner's model card in Markdown; empty without a winner."""
+    phone: bool = True
+    """Whether its pictures heed `style.is_phone`, so that the page can have narrow ones."""
     trials: Sequence[ReportTrial] = ()
     """What the page names where the pointer is on a trial's point."""

@@ -162,6 +162,7 @@ def test_final_evaluation_opens_the_test_split_once(folder: Path, n_test: int) -
     assert json.loads((out / "result.json").read_text())["test_openings"] == 1
     assert sorted(p.name for p in out.iterdir()) == [
         "config.json",
+        "predictions.npz",
         "replicate-0.pt",
         "replicate-1.pt",
         "result.json",
