@@ -121,8 +121,7 @@ def evaluate_winner(
             return again
     check_opening(storage, study, force=request.force)
     _check_finished(stored, request, on_progress)
-    if request.trial is not None:
-        choose_winner(study, request.trial)
+    choose_winner(study, request.trial)  # before a folder is made
     check_writable(folder)
     for line in stage_lines(stored, request):
         on_progress(Notice(line))

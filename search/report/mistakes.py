@@ -89,7 +89,7 @@ def looks(study: Gathered, predictions: ValidationPredictions | None, why: str) 
         "background or at the edge is a warning: the model may have learned the slide and not the subject.",
         "The maps are of the first replicate. A dark map means that no single spot matters.",
     ]
-    picture = Picture("saliency", title, functools.partial(tiles.mosaic, shown, title))
+    picture = Picture("saliency", title, functools.partial(tiles.mosaic, shown, title, 4))
     return Section(name, text, [picture])
 
 

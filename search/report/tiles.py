@@ -23,9 +23,9 @@ class Tile:
     text: str
 
 
-def mosaic(tiles: Sequence[Tile], title: str, columns: int = 6) -> Figure:
-    """Draw tiles row by row; on a phone half as many in a row."""
-    columns = columns // 2 if style.is_phone() else columns
+def mosaic(tiles: Sequence[Tile], title: str, narrow: int = 3) -> Figure:
+    """Draw tiles row by row, six in a row; on a phone `narrow`."""
+    columns = narrow if style.is_phone() else 6
     rows = -(-len(tiles) // columns)
     lines = max(tile.text.count("\n") for tile in tiles) + 1
     figure, panels = style.grid(title, rows, columns, 0.45 + rows * (1.02 + 0.16 * lines))
