@@ -8,6 +8,7 @@ does not answer offers nothing.
 from __future__ import annotations
 
 import contextlib
+import glob
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,14 @@ def studies(ctx: typer.Context, incomplete: str) -> list[str]:
 def stored_studies(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the names of stored studies that begin with `incomplete`."""
     return [name for name in _stored(ctx) if name.startswith(incomplete)]
+
+
+def datasets(incomplete: str) -> list[str]:
+    """Return the data sets that begin with `incomplete`: names, and .npz files on that path."""
+    from ..data import registry
+
+    names = [name for name in (*registry.names(), "synthetic") if name.startswith(incomplete)]
+    return names + sorted(glob.glob(f"{glob.escape(incomplete)}*.npz"))
 
 
 def trials(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:

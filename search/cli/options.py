@@ -67,6 +67,7 @@ OptionalDatasetOption = Annotated[
     typer.Option(
         "--dataset",
         metavar="NAME|FILE",
+        autocompletion=completion.datasets,
         help="A MedMNIST set such as bloodmnist (the default) or pathmnist@64, your own .npz file, or "
         "synthetic, which needs no file.",
     ),
@@ -76,6 +77,7 @@ DatasetOption = Annotated[
     typer.Option(
         "--dataset",
         metavar="NAME|FILE",
+        autocompletion=completion.datasets,
         help="A MedMNIST set such as dermamnist or pathmnist@64, your own .npz file, or synthetic.",
     ),
 ]

@@ -37,6 +37,12 @@ def test_commands_options_and_choices() -> None:
     assert offered("bloodsearch optimize --dataset syn") == ["synthetic"]
 
 
+def test_data_sets_by_name_and_by_file(tmp_path: Path) -> None:
+    (tmp_path / "cells.npz").touch()
+    assert "dermamnist" in offered("bloodsearch optimize --dataset derm")
+    assert offered(f"bloodsearch optimize --dataset {tmp_path}/ce") == [f"{tmp_path}/cells.npz"]
+
+
 def test_studies_and_trials(storage_url: str, storage: Storage) -> None:
     study = tiny(storage)
     for number, value in enumerate((0.5, 0.75, None)):
