@@ -222,7 +222,7 @@ TRIALS = [
     ),
     _good("no such trial", "show 999 tiny", 2, "no trial 999", "numbered 0 to 1"),
     _good("trial -1", "show -1 tiny", 2, "-1", "--help"),
-    _good("trial is a word", "show best tiny", 2, "trial", "integer"),
+    _good("trial is a word", "show best tiny", 2, "trial", "number"),
     _good(
         "leaderboard of nothing", "leaderboard nothing", 4, "'nothing'", "available: fresh, tiny"
     ),
