@@ -9,7 +9,7 @@ from optuna.trial import TrialState, create_trial
 from tests_support import FINGERPRINT, tiny_study
 
 from bloodsearch import RefusedError, UsageError, final_eval
-from bloodsearch.search.api import final
+from bloodsearch.search.api import winner
 from bloodsearch.search.api.events import Event
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.evaluation import ledger
@@ -78,7 +78,7 @@ def test_an_unfinished_search_is_said(searched: Storage, monkeypatch: pytest.Mon
     def reached(*args: object, **options: object) -> None:
         raise ReachedError
 
-    monkeypatch.setattr(final, "prepare", reached)
+    monkeypatch.setattr(winner, "prepare", reached)
     events: list[Event] = []
     with pytest.raises(ReachedError):
         final_eval(storage=searched.full_url, name="tiny", trial=0, on_progress=events.append)
