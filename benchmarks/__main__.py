@@ -10,6 +10,7 @@ NAMES = (
     *(
         "epochs",
         "operations",
+        "kernels",
         "harness",
         "startup",
         "live",

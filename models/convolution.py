@@ -49,8 +49,9 @@ def _kind(x: torch.Tensor, weight: torch.Tensor) -> str | None:
         # 3 x 3 pixels 2.4 instead of 14.7; with fewer channels at 7 x 7 oneDNN was faster
         faster = side <= 3 or (side <= 7 and n_in * n_out >= 128 * 256)
         return "product" if faster and n_in >= 16 else None
-    # AVX512-BF16: 1.2 to 6 times as fast as oneDNN at 7 x 7 and below, at 14 x 14 only with many channels
-    faster = side <= 7 or min(n_in, n_out) >= 64
+    # AVX512-BF16: 1.4 to 3 times as fast as oneDNN at 7 x 7 pixels and below, at 14 x 14 as fast or a tenth
+    # faster if the channels fill the kernel's tiles
+    faster = side <= 7 or (n_in % 32 == 0 and n_out >= 32)
     return "kernel" if faster and n_in >= 16 and kernels.has("weight_gradient", x.dtype) else None
 
 
@@ -94,13 +95,15 @@ def by_kernel(
     vectors = _vectors(n_in)
     ins = _rounded_up(n_in, 16 * vectors)
     outs = _rounded_up(n_out, 16 // vectors)
-    pixels = (n + 1) // 2 * h * w
+    # image pairs whose row of one tile of channels takes 28 KB, which leaves room in a first-level cache
+    block = max(1, 28_672 // (4 * w * 16 * vectors))
+    pixels = min(block, (n + 1) // 2) * h * w
     xs, gs = (torch.empty(channels * pixels, dtype=torch.int32) for channels in (ins, outs))
     sums = torch.empty(side * side * ins * outs)
     g_weight = torch.empty(n_out, side, side, n_in).permute(0, 3, 1, 2)
     g_bias = torch.empty(n_out) if biased else None
     kernels.call(
-        "weight_gradient", x.dtype, x, g, n, h, w, n_in, n_out, side, vectors,
+        "weight_gradient", x.dtype, x, g, n, h, w, n_in, n_out, side, vectors, block,
         xs, gs, sums, g_weight, g_bias,
     )  # fmt: skip
     return g_weight, g_bias

@@ -12,6 +12,8 @@ static void NAME(pool_image)(const T *restrict x, long h, long w, long c, long r
     for (long i = 0; i < h / 2; i++)
         for (long j = 0; j < w / 2; j++, out += c, from += c) {
             const T *restrict top = x + (2 * i * w + 2 * j) * c, *restrict low = top + w * c;
+            ahead(top + 2 * w * c, 2 * c * sizeof(T));
+            ahead(low + 2 * w * c, 2 * c * sizeof(T));
             for (long k = 0; k < c; k += LANES) {
                 Floats others[3] = {NAME(get)(top + c, k, c), NAME(get)(low, k, c), NAME(get)(low + c, k, c)};
                 Floats best = NAME(get)(top, k, c);
@@ -39,6 +41,8 @@ static void NAME(unpool_image)(const T *restrict g, const uint8_t *restrict from
         T *restrict row = gx + 2 * i * w * c;
         for (long j = 0; j < w / 2; j++, g += c, from += c) {
             T *restrict top = row + 2 * j * c, *restrict low = top + w * c;
+            ahead(top + 2 * w * c, 2 * c * sizeof(T));
+            ahead(low + 2 * w * c, 2 * c * sizeof(T));
             for (long k = 0; k < c; k += LANES) {
                 Ints v = (Ints)NAME(get)(g, k, c), place = get_bytes(from, k, c);
                 NAME(put)(top, (Floats)(v & (place == 0)), k, c);

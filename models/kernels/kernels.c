@@ -20,6 +20,12 @@ static inline Floats chosen(Ints mask, Floats a, Floats b) { return (Floats)((ma
 // What a ReLU of `z` lets through of `v`: zero where z <= 0. NaN is let through, as in torch.
 static inline Floats passed(Floats v, Floats z) { return (Floats)(~(z <= 0) & (Ints)v); }
 
+// Ask for `bytes` from `at` on, which will be read or written soon. The processor does not do so by itself where a
+// kernel reads two rows at once. It may ask behind the end of a map.
+static inline void ahead(const void *at, long bytes) {
+    for (long i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)at + i);
+}
+
 // The channels k .. k + LANES - 1 of a pixel of c channels; those from c on are zeros.
 #define READ(V, x, k, c)                               \
     V v = {0};                                 \
