@@ -378,7 +378,7 @@ def test_csv_and_table_of_an_archive(tmp_path: Path, model_file: Path, data: Dat
         ("notes.txt", 2, "images end in"),
         ("empty", 2, "no image in"),
         ("damaged.npz", 3, "cannot be read"),
-        ("shape.npz", 3, "images are uint8"),
+        ("shape.npz", 3, "images is uint8"),
         ("sealed.npz", 5, "test split"),
     ],
 )
