@@ -71,8 +71,13 @@ def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
 @pytest.mark.parametrize("command", ["status", "leaderboard", "show 4", "show 5"])
 @pytest.mark.parametrize("form", ["", "--csv", "--json"])
 def test_planted_escape_sequences_are_shown_not_obeyed(
-    planted: str, capsys: pytest.CaptureFixture[str], command: str, form: str
+    planted: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    form: str,
 ) -> None:
+    monkeypatch.setattr(output.stdout, "_width", 300)  # a narrow leaderboard cuts the planted text
     if form == "--csv" and command != "leaderboard":
         pytest.skip("only the leaderboard has CSV")
     name, *rest = command.split()

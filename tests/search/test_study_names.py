@@ -38,7 +38,7 @@ def test_other_names_are_free(name: str) -> None:
 
 def test_names_stored_by_earlier_versions() -> None:
     assert names.default_name("demo", "synthetic") == "demo-synthetic"
-    assert names.default_name("demo", "bloodmnist") == "demo"
+    assert names.default_name("demo", None) == "demo"
     assert names.finalists_name("a") == "a-finalists"
     assert names.replicates_name("a", 3) == "a-final-3"
     assert names.refits_name("a", 3, 7) == "a-final-3-train-val-7"

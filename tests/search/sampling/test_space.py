@@ -164,7 +164,11 @@ def test_random_points_of_a_shipped_study_are_configurations(name: str) -> None:
     assert families == {"mlp", "cnn"}
 
 
-def test_random_points_of_any_space_within_the_bounds_are_configurations() -> None:
+# 28 pixels can be halved four times, or twice behind a stem of 4
+@pytest.mark.parametrize(("stems", "blocks"), [([1], [1, 4]), ([1, 2, 4], [1, 2])])
+def test_random_points_of_any_space_within_the_bounds_are_configurations(
+    stems: list[int], blocks: list[int]
+) -> None:
     """Every parameter over all its choices, or between its bounds: the corners included."""
     rng = random.Random(0)
     space: dict[str, Any] = {}
@@ -176,6 +180,7 @@ def test_random_points_of_any_space_within_the_bounds_are_configurations() -> No
         else:
             space[name] = [parameter.kind(parameter.low), parameter.kind(parameter.high)]
     space |= {"cnn_width": [1, 128], "lr": {"low": 1e-7, "high": 10, "log": True}}  # 128 * 4**3
+    space |= {"cnn_stem": stems, "cnn_blocks": blocks}
     study_file = study_with(**space)
     for _ in range(500):
         values = {

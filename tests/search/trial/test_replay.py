@@ -9,7 +9,7 @@ import torch
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from tests_support import tiny_study
 
-from bloodsearch.search.data import load as data_module
+from bloodsearch.search.data import load
 from bloodsearch.search.data.load import Dataset, load_dataset
 from bloodsearch.search.errors import RefusedError
 from bloodsearch.search.sampling.space import Params, to_config
@@ -70,14 +70,14 @@ def test_a_refit_is_replayed_on_both_splits(
     data: Dataset, study_info: StudyInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    original = data_module.joined
+    original = load.joined
 
     def joined(data: Dataset) -> Dataset:
         both = original(data)
         sizes.append(len(both.train_labels))
         return both
 
-    monkeypatch.setattr(data_module, "joined", joined)
+    monkeypatch.setattr("bloodsearch.search.trial.data.joined", joined)
     trial = pruned(data, {1: 0.5}, epochs=1, stop_reason="all epochs trained")
     replay(trial, study_info)
     assert sizes == []
