@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         path = item.path.relative_to(tests).as_posix()
         if path.startswith("chaos/"):
             item.add_marker(pytest.mark.chaos)
-        slow = path.startswith("chaos/") or path in SLOW_FILES
+        slow = path.startswith(("chaos/", "browser/")) or path in SLOW_FILES
         if slow or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
 

@@ -28,7 +28,7 @@ def _confusion(trial: TrialRecord, data: DatasetInfo) -> dict[str, Any]:
     share = [[round(n / max(sum(row), 1), 4) for n in row] for row in counts]
     heatmap = {
         "type": "heatmap", "z": share, "x": names, "y": names, "text": counts, "texttemplate": "%{text}",
-        "colorscale": "Blues", "reversescale": False, "zmin": 0, "zmax": 1, "showscale": False,
+        "colorscale": [[0, "#FFFFFF"], [1, "#08519C"]], "zmin": 0, "zmax": 1, "showscale": False,
         "hovertemplate": "%{y} taken for %{x}: %{text} images<extra></extra>",
     }  # fmt: skip
     title = f"Trial {trial.number}, the best: validation images by true class and predicted class"

@@ -1,0 +1,96 @@
+"""A real browser, one for all tests, and a dashboard of made-up studies for it. All of it is on loopback."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from browser_support import PAYLOADS, Seen, Served, Tab, plant, served
+from optuna.trial import TrialState, create_trial
+from playwright.sync_api import Browser, sync_playwright
+from report_support import fake_trial
+from tests_support import tiny
+
+from bloodsearch.search.dashboard.publish import publish
+from bloodsearch.search.database.storage import open_storage
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+# no sandbox: root has none. The rules let a foreign name point to this machine, as a rebinding attacker does.
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update",
+    "--host-resolver-rules=MAP evil.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine; Debian's package is chromium")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[Tab]:
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    context.set_default_timeout(15_000)
+    page, seen = context.new_page(), Seen()
+    page.on(
+        "console",
+        lambda message: seen.errors.append(message.text) if message.type == "error" else None,
+    )
+    page.on("pageerror", lambda error: seen.errors.append(str(error)))
+    page.on("dialog", lambda dialog: (seen.errors.append("a dialog"), dialog.dismiss()))
+    own = ("http://127.0.0.1:", "data:", "blob:", "file:", "about:")
+    page.on(
+        "request",
+        lambda request: (
+            seen.outside.append(request.url) if not request.url.startswith(own) else None
+        ),
+    )
+    page.on(
+        "requestfailed",
+        lambda request: seen.outside.remove(request.url) if request.failure == "csp" else None,
+    )
+    yield Tab(page, seen)
+    context.close()
+
+
+@pytest.fixture(scope="session")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A dashboard of one search, published as its owner does."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('clean') / 'x.db'}"
+    storage = open_storage(url, create=True)
+    study = tiny(storage)
+    study.set_user_attr("n_trials", 12)
+    for number in range(12):
+        fake_trial(study, number, None if number % 4 == 3 else 0.5 + number / 100)
+    publish(storage, study)
+    storage.close()
+    with served(url) as dashboard:
+        yield dashboard
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A dashboard of studies in which everything that can hold text holds markup and scripts."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('hostile') / 'x.db'}"
+    storage = open_storage(url, create=True)
+    study = tiny(storage)
+    for number, payload in enumerate(PAYLOADS):
+        fake_trial(
+            study, number, 0.5 + number / 100, baseline=payload, worst_class=payload, worst_f1=0.1
+        )
+        study.set_user_attr(f"{payload}{number}", payload)
+    study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={"detail": " ".join(PAYLOADS)}))
+    publish(storage, study)
+    plant(storage.optuna)
+    storage.close()
+    with served(url) as dashboard:
+        yield dashboard
