@@ -5,7 +5,6 @@ None of them looks at a path to decide what is allowed, so no spelling of a path
 
 from __future__ import annotations
 
-import contextlib
 import hmac
 import urllib.parse
 from collections.abc import Callable, Collection, Iterable
@@ -63,8 +62,9 @@ def without_buttons(app: App) -> App:
         body = app(environ, start)
         status, headers = started[0]
         if dict(headers).get("Content-Type", "").startswith("text/html"):
-            with contextlib.closing(body) if hasattr(body, "close") else contextlib.nullcontext():
-                page = b"".join(body).replace(b"</head>", BUTTONS + b"</head>", 1)
+            page = b"".join(body).replace(b"</head>", BUTTONS + b"</head>", 1)
+            if close := getattr(body, "close", None):  # WSGI: or each visit keeps a file open
+                close()
             changed = ("content-length", "last-modified", "etag")  # a browser keeps no other page
             headers = [h for h in headers if h[0].lower() not in changed]
             body = [page]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from browser_support import PAYLOADS, Seen, Served, Tab, plant, served
 from optuna.trial import TrialState, create_trial
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, sync_playwright
 from report_support import fake_trial
 from tests_support import tiny
 
@@ -41,12 +41,18 @@ def tab(browser: Browser) -> Iterator[Tab]:
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
     context.set_default_timeout(15_000)
     page, seen = context.new_page(), Seen()
-    page.on(
-        "console",
-        lambda message: seen.errors.append(message.text) if message.type == "error" else None,
-    )
+
+    def dismiss(dialog: Dialog) -> None:
+        seen.errors.append("a dialog")
+        dialog.dismiss()
+
+    def console(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            seen.errors.append(message.text)
+
+    page.on("console", console)
     page.on("pageerror", lambda error: seen.errors.append(str(error)))
-    page.on("dialog", lambda dialog: (seen.errors.append("a dialog"), dialog.dismiss()))
+    page.on("dialog", dismiss)
     own = ("http://127.0.0.1:", "data:", "blob:", "file:", "about:")
     page.on(
         "request",
