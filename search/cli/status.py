@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...studies import DEFAULT_STUDY
-from ..errors import UsageError
+from ..errors import Interrupted, UsageError
 from . import output
 from .options import (
     JsonOption,
@@ -89,6 +89,7 @@ def _watch(watcher: Watcher, storage: Storage, study: optuna.Study) -> None:
 
     view = LiveView(output.stdout, clock=False) if output.can_draw(output.stdout) else None
     reclaimed_at = time.monotonic()
+    interrupted = False
     try:
         while not output.reader_left():
             if time.monotonic() - reclaimed_at > RECLAIM_EVERY_S:
@@ -102,12 +103,14 @@ def _watch(watcher: Watcher, storage: Storage, study: optuna.Study) -> None:
             _show(watcher.look(), view)
             time.sleep(LOOK_EVERY_S)
     except KeyboardInterrupt:
-        pass  # this is how --watch ends
+        interrupted = True
     finally:
         if view is not None:
             view.stop()
     if view is not None:
         _show(watcher.look())
+    if interrupted:
+        raise typer.Exit(Interrupted.exit_code)
 
 
 def _record(

@@ -105,7 +105,7 @@ def test_status_watch_shows_the_same_from_elsewhere(tmp_path: Path) -> None:
             assert_one_view(text)
             assert "of 40 trials finished" in text
             watching.press_ctrl_c()
-            assert watching.wait(seconds=20) == 0
+            assert watching.wait(seconds=20) == 130
         text = watching.text()
         assert "images/s" not in text
         assert "of 40 trials finished" in text, "the last picture stays"
