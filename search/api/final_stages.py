@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from optuna.trial import FrozenTrial
 
 from ..evaluation.finalists import candidates
+from ..evaluation.ladder import n_entrants
 from ..evaluation.selection import choose_winner
 from ..evaluation.stages import Candidate, Stage, ladder_stages, race_stages
 from ..records import trial_record
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 FINALISTS, ROUNDS = 8, 5
 """Of a second stage without a ladder."""
+REPLICATES = 5
+"""Final trainings of the winner."""
 
 
 def climbs(stored: StoredStudy, request: FinalRequest) -> bool:
@@ -33,10 +36,7 @@ def entrants(stored: StoredStudy, request: FinalRequest) -> list[FrozenTrial]:
     if request.trial is not None:
         return [choose_winner(study, request.trial)]
     file = info(study).study_file
-    n = request.finalists or FINALISTS
-    if file.ladder is not None and climbs(stored, request):
-        rungs = file.rungs()
-        n = rungs[0].trials if rungs else file.ladder.finalists
+    n = n_entrants(file) if climbs(stored, request) else request.finalists or FINALISTS
     return candidates(
         study, n, max_params=request.max_params, max_latency_ms=request.max_latency_ms
     )
@@ -71,16 +71,20 @@ def stage_lines(stored: StoredStudy, request: FinalRequest) -> list[str]:
 
 def shown_stages(stages: list[Stage], n_workers: int) -> list[str]:
     """Return one line per stage, the test, and the sum of the times."""
-    lines = [
-        f"{number}. {stage}, about {duration(stage.seconds)}"
-        for number, stage in enumerate(stages, start=1)
-    ]
     total = sum(stage.seconds for stage in stages)
     workers = f"{n_workers} worker{'s' * (n_workers > 1)}"
     return [
-        *lines,
+        *numbered(stages),
         f"{len(stages) + 1}. the test split is opened once and the winner's models predict it",
         f"about {duration(total)} in all with {workers}",
+    ]
+
+
+def numbered(stages: list[Stage]) -> list[str]:
+    """Return one line per stage: its number, its trainings and its time."""
+    return [
+        f"{number}. {stage}, about {duration(stage.seconds)}"
+        for number, stage in enumerate(stages, start=1)
     ]
 
 

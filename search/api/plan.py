@@ -11,18 +11,18 @@ import optuna
 import psutil
 
 from ...models.config import Shape
-from ...studies import Baseline, StudyFile
+from ...studies import StudyFile
 from .. import env
 from ..data import registry
-from ..data.info import Fingerprint
-from ..data.load import load_dataset
+from ..data.load import given_as, load_dataset
 from ..errors import UsageError
+from ..evaluation.ladder import n_entrants
 from ..evaluation.stages import Candidate, Stage, ladder_stages, race_stages
 from ..sampling.grid import continuous, count_points
 from ..sampling.space import Params, baseline_params, suggest, to_config
 from ..study import check_points
 from ..training.config import TrialConfig
-from .final_stages import FINALISTS, ROUNDS
+from .final_stages import FINALISTS, REPLICATES, ROUNDS
 from .request import SearchRequest, resolve
 from .timing import Measured, measure
 
@@ -30,7 +30,6 @@ N_DRAWN = 200
 """Points drawn from the space for its range of weights and its share of each family."""
 N_TIMED = 8
 """Configurations of each family that are timed."""
-REPLICATES = 5
 PRUNED_SHARE = 0.8
 """Share of the epochs that a search with pruning trained: 488 of 611 (benchmarks/results/end_to_end.json)."""
 START_S = 4.0
@@ -56,6 +55,18 @@ class FamilyCost:
     def trial_s(self) -> float:
         """Seconds of a trial that nothing stops."""
         return self.epochs * self.epoch_s
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """A random point of the space."""
+
+    config: TrialConfig
+    n_weights: int
+
+    @property
+    def family(self) -> str:
+        return str(self.config.family)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +126,19 @@ def plan(request: SearchRequest, *, minutes: float | None = None) -> Plan:
     data = load_dataset(named, request.data_root).fingerprint
     check_points(file, data.info)
     shape = data.info.shape
-    drawn = _draw(file)
+    drawn = _draw(file, shape)
     baselines = file.baselines if file.search.sampler in ("tpe", "random", "baselines") else ()
     timed = _timed(drawn)
-    configs = [_config(file, shape, params) for params in timed]
+    configs = [point.config for point in timed]
     configs += [_config(file, shape, baseline_params(b)) for b in baselines]
-    measured = measure(configs, slots, dataset=_name(named), data_root=request.data_root)
-    families = _families(file, shape, drawn, timed, measured)
-    costs = _baselines(file, shape, baselines[:n_trials], measured.seconds[len(timed) :])
+    measured = measure(configs, slots, dataset=given_as(named), data_root=request.data_root)
+    families = _families(drawn, timed, measured.seconds)
+    costs = [
+        BaselineCost(baseline.name, config.epochs, epoch_s)
+        for baseline, config, epoch_s in zip(
+            baselines, configs[len(timed) :], measured.seconds[len(timed) :], strict=True
+        )
+    ][:n_trials]
     n_searched = max(0, n_trials - len(costs))
     search_s = _search_seconds(file, families, costs, n_searched, len(slots))
     available_mb = psutil.virtual_memory().available / 2**20
@@ -142,60 +158,54 @@ def plan(request: SearchRequest, *, minutes: float | None = None) -> Plan:
         available_mb=available_mb,
         trials_in_time=_trials_in_time(minutes, search_s, n_trials),
         does_not_fit=_does_not_fit(
-            file, shape, drawn, n_trials, minutes, search_s, measured, len(slots), available_mb
+            file, drawn, n_trials, minutes, search_s, measured, len(slots), available_mb
         ),
         measured_s=time.monotonic() - started,
     )
 
 
-def _draw(file: StudyFile) -> list[Params]:
+def _draw(file: StudyFile, shape: Shape) -> list[_Point]:
     """Return random points of the space, none for a study of baselines."""
+    from ..training.cost import n_parameters
+
     if file.search.sampler == "baselines":
         return []
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=file.search.seed))
-    return [suggest(study.ask(), file) for _ in range(N_DRAWN)]
+    configs = [_config(file, shape, suggest(study.ask(), file)) for _ in range(N_DRAWN)]
+    return [_Point(config, n_parameters(config.model)) for config in configs]
 
 
-def _timed(drawn: list[Params]) -> list[Params]:
+def _timed(drawn: list[_Point]) -> list[_Point]:
     """Return the first N_TIMED points of each family."""
-    chosen: list[Params] = []
-    for params in drawn:
-        if sum(other["arch"] == params["arch"] for other in chosen) < N_TIMED:
-            chosen.append(params)
+    chosen: list[_Point] = []
+    for point in drawn:
+        if sum(other.family == point.family for other in chosen) < N_TIMED:
+            chosen.append(point)
     return chosen
 
 
 def _config(file: StudyFile, shape: Shape, params: Params) -> TrialConfig:
     training = file.training
-    return to_config(params, epochs=training.epochs_of(params["arch"]), patience=training.patience)
-
-
-def _name(named: str | Fingerprint) -> str:
-    """Return what names a data set in another process."""
-    return named if isinstance(named, str) else named.path or named.dataset
+    epochs = training.epochs_of(params["arch"])
+    return to_config(params, epochs=epochs, patience=training.patience, shape=shape)
 
 
 def _families(
-    file: StudyFile, shape: Shape, drawn: list[Params], timed: list[Params], measured: Measured
+    drawn: list[_Point], timed: list[_Point], timed_seconds: list[float]
 ) -> list[FamilyCost]:
-    from ..training.cost import n_parameters
-
     costs = []
-    for family in sorted({str(params["arch"]) for params in drawn}):
-        own = [params for params in drawn if params["arch"] == family]
+    for family in sorted({point.family for point in drawn}):
+        own = [point for point in drawn if point.family == family]
         seconds = [
-            s
-            for params, s in zip(timed, measured.seconds, strict=False)
-            if params["arch"] == family
+            s for point, s in zip(timed, timed_seconds, strict=False) if point.family == family
         ]
-        weights = [n_parameters(_config(file, shape, params).model) for params in own]
-        epochs = statistics.fmean(_config(file, shape, params).epochs for params in own)
+        weights = [point.n_weights for point in own]
         costs.append(
             FamilyCost(
                 family=family,
                 share=len(own) / len(drawn),
-                epochs=round(epochs),
+                epochs=round(statistics.fmean(point.config.epochs for point in own)),
                 epoch_s=statistics.fmean(seconds),
                 epoch_s_range=(min(seconds), max(seconds)),
                 n_timed=len(seconds),
@@ -203,15 +213,6 @@ def _families(
             )
         )
     return costs
-
-
-def _baselines(
-    file: StudyFile, shape: Shape, baselines: tuple[Baseline, ...], seconds: list[float]
-) -> list[BaselineCost]:
-    return [
-        BaselineCost(b.name, _config(file, shape, baseline_params(b)).epochs, epoch_s)
-        for b, epoch_s in zip(baselines, seconds, strict=False)
-    ]
 
 
 def _search_seconds(
@@ -241,11 +242,8 @@ def _search_seconds(
 
 def _stages(file: StudyFile, cost: FamilyCost, n_workers: int) -> list[Stage]:
     """Return the final evaluation's stages if all its candidates are of one family."""
-    candidates = [Candidate(cost.family, cost.epoch_s)] * (
-        max([r.trials for r in file.rungs()], default=file.ladder.finalists)
-        if file.ladder is not None
-        else FINALISTS
-    )
+    n = FINALISTS if file.ladder is None else n_entrants(file)
+    candidates = [Candidate(cost.family, cost.epoch_s)] * n
     if file.ladder is not None:
         return ladder_stages(file, candidates, n_replicates=REPLICATES, n_workers=n_workers)
     return race_stages(
@@ -264,8 +262,7 @@ def _trials_in_time(
 
 def _does_not_fit(
     file: StudyFile,
-    shape: Shape,
-    drawn: list[Params],
+    drawn: list[_Point],
     n_trials: int,
     minutes: float | None,
     search_s: tuple[float, float],
@@ -289,18 +286,10 @@ def _does_not_fit(
             f"a worker needs {measured.worker_mb:,.0f} MiB, more than $BLOODSEARCH_WORKER_MB "
             f"({env.worker_mb():,.0f}): it would start again after each trial"
         )
-    if n_large := _n_too_large(file, shape, drawn):
+    limit = file.search.max_params
+    if limit is not None and (n_large := sum(point.n_weights > limit for point in drawn)):
         lines.append(
-            f"{n_large} of {len(drawn)} random configurations exceed {file.search.max_params:,} weights "
+            f"{n_large} of {len(drawn)} random configurations exceed {limit:,} weights "
             "and are drawn again"
         )
     return lines
-
-
-def _n_too_large(file: StudyFile, shape: Shape, drawn: list[Params]) -> int:
-    from ..training.cost import n_parameters
-
-    limit = file.search.max_params
-    if limit is None:
-        return 0
-    return sum(n_parameters(_config(file, shape, params).model) > limit for params in drawn)

@@ -16,8 +16,8 @@ from ...studies import (
     only_arch,
 )
 from ..data import registry
-from ..data.info import DatasetInfo, Fingerprint
-from ..data.load import Named, dataset_info, name_of
+from ..data.info import DatasetInfo
+from ..data.load import Named, dataset_info, given_as, name_of
 from ..database.storage import open_storage
 from ..env import storage_url
 from ..errors import StorageError
@@ -123,12 +123,8 @@ def _file_and_data(request: SearchRequest) -> tuple[StudyFile, DatasetInfo]:
         folded=_needs_folds(info),
     )
     # a study of the data set's own name needs no other data set in its name
-    own = fitted.model_copy(update={"dataset": _shown(request.dataset or registry.DEFAULT)})
+    own = fitted.model_copy(update={"dataset": given_as(request.dataset or registry.DEFAULT)})
     return study_file(own, request.overrides), info
-
-
-def _shown(dataset: Named) -> str:
-    return dataset.path or dataset.dataset if isinstance(dataset, Fingerprint) else dataset
 
 
 def _needs_folds(info: DatasetInfo) -> bool:

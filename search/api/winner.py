@@ -14,7 +14,7 @@ from ..evaluation.final import Prepared, prepare
 from ..evaluation.finalists import Raced, race
 from ..evaluation.ladder import climb
 from .events import Notice, OnProgress, RaceEnded, ignore
-from .final_stages import ROUNDS, climbs, entrants
+from .final_stages import REPLICATES, ROUNDS, climbs, entrants
 from .placement import AUTO, Placement
 from .study import StoredStudy
 from .training import train_queued
@@ -28,7 +28,7 @@ class FinalRequest:
 
     trial: int | None = None
     """The trial to evaluate; None: the winner of the second stage."""
-    replicates: int = 5
+    replicates: int = REPLICATES
     finalists: int | None = None
     """Trials that are trained again with fresh seeds before one is chosen; 1 skips this stage. None: as the
     study's ladder says, or 8 without one."""

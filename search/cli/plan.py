@@ -100,6 +100,8 @@ def plan(
 
 
 def _show(plan: Plan) -> None:
+    from ..api.final_stages import numbered
+
     n = plan.n_workers
     workers = f"{n} worker{'s' * (n > 1)}"
     output.line(f"{plan.study} on {plan.dataset}: {plan.n_trials} trials, {workers}")
@@ -134,8 +136,8 @@ def _show(plan: Plan) -> None:
         output.line(f"in the minutes given: {least} to {most} trials")
     for family, stages in plan.stages.items():
         output.line(f"final evaluation, if a {family} wins:")
-        for number, stage in enumerate(stages, start=1):
-            output.line(f"  {number}. {stage}, about {output.duration(stage.seconds)}")
+        for line in numbered(stages):
+            output.line(f"  {line}")
     output.line(_memory(plan))
     for line in plan.does_not_fit:
         output.line(f"does not fit: {line}")

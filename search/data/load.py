@@ -212,6 +212,11 @@ def name_of(dataset: Named) -> str:
     return dataset.dataset if isinstance(dataset, Fingerprint) else dataset
 
 
+def given_as(dataset: Named) -> str:
+    """Return what names a data set again, as in another process: its name, or the path of its file."""
+    return dataset.path or dataset.dataset if isinstance(dataset, Fingerprint) else dataset
+
+
 def _find(dataset: Named, root: Path | None) -> _Source | None:
     """Return where `dataset` lies, None for the synthetic set.
 

@@ -33,13 +33,23 @@ Train = Callable[[optuna.Study, str], None]
 """Trains what is queued in a study; the text names one training in events."""
 
 
+def n_entrants(file: StudyFile) -> int:
+    """Return how many of the search's best trials climb the ladder of `file`."""
+    rungs = file.rungs()
+    return rungs[0].trials if rungs else (file.ladder or Ladder()).finalists
+
+
+def survivors(finalists: int, n_replicates: int) -> list[int]:
+    """Return how many finalists the last rung trains with each seed; the winner gets all of them."""
+    n_alive = [finalists]
+    while len(n_alive) < n_replicates:
+        n_alive.append(_half(n_alive[-1]))
+    return n_alive
+
+
 def n_trainings(finalists: int, n_replicates: int) -> int:
     """Return how many final trainings the last rung takes, the winner's replicates included."""
-    n_alive, total = finalists, 0
-    for _ in range(n_replicates):
-        total += n_alive
-        n_alive = max(1, n_alive // 2)
-    return total
+    return sum(survivors(finalists, n_replicates))
 
 
 def climb(
@@ -159,7 +169,11 @@ def _finals(
 
 def better_half(ranked: list[int]) -> list[int]:
     """Return the trials that get another seed, of those ranked best first: half of them, at least one."""
-    return ranked[: max(1, len(ranked) // 2)]
+    return ranked[: _half(len(ranked))]
+
+
+def _half(n: int) -> int:
+    return max(1, n // 2)
 
 
 def _is_unfinished(arena: optuna.Study, trials: Sequence[FrozenTrial]) -> bool:

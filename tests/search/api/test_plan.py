@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests_support import run_command, small_set
 
@@ -46,6 +47,36 @@ def forecast(study: dict[str, Any], trials: int | None, **more: Any) -> Plan:
         study=study, trials=trials, dataset="synthetic", placement=Placement("cpu", 2), **more
     )
     return plan(request, minutes=minutes)
+
+
+def test_the_models_that_are_timed_take_the_images_of_the_data(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Gray images of 8 pixels with two classes: the default shape is that of BloodMNIST."""
+    shapes = set()
+
+    def measure(configs: Sequence[Any], slots: Sequence[Any], **more: object) -> Measured:
+        shapes.update(
+            (c.model.shape.size, c.model.shape.channels, c.model.shape.classes) for c in configs
+        )
+        return Measured([1.0] * len(configs), 500.0, 0.0)
+
+    monkeypatch.setattr(planning, "measure", measure)
+    arrays = {}
+    for split, n in (("train", 600), ("val", 600), ("test", 20)):
+        arrays[f"{split}_images"] = np.zeros((n, 8, 8), np.uint8)
+        arrays[f"{split}_labels"] = (np.arange(n) % 2).astype(np.uint8)
+    np.savez(tmp_path / "cells.npz", **arrays)
+    request = SearchRequest(
+        study=BASE | {"space": BASE["space"] | {"cnn_blocks": 2}},
+        trials=4,
+        dataset=str(tmp_path / "cells.npz"),
+        placement=Placement("cpu", 2),
+    )
+    found = plan(request)
+    assert shapes == {(8, 1, 2)}
+    mlp = found.families[1]
+    assert mlp.weights[1] < 3 * 8 * 28 * 28, "weights of a layer on larger images"
 
 
 def test_a_random_search_takes_what_its_families_take(timed: list[int]) -> None:
