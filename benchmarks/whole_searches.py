@@ -32,7 +32,8 @@ from typing import Any
 
 from benchmarks import common
 from benchmarks.common import in_own_process, save, table
-from bloodsearch.search.api.minutes import FINAL_SHARE, N_REPLICATES, fit
+from bloodsearch.search.api.final_stages import REPLICATES
+from bloodsearch.search.api.minutes import FINAL_SHARE, fit
 from bloodsearch.search.api.placement import AUTO
 from bloodsearch.search.sampling.space import Params, suggest, to_config
 from bloodsearch.studies import StudyFile, load_study_file, parse_study
@@ -151,7 +152,7 @@ def _search_by_hand(
         worker.wait()
     best = study.best_trial.user_attrs["params"]
     epochs = plan.file.training.final_epochs_of(best["arch"])
-    return best, epochs, N_REPLICATES, len(study.trials)
+    return best, epochs, REPLICATES, len(study.trials)
 
 
 def work(url: str, path: str, seconds: float, seed: int, dataset: str) -> None:

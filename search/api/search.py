@@ -11,6 +11,7 @@ from typing import Literal
 
 from ...studies import Overrides
 from ..data import registry
+from ..data.load import dataset_info, given_as
 from ..errors import UsageError
 from ..training.config import TrialConfig
 from .arguments import one_of, whole
@@ -145,12 +146,13 @@ def _run_minutes(request: SearchRequest, on_progress: OnProgress) -> SearchResul
     if stored is None:
         slots = request.placement.slots(file.training.threads)
         named = request.dataset or registry.DEFAULT
-        dataset = named if isinstance(named, str) else named.path or named.dataset
 
         def seconds(configs: Sequence[TrialConfig]) -> list[float]:
+            dataset = given_as(named)
             return epoch_seconds(configs, slots, dataset=dataset, data_root=request.data_root)
 
-        plan = fit(file, minutes, len(slots), seconds)
+        shape = dataset_info(named, request.data_root).shape
+        plan = fit(file, minutes, len(slots), seconds, shape)
         on_progress(Notice(str(plan)))
         file, n_trials = plan.file, plan.file.search.trials or 0
     else:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from bloodsearch.models.config import Shape
 from bloodsearch.search.api.minutes import MIN_FINAL_EPOCHS, Plan, Seconds, fit
 from bloodsearch.search.api.search import optimize
 from bloodsearch.search.errors import UsageError
@@ -72,3 +73,14 @@ def test_what_cannot_be_fitted_is_one_line() -> None:
         optimize(minutes=float("nan"))
     with pytest.raises(UsageError, match="without --trials"):
         optimize(minutes=5, trials=3)
+
+
+def test_the_models_that_are_timed_take_the_images_of_the_data() -> None:
+    gray, timed = Shape(size=28, channels=1, classes=2), list[TrialConfig]()
+
+    def seconds(configs: Sequence[TrialConfig]) -> list[float]:
+        timed.extend(configs)
+        return machine(1.0)(configs)
+
+    fit(STUDY, 60, 2, seconds, gray)
+    assert {config.model.shape for config in timed} == {gray}

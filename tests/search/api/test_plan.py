@@ -53,7 +53,7 @@ def test_the_models_that_are_timed_take_the_images_of_the_data(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Gray images of 8 pixels with two classes: the default shape is that of BloodMNIST."""
-    shapes = set()
+    shapes: set[tuple[int, int, int]] = set()
 
     def measure(configs: Sequence[Any], slots: Sequence[Any], **more: object) -> Measured:
         shapes.update(
@@ -62,7 +62,7 @@ def test_the_models_that_are_timed_take_the_images_of_the_data(
         return Measured([1.0] * len(configs), 500.0, 0.0)
 
     monkeypatch.setattr(planning, "measure", measure)
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for split, n in (("train", 600), ("val", 600), ("test", 20)):
         arrays[f"{split}_images"] = np.zeros((n, 8, 8), np.uint8)
         arrays[f"{split}_labels"] = (np.arange(n) % 2).astype(np.uint8)
