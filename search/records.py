@@ -10,7 +10,7 @@ a trial: then it has none of our attributes, or different ones under the same na
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -213,6 +213,12 @@ def ending_of(state: str, attrs: Mapping[str, Any]) -> tuple[Ending, str]:
     if stored in list(Ending) and not _contradicts(state, Ending(stored)):
         return Ending(stored), str(attrs.get("detail") or "")
     return _from_prose(state, str(attrs.get("stop_reason") or ""))
+
+
+def best_trial(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
+    """Return the complete trial with the highest value, the first of equal ones; None without any."""
+    complete = (trial for trial in trials if trial.state.name == "COMPLETE")
+    return max(complete, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
 
 
 def trial_seconds(trial: FrozenTrial) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -268,6 +268,11 @@ class BaselinesResult(Stored):
 def final_result(data: Mapping[str, Any] | None) -> FinalResult | None:
     """Return the final evaluation in a ledger row's result, None if it holds something else."""
     return FinalResult.read(data) if data is not None and "confusion_matrix" in data else None
+
+
+def final_results(rows: Iterable[Mapping[str, Any] | None]) -> list[FinalResult]:
+    """Return the final evaluations among ledger rows' results, in their order."""
+    return [result for data in rows if (result := final_result(data)) is not None]
 
 
 def baselines_result(data: Mapping[str, Any] | None) -> BaselinesResult | None:

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from .database.storage import Storage
 from .evaluation.ladder import rung_rows
 from .pruning.audit import audited
-from .records import trial_record, trial_seconds
+from .records import best_trial, trial_record, trial_seconds
 from .study import info
 from .workers.leases import Leases
 
@@ -19,8 +19,7 @@ def summarize(storage: Storage, study: optuna.Study) -> dict[str, Any]:
     """Return counts by state, the best complete trial, and the seconds that finished trials took."""
     counts = Leases(storage, study).counts()
     trials = study.get_trials(deepcopy=False)
-    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    best = max(complete, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
+    best = best_trial(trials)
     stored = info(study)
     return {
         "study": study.study_name,

@@ -7,6 +7,7 @@ HTML that runs in a browser, or formulas that a spreadsheet evaluates.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _FORMULA_STARTS: tuple[str, ...] = (
     "=",
@@ -66,3 +67,11 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min"
+
+
+def sparkline(values: Sequence[float], low: float, high: float, *, unicode: bool = True) -> str:
+    """Return one character per value: the lowest up to `low`, the highest from `high` on."""
+    blocks = "▁▂▃▄▅▆▇█" if unicode else "_.-~=+*#"
+    last, span = len(blocks) - 1, high - low or 1.0
+    levels = (round((value - low) / span * last) for value in values)
+    return "".join(blocks[min(last, max(0, level))] for level in levels)

@@ -20,6 +20,7 @@ from ..sampling.space import Params, to_config
 from ..training.config import TrialConfig
 from .final_stages import REPLICATES
 from .study import study_file
+from .timing import PRUNED_SHARE
 
 RUNG_SHARE, FINAL_SHARE, RESERVE = 0.15, 0.45, 0.05
 """Shares of the time. The search gets the rest; the reserve is for starting and timing."""
@@ -27,8 +28,6 @@ MIN_FINAL_EPOCHS, MAX_FINAL_EPOCHS = 40, 100
 """Epochs of a CNN's final training. Longer ones of a narrower network gain less than a wider network."""
 MAX_MLP_EPOCHS = 300
 MIN_TRIALS, MAX_RUNG_TRIALS = 16, 16
-FULL_TRIAL = 0.8
-"""Mean length of a searched trial as a share of a complete one, because the pruner stops some."""
 MLP = None
 """Stands for the MLP among the widths of CNNs."""
 
@@ -99,7 +98,7 @@ def fit(
     middle_s = math.ceil(n_middle / n_workers) * each_middle_s
     left_s = max(0.0, (1 - RESERVE) * budget - final_s - middle_s)
     # one trial of each family
-    trials_s = FULL_TRIAL * sum(searched[f] * _trial_epoch_s(f, width, cost) for f in families)
+    trials_s = PRUNED_SHARE * sum(searched[f] * _trial_epoch_s(f, width, cost) for f in families)
     n_fitting = math.floor(left_s * n_workers * len(families) / trials_s)
     n_trials = max(MIN_TRIALS, n_middle, n_fitting)
     search_s = n_trials * trials_s / len(families) / n_workers

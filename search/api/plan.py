@@ -24,14 +24,12 @@ from ..study import check_points
 from ..training.config import TrialConfig
 from .final_stages import FINALISTS, REPLICATES, ROUNDS
 from .request import SearchRequest, resolve
-from .timing import Measured, measure
+from .timing import PRUNED_SHARE, Measured, measure
 
 N_DRAWN = 200
 """Points drawn from the space for its range of weights and its share of each family."""
 N_TIMED = 8
 """Configurations of each family that are timed."""
-PRUNED_SHARE = 0.8
-"""Share of the epochs that a search with pruning trained: 488 of 611 (benchmarks/results/end_to_end.json)."""
 START_S = 4.0
 """Seconds before a worker's first batch (benchmarks/results/startup.json)."""
 

@@ -13,7 +13,9 @@ from .options import (
     DataRootOption,
     DevicesOption,
     JsonOption,
+    MaxParamsOption,
     NameOption,
+    NoBaselinesOption,
     OptionalDatasetOption,
     PerDeviceOption,
     SetOption,
@@ -79,9 +81,7 @@ def optimize(
     arch: Annotated[
         Arch | None, typer.Option("--arch", help="Search one family alone, as study NAME-ARCH.")
     ] = None,
-    max_params: Annotated[
-        int | None, typer.Option("--max-params", min=1, help="No larger models.")
-    ] = None,
+    max_params: MaxParamsOption = None,
     max_latency: Annotated[
         float | None,
         typer.Option(
@@ -97,10 +97,7 @@ def optimize(
             "--from-study", metavar="NAME", help="Try the best points of this stored study early."
         ),
     ] = None,
-    no_baselines: Annotated[
-        bool,
-        typer.Option("--no-baselines", help="Search without the study file's baselines."),
-    ] = False,
+    no_baselines: NoBaselinesOption = False,
     set_: SetOption = None,
     create_only: Annotated[
         bool,

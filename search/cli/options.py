@@ -105,6 +105,12 @@ PerDeviceOption = Annotated[
         "--workers-per-device", metavar="K", min=1, max=512, help="Workers that share a device."
     ),
 ]
+MaxParamsOption = Annotated[
+    int | None, typer.Option("--max-params", min=1, help="No larger models.")
+]
+NoBaselinesOption = Annotated[
+    bool, typer.Option("--no-baselines", help="Search without the study file's baselines.")
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(

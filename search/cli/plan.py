@@ -13,7 +13,9 @@ from .options import (
     DataRootOption,
     DevicesOption,
     JsonOption,
+    MaxParamsOption,
     NameOption,
+    NoBaselinesOption,
     OptionalDatasetOption,
     PerDeviceOption,
     SetOption,
@@ -43,12 +45,8 @@ def plan(
         int | None, typer.Option("--epochs", min=1, help="Epochs per searched trial.")
     ] = None,
     arch: Annotated[Arch | None, typer.Option("--arch", help="Search one family alone.")] = None,
-    max_params: Annotated[
-        int | None, typer.Option("--max-params", min=1, help="No larger models.")
-    ] = None,
-    no_baselines: Annotated[
-        bool, typer.Option("--no-baselines", help="Search without the study file's baselines.")
-    ] = False,
+    max_params: MaxParamsOption = None,
+    no_baselines: NoBaselinesOption = False,
     set_: SetOption = None,
     dataset: OptionalDatasetOption = None,
     data_root: DataRootOption = None,

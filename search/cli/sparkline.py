@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_BLOCKS = "▁▂▃▄▅▆▇█"
-_ASCII = "_.-~=+*#"
+from .. import text
 
 
 def sparkline(values: Sequence[float], top: float, *, unicode: bool = True) -> str:
@@ -13,11 +12,7 @@ def sparkline(values: Sequence[float], top: float, *, unicode: bool = True) -> s
 
     Lower values get the lowest character. So curves beside each other have one scale.
     """
-    blocks = _BLOCKS if unicode else _ASCII
-    bottom = top / 2
-    span = top - bottom or 1.0
-    levels = [(value - bottom) / span * (len(blocks) - 1) for value in values]
-    return "".join(blocks[round(min(len(blocks) - 1, max(0, level)))] for level in levels)
+    return text.sparkline(values, top / 2, top, unicode=unicode)
 
 
 def bar(share: float, width: int, *, unicode: bool = True) -> str:

@@ -190,10 +190,10 @@ def _epochs(epochs: int | dict[str, int]) -> str:
 def _show_evaluation(storage: Storage, study: optuna.Study, snapshot: Snapshot) -> None:
     """Show what the last final evaluation found, and how often the test split was opened."""
     from ..evaluation.ledger import openings
-    from ..results import final_result
+    from ..results import final_results
 
     rows = openings(storage, study.study_name)
-    results = [result for row in rows if (result := final_result(row.result)) is not None]
+    results = final_results(row.result for row in rows)
     if results:
         last, score = results[-1], results[-1].test_macro_f1
         mean = "-" if score.mean is None else f"{score.mean:.4f}"

@@ -10,13 +10,13 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from .. import text
 from ..data.info import DatasetInfo
 from ..records import Kind, TrialRecord
 from ..results import FinalResult, spread_text
 from ..suggest import command
 from ..text import markdown, one_line
 
-BARS = "▁▂▃▄▅▆▇█"
 SYNTHETIC = "> **SYNTHETIC DATA**: drawings of cells. The scores say nothing about blood."
 _KINDS: dict[Kind, str] = {
     "search": "",
@@ -72,11 +72,7 @@ def sparkline(values: Sequence[float], width: int = 40) -> str:
     """Return the values as a row of bars from the lowest to the highest, at most `width` of them."""
     if len(values) > width:
         values = [values[i * len(values) // width] for i in range(width - 1)] + [values[-1]]
-    low, high = min(values, default=0.0), max(values, default=0.0)
-    steps = len(BARS) - 1
-    return "".join(
-        BARS[round((v - low) / (high - low) * steps) if high > low else 0] for v in values
-    )
+    return text.sparkline(values, min(values, default=0.0), max(values, default=0.0))
 
 
 def study_note(page: StudyPage) -> str:

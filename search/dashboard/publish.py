@@ -22,7 +22,7 @@ from ..database.storage import Storage
 from ..evaluation.ledger import openings
 from ..evaluation.resampling import macro_f1_interval
 from ..records import TrialRecord, study_record, trial_record
-from ..results import final_result
+from ..results import final_results
 from ..study import data_of
 from ..study_names import take_apart, without_part
 from ..workers.leases import Leases
@@ -120,7 +120,7 @@ class Publisher:
         stored, name = study_record(self.study), self.study.study_name
         base = without_part(name)
         opened = openings(self.storage, base)
-        results = [result for row in opened if (result := final_result(row.result)) is not None]
+        results = final_results(row.result for row in opened)
         links = self._links()
         self._page = StudyPage(
             study_id=self.study_id,

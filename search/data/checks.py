@@ -6,7 +6,6 @@ and writes the numbers into the file (search/importing/run.py).
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .similar import Images, perceptual_hashes, similar_pairs
+from .similar import Images, digest, perceptual_hashes, similar_pairs
 
 Labels = NDArray[np.uint8]
 
@@ -85,10 +84,10 @@ def check_images(
 ) -> DataChecks:
     """Check two splits of images (n, side, side) or (n, side, side, channels) and labels (n,)."""
     splits = {"train": train, "validation": val}
-    digests = {split: _digests(images) for split, (images, _) in splits.items()}
+    digests = {split: [*map(digest, images)] for split, (images, _) in splits.items()}
     hashes = perceptual_hashes(train[0]), perceptual_hashes(val[0])
     alike = similar_pairs(hashes, (lambda i: train[0][i], lambda j: val[0][j]))
-    first = {digest: i for i, digest in reversed(list(enumerate(digests["train"])))}
+    first = {d: i for i, d in reversed(list(enumerate(digests["train"])))}
     same = tuple((first[d], j) for j, d in enumerate(digests["validation"]) if d in first)
     similar = [(i, j) for i, j in alike if digests["train"][i] != digests["validation"][j]]
     return DataChecks(
@@ -99,10 +98,6 @@ def check_images(
         constant={split: _constant(images) for split, (images, _) in splits.items()},
         shifts=tuple(_shifts(train[1], val[1], classes)),
     )
-
-
-def _digests(images: Images) -> list[bytes]:
-    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
 
 
 def _constant(images: Images) -> tuple[int, ...]:

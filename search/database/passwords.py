@@ -29,6 +29,12 @@ def shown(url: sa.URL) -> str:
     return url.update_query_dict(hidden).render_as_string(hide_password=True)
 
 
+def without_passwords(url: sa.URL) -> sa.URL:
+    """Return `url` without its passwords, as a file that others read may hold it."""
+    # `url.set(password=None)` would keep the password
+    return url._replace(password=None).difference_update_query(_secret_options(url))
+
+
 def _secret_options(url: sa.URL) -> list[str]:
     """Return the options that hold a password in libpq, such as ?password= and ?sslpassword=."""
     return [key for key in url.query if "password" in key.lower()]

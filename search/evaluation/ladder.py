@@ -22,7 +22,7 @@ from ...studies import Ladder, StudyFile, parse_study
 from ...studies.sections import Rung
 from ..database.storage import Storage
 from ..errors import RefusedError
-from ..records import trial_record
+from ..records import best_trial, trial_record
 from ..seeds import derive_seed, replicate_seeds
 from ..study import StudyInfo, create_or_resume, info
 from ..study_names import finals_name, rung_name
@@ -223,8 +223,7 @@ def _counts(storage: Storage, name: str) -> dict[str, Any]:
     counts = {
         word: sum(trial.state is state for trial in trials) for word, state in _STATES.items()
     }
-    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-    best = max(complete, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
+    best = best_trial(trials)
     if best is None:
         return {**counts, "best_value": None, "best_trial": None}
     of = trial_record(best).replicate_of

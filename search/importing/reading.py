@@ -6,7 +6,6 @@ Reading is not parallel. Two threads read 0.7 to 1.6 times as fast as one on two
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.similar import digest
 from ..images.preparation import Preparation
 from ..images.read import quietly, read_quietly
 from .listing import Listed
@@ -90,7 +90,7 @@ def read_pictures(
                     Pixels(
                         listed,
                         scratch.append(item.image),
-                        hashlib.blake2b(item.image.tobytes(), digest_size=16).digest(),
+                        digest(item.image),
                         item.size,
                         item.gray,
                         bool((item.image == item.image[..., :1]).all()),

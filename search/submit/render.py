@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import sqlalchemy as sa
 
-from ..database.passwords import shown
+from ..database.passwords import shown, without_passwords
 from ..database.storage import parse_url
 from ..errors import UsageError
 from ..text import one_line
@@ -48,7 +47,7 @@ def slurm_script(
     return _render(
         "slurm.sh.jinja",
         job,
-        storage=_without_password(url),
+        storage=without_passwords(url).render_as_string(),
         time=check_time(time),
         partition=None if partition is None else check_word("--partition", partition),
         data_root=data_root,
@@ -85,14 +84,6 @@ def kubernetes_manifests(
         secret=check_word("--secret", secret),
         data_claim=check_word("--data-claim", data_claim),
     )
-
-
-def _without_password(url: sa.URL) -> str:
-    query = {key: value for key, value in url.query.items() if "password" not in key.lower()}
-    plain = sa.URL.create(
-        url.drivername, url.username, None, url.host, url.port, url.database, query
-    )
-    return plain.render_as_string()
 
 
 def _render(template: str, job: WorkerJob, **values: Any) -> str:

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ..database.outage import is_outage, reason_of
 from ..database.storage import Storage
 from ..evaluation.resampling import macro_f1_interval
-from ..records import Kind, trial_record, trial_seconds
+from ..records import Kind, best_trial, trial_record, trial_seconds
 from ..study import info
 from ..workers.leases import Leases
 from ..workers.registry import WorkerStatus
@@ -131,7 +131,7 @@ class Watcher:
         if self.info.kind != "search":
             self._mean = mean_of_replicates(self.info.kind, complete)
             return
-        best = max(complete, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
+        best = best_trial(complete)
         if best is None or (self._best is not None and self._best.trial == best.number):
             return
         before, self._best = self._n_finished, _best(best)

@@ -24,6 +24,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from postgres_roles import conninfo, role_with_password
+from tests_support import TINY_STUDY
 
 from tests.containers.compose import command_line, load
 
@@ -31,20 +32,6 @@ pytestmark = pytest.mark.slow
 
 # what a URL or a password file would have to escape
 PASSWORD = "p@ss:w/rd %41 'q' $HOME"
-STUDY = """\
-name = "tiny"
-[search]
-sampler = "random"
-[training]
-epochs = 1
-final_epochs = 1
-[space]
-arch = "mlp"
-optimizer = "adamw"
-lr = { low = 1e-3, high = 1e-2, log = true }
-mlp_depth = 1
-mlp_width = 32
-"""
 
 
 @dataclass(frozen=True)
@@ -91,7 +78,7 @@ class Deployment:
 def deployment(postgres_url: str, tmp_path: Path) -> Iterator[Deployment]:
     (tmp_path / "db_password").write_text(PASSWORD + "\n")
     study = tmp_path / "tiny.toml"
-    study.write_text(STUDY)
+    study.write_text(TINY_STUDY)
     variables = {
         "HOME": str(tmp_path),
         "STUDY": str(study),

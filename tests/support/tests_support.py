@@ -51,6 +51,22 @@ def tiny_study(**sections: object) -> StudyFile:
     return parse_study(data | sections, "tiny")
 
 
+TINY_STUDY = """\
+name = "tiny"
+[search]
+sampler = "random"
+[training]
+epochs = 1
+final_epochs = 1
+[space]
+arch = "mlp"
+optimizer = "adamw"
+lr = { low = 1e-3, high = 1e-2, log = true }
+mlp_depth = 1
+mlp_width = 32
+"""
+"""A study file whose trials take a second on the synthetic set."""
+
 SMALL_SET = {"PYTHONPATH": str(Path(__file__).with_name("small_set"))}
 """Variables of a process that shall train on a quarter of the synthetic set, and its workers with it."""
 

@@ -13,9 +13,9 @@ from tests_support import run_command, small_set
 
 from bloodsearch.search.api import plan as planning
 from bloodsearch.search.api.placement import Placement
-from bloodsearch.search.api.plan import PRUNED_SHARE, START_S, Plan, plan
+from bloodsearch.search.api.plan import START_S, Plan, plan
 from bloodsearch.search.api.request import SearchRequest
-from bloodsearch.search.api.timing import Measured
+from bloodsearch.search.api.timing import PRUNED_SHARE, Measured
 from bloodsearch.search.errors import UsageError
 
 EPOCH_S = {"cnn": 4.0, "mlp": 1.0}

@@ -20,7 +20,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 from postgres_roles import conninfo
-from tests_support import SMALL_SET
+from tests_support import SMALL_SET, TINY_STUDY
 
 from bloodsearch.search.database.storage import open_storage
 from bloodsearch.search.errors import UsageError
@@ -231,27 +231,11 @@ class TestSlurmScript:
         assert cluster.requeued() == []
 
 
-STUDY = """\
-name = "tiny"
-[search]
-sampler = "random"
-[training]
-epochs = 1
-final_epochs = 1
-[space]
-arch = "mlp"
-optimizer = "adamw"
-lr = { low = 1e-3, high = 1e-2, log = true }
-mlp_depth = 1
-mlp_width = 32
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(BASH is None, reason="no bash here")
 def test_a_job_trains_the_study_to_its_budget(postgres_url: str, tmp_path: Path) -> None:
     """The script as it is written, with the real command: preempted once, then run to its end."""
-    (tmp_path / "tiny.toml").write_text(STUDY)
+    (tmp_path / "tiny.toml").write_text(TINY_STUDY)
     own = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, "PATH": own, "BLOODSEARCH_STORAGE": postgres_url, **SMALL_SET}
 
