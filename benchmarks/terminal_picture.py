@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.terminal import Terminal
-from bloodsearch.search.data.load import default_root
+from bloodsearch.search.data.places import default_root
 
 PROGRAM = [sys.executable, "-P", "-m", "bloodsearch"]
 N_TRIALS = 10

@@ -14,7 +14,8 @@ from ...models.config import Shape
 from ...studies import StudyFile
 from .. import env
 from ..data import registry
-from ..data.load import given_as, load_dataset
+from ..data.load import load_dataset
+from ..data.places import given_as
 from ..errors import UsageError
 from ..evaluation.ladder import n_entrants
 from ..evaluation.stages import Candidate, Stage, ladder_stages, race_stages

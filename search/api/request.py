@@ -17,7 +17,8 @@ from ...studies import (
 )
 from ..data import registry
 from ..data.info import DatasetInfo
-from ..data.load import Named, dataset_info, given_as, name_of
+from ..data.load import dataset_info
+from ..data.places import Named, given_as, name_of
 from ..database.storage import open_storage
 from ..env import storage_url
 from ..errors import StorageError

@@ -11,7 +11,8 @@ from typing import Literal
 
 from ...studies import Overrides
 from ..data import registry
-from ..data.load import dataset_info, given_as
+from ..data.load import dataset_info
+from ..data.places import given_as
 from ..errors import UsageError
 from ..training.config import TrialConfig
 from .arguments import one_of, whole

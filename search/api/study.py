@@ -20,7 +20,7 @@ from ...studies import (
 )
 from .. import study_names
 from ..data import registry
-from ..data.load import is_path
+from ..data.places import is_path
 from ..database.storage import Storage, open_storage
 from ..env import storage_url
 from ..errors import StorageError, UsageError

@@ -22,7 +22,8 @@ app = typer.Typer(
 def fetch_data(dataset: DatasetOption = DEFAULT, data_root: DataRootOption = None) -> None:
     """Download the official file of a MedMNIST set and check it before it is kept."""
     from ..data.download import fetch
-    from ..data.load import default_root, load_dataset
+    from ..data.load import load_dataset
+    from ..data.places import default_root
     from ..data.registry import official
 
     root = data_root or default_root()

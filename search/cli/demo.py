@@ -90,7 +90,8 @@ def _choose_data(root: Path | None) -> tuple[str, Path | None]:
     """Return BloodMNIST if it is there or can be downloaded, else the synthetic set, with a notice."""
     from ..data import registry
     from ..data.download import fetch
-    from ..data.load import default_root, load_dataset
+    from ..data.load import load_dataset
+    from ..data.places import default_root
 
     folder = root or default_root()
     file_name = registry.official(registry.DEFAULT).file_name

@@ -17,14 +17,11 @@ from typing import Any
 import numpy as np
 import psutil
 
-from .. import env
 from ..errors import DataError, RefusedError
 from . import registry
 from .archive import Archive, Array, check_layout, count_classes, open_archive
 from .info import SPLITS, DatasetInfo, Fingerprint, Provenance, Split
-
-Named = str | Fingerprint
-"""A data set: what --dataset takes, or the data that a study was made with."""
+from .places import Named, Source, find, missing_data_message, name_of
 
 _log = logging.getLogger(__name__)
 
@@ -45,17 +42,6 @@ class Dataset:
         return self.fingerprint.info
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Where a data set lies. `name` is DatasetInfo.name."""
-
-    name: str
-    path: Path
-    is_own: bool
-    given: str
-    """The path that the set was named by, absolute; empty if it was named by its name."""
-
-
 def joined(data: Dataset) -> Dataset:
     """Return `data` with its validation split added to the training split. The former is unchanged."""
     return replace(
@@ -65,26 +51,12 @@ def joined(data: Dataset) -> Dataset:
     )
 
 
-def default_root() -> Path:
-    """Return `$BLOODSEARCH_DATA`, else the folder where medmnist keeps its files.
-
-    Raises DataError if the user has no home folder.
-    """
-    configured = env.data_root()
-    if configured is not None:
-        return configured
-    try:
-        return Path.home() / ".medmnist"
-    except RuntimeError:  # a user without a home, as containers have
-        raise DataError("no home folder to look in; name a folder with --data-root") from None
-
-
 def dataset_info(dataset: Named, root: Path | None = None) -> DatasetInfo:
     """Return the description of a data set. Reads no file for a set of the registry.
 
     Raises UsageError for an unknown name, DataError for a file that cannot be used.
     """
-    source = _find(dataset, root)
+    source = find(dataset, root)
     if source is None or not source.is_own:
         return _registered(name_of(dataset) if source is None else source.name)
     with _open(source) as archive:
@@ -96,7 +68,7 @@ def import_record(dataset: Named, root: Path | None = None) -> dict[str, Any]:
 
     Raises UsageError for an unknown name, DataError for a file that cannot be used.
     """
-    source = _find(dataset, root)
+    source = find(dataset, root)
     if source is None or not source.is_own:
         return {}
     with _open(source) as archive:
@@ -108,7 +80,7 @@ def load_dataset(dataset: Named, root: Path | None = None) -> Dataset:
 
     Raises DataError if the file is missing or is not that data set. Never downloads.
     """
-    source = _find(dataset, root)
+    source = find(dataset, root)
     if source is None:
         return _load_synthetic()
     if not source.is_own:
@@ -169,7 +141,7 @@ def open_test_split(
     """
     data = data or load_dataset(dataset, root)
     check_same(data.fingerprint, expected)
-    source = _find(dataset, root)
+    source = find(dataset, root)
     if source is None:
         from .synthetic import make_split
 
@@ -180,76 +152,14 @@ def open_test_split(
         return _read_split(archive, data.info, "test")
 
 
-def is_path(name: str) -> bool:
-    """Return whether a data set is named by its file's path and not by a registered name."""
-    return name.endswith(".npz") or "/" in name
-
-
-def file_of(dataset: Named, root: Path | None = None) -> Path | None:
-    """Return the file of a data set, whether it exists or not; None for the synthetic set."""
-    source = _find(dataset, root)
-    return None if source is None else source.path
-
-
 def file_md5(path: Path) -> str:
     """Return the MD5 of a file in hexadecimal digits. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def missing_data_message(path: Path) -> str:
-    """Return what to do where the file of a registered set is missing."""
-    dataset = registry.of_file(path.name) or registry.DEFAULT
-    option = "" if dataset == registry.DEFAULT else f" --dataset {dataset}"
-    return (
-        f"{path.name} is not in {path.parent}; run `bloodsearch data fetch{option}`, name its folder with "
-        "--data-root or BLOODSEARCH_DATA, or try the program out with --dataset synthetic"
-    )
-
-
-def name_of(dataset: Named) -> str:
-    """Return what a data set is called; a file may be called by its path."""
-    return dataset.dataset if isinstance(dataset, Fingerprint) else dataset
-
-
-def given_as(dataset: Named) -> str:
-    """Return what names a data set again, as in another process: its name, or the path of its file."""
-    return dataset.path or dataset.dataset if isinstance(dataset, Fingerprint) else dataset
-
-
-def _find(dataset: Named, root: Path | None) -> _Source | None:
-    """Return where `dataset` lies, None for the synthetic set.
-
-    Raises UsageError for a name that is neither registered nor a path.
-    """
-    name = name_of(dataset)
-    if isinstance(dataset, Fingerprint):
-        return _find_again(dataset, root)
-    if is_path(name):
-        path = Path(name)
-        if not path.is_absolute() and root is not None and not path.exists():
-            path = root / path
-        known = registry.of_file(path.name)
-        return _Source(known or path.name, path, known is None, str(path.absolute()))
-    name = registry.registered(name).name
-    if name == registry.SYNTHETIC:
-        return None
-    return _Source(name, (root or default_root()) / registry.official(name).file_name, False, "")
-
-
-def _find_again(fingerprint: Fingerprint, root: Path | None) -> _Source | None:
-    """Return where the data of a study lie, which may be another machine's folder by now."""
-    if not fingerprint.path:
-        return _find(fingerprint.dataset, root)
-    stored = Path(fingerprint.path)
-    places = [stored] if root is None else [root / stored.name, stored]
-    path = next((place for place in places if place.is_file()), places[0])
-    is_own = fingerprint.provenance == "own"
-    return _Source(fingerprint.dataset, path, is_own, fingerprint.path)
-
-
 @contextmanager
-def _open(source: _Source) -> Iterator[Archive]:
+def _open(source: Source) -> Iterator[Archive]:
     path = source.path
     if source.is_own:
         missing = f"there is no file {path}; name an npz file, or its folder with --data-root"
@@ -263,7 +173,7 @@ def _open(source: _Source) -> Iterator[Archive]:
         yield archive
 
 
-def _own_info(source: _Source, archive: Archive) -> DatasetInfo:
+def _own_info(source: Source, archive: Archive) -> DatasetInfo:
     """Return the description of a person's own file, from its headers and its array `info`."""
     size, channels, n_images = check_layout(archive)
     info = archive.info()
@@ -345,7 +255,7 @@ def _check_training_classes(archive: Archive, train_labels: Array, info: Dataset
         )
 
 
-def _provenance(source: _Source) -> Provenance:
+def _provenance(source: Source) -> Provenance:
     if source.is_own:
         return "own"
     is_official = file_md5(source.path) == registry.official(source.name).md5

@@ -15,7 +15,7 @@ from typing import Any
 
 from .. import env
 from ..data.info import Fingerprint
-from ..data.load import file_of
+from ..data.places import file_of
 
 SUFFIX = ".openings.jsonl"
 

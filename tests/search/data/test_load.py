@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from bloodsearch.search.data import registry
 from bloodsearch.search.data.archive import Archive
-from bloodsearch.search.data.load import default_root, file_md5, load_dataset, open_test_split
+from bloodsearch.search.data.load import file_md5, load_dataset, open_test_split
+from bloodsearch.search.data.places import default_root
 from bloodsearch.search.errors import DataError, RefusedError
 
 FILE_NAME = "bloodmnist.npz"

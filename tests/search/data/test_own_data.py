@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from bloodsearch.search.data.info import FileInfo, Fingerprint
-from bloodsearch.search.data.load import dataset_info, file_of, load_dataset, open_test_split
+from bloodsearch.search.data.load import dataset_info, load_dataset, open_test_split
+from bloodsearch.search.data.places import file_of
 from bloodsearch.search.errors import DataError
 
 Arrays = dict[str, np.ndarray]
