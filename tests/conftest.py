@@ -62,9 +62,10 @@ def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_home: Path) -> None:
-    """No test sees the caller's storage, or leaves files in the current folder or the user's cache."""
+    """No test sees the caller's storage or terminal, or writes into the current folder or user's cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache_home))
-    for name in ("BLOODSEARCH_STORAGE", "BLOODSEARCH_CHECKPOINTS"):
+    terminal = ("COLUMNS", "LINES", "TERM", "NO_COLOR", "FORCE_COLOR")
+    for name in ("BLOODSEARCH_STORAGE", "BLOODSEARCH_CHECKPOINTS", *terminal):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 

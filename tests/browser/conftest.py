@@ -1,4 +1,4 @@
-"""A real browser, one for all tests, and a dashboard of made-up studies for it. All of it is on loopback."""
+"""A real browser and a dashboard of made-up studies for it. All of it is on loopback."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ FLAGS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """A browser for one file: while Playwright runs, no other test can use asyncio.run in its process."""
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine; Debian's package is chromium")
     with sync_playwright() as playwright:

@@ -77,7 +77,7 @@ def test_planted_escape_sequences_are_shown_not_obeyed(
     command: str,
     form: str,
 ) -> None:
-    monkeypatch.setattr(output.stdout, "_width", 300)  # a narrow leaderboard cuts the planted text
+    monkeypatch.setenv("COLUMNS", "400")  # a narrow leaderboard cuts the planted text
     if form == "--csv" and command != "leaderboard":
         pytest.skip("only the leaderboard has CSV")
     name, *rest = command.split()
