@@ -47,10 +47,12 @@ def stage_lines(stored: StoredStudy, request: FinalRequest) -> list[str]:
 
     The times follow from those of the search's epochs. What was trained before an interruption counts again.
     """
-    file = info(stored.study).study_file
+    stored_info = info(stored.study)
+    file, data = stored_info.study_file, stored_info.dataset
     n_workers = len(request.placement.slots(file.training.threads))
+    whole = data.n_trained(0) / data.n_trained(stored_info.n_folds)
     known = [
-        Candidate(trial_record(trial).family or "", seconds)
+        Candidate(trial_record(trial).family or "", seconds, seconds * whole)
         for trial in entrants(stored, request)
         if (seconds := _epoch_s(trial))
     ]

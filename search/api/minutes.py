@@ -1,8 +1,10 @@
 """From `--minutes` to a study of plain numbers: how wide, how long and how many, at the speed measured here.
 
 The time is shared out among the search, the rungs of its ladder and the final trainings. The widest network
-is chosen whose final trainings still have MIN_FINAL_EPOCHS epochs. What comes out is an ordinary study: it is
-resumed with the same numbers on any machine, and no clock decides anything in it.
+is chosen whose final trainings are still long enough. Where trials are judged by folds there is no ladder:
+the study keeps its networks and lengths, and gets as many trials as leave time for its second stage. What
+comes out is an ordinary study: it is resumed with the same numbers on any machine, and no clock decides
+anything in it.
 """
 
 from __future__ import annotations
@@ -16,17 +18,20 @@ from ...models.config import FIRST_SHAPE, Shape
 from ...studies import Ladder, StudyFile
 from ..errors import UsageError
 from ..evaluation.ladder import n_trainings, survivors
+from ..evaluation.stages import Candidate, Stage, race_stages
 from ..sampling.space import Params, to_config
 from ..training.config import TrialConfig
-from .final_stages import REPLICATES
+from .family_costs import FamilyCost, draw, family_costs, timed_points
+from .final_stages import FINALISTS, REPLICATES, ROUNDS
 from .study import study_file
 from .timing import PRUNED_SHARE
 
 RUNG_SHARE, FINAL_SHARE, RESERVE = 0.15, 0.45, 0.05
 """Shares of the time. The search gets the rest; the reserve is for starting and timing."""
-MIN_FINAL_EPOCHS, MAX_FINAL_EPOCHS = 40, 100
-"""Epochs of a CNN's final training. Longer ones of a narrower network gain less than a wider network."""
-MAX_MLP_EPOCHS = 300
+SHORTEST_FINAL, LONGEST_FINAL = 2 / 3, 5 / 3
+"""Of the study's own final epochs: 40 to 100 where a CNN has 60. Longer trainings of a narrower network gain
+less than a wider network."""
+LONGEST_MLP = 3 / 2
 MIN_TRIALS, MAX_RUNG_TRIALS = 16, 16
 MLP = None
 """Stands for the MLP among the widths of CNNs."""
@@ -65,11 +70,22 @@ def fit(
     n_workers: int,
     seconds: Seconds,
     shape: Shape = FIRST_SHAPE,
+    whole: float = 1.0,
 ) -> Plan:
-    """Return the study that uses `minutes` on this machine, measured by `seconds`, for images of a shape.
+    """Return the study that uses `minutes` on this machine.
 
-    Raises UsageError for a study that cannot be fitted, or when the time is too short for any ladder.
+    Args:
+        file: The study to fit.
+        minutes: The time, final trainings included.
+        n_workers: Trainings at the same time.
+        seconds: Measures an epoch of a trial, of all folds together.
+        shape: The images' shape.
+        whole: An epoch on the training split as a share of a trial's epoch.
+
+    Raises UsageError for a study that cannot be fitted, or when the time is too short.
     """
+    if file.search.folds and file.search.sampler in ("tpe", "random"):
+        return _fit_folded(file, minutes, n_workers, seconds, shape, whole)
     if file.minutes is None or file.search.sampler in ("grid", "baselines"):
         raise UsageError(
             f"--minutes needs a study with a table [minutes], which {file.name} lacks; use --trials N"
@@ -117,6 +133,48 @@ def fit(
     )
 
 
+def _fit_folded(
+    file: StudyFile, minutes: float, n_workers: int, seconds: Seconds, shape: Shape, whole: float
+) -> Plan:
+    """Return the study with as many trials as leave time for its second stage and its final trainings."""
+    drawn = draw(file, shape)
+    timed = timed_points(drawn)
+    families = family_costs(drawn, timed, seconds([point.config for point in timed]))
+    stages = max(
+        (_second_stage(file, family, whole, n_workers) for family in families),
+        key=lambda stages: sum(stage.seconds for stage in stages),
+    )
+    stages_s = sum(stage.seconds for stage in stages)
+    trial_s = PRUNED_SHARE * sum(f.share * f.trial_s for f in families) / n_workers
+    n_trials = math.floor(((1 - RESERVE) * 60 * minutes - stages_s) / trial_s)
+    if n_trials < MIN_TRIALS:
+        needed = (stages_s + MIN_TRIALS * trial_s) / (1 - RESERVE) / 60
+        raise UsageError(
+            f"--minutes {minutes:g} is too short for {MIN_TRIALS} trials and the second stage here; give "
+            f"{math.ceil(needed)} minutes, or use --trials N"
+        )
+    changes = {"search.trials": n_trials, "baselines": []}
+    fitted = study_file(file.model_copy(update={"minutes": None, "ladder": None}), changes)
+    epochs = {f.family: f.epochs for f in families}
+    return Plan(
+        minutes,
+        n_workers,
+        fitted,
+        {f.family: f.epoch_s for f in families},
+        [("search", n_trials, epochs, n_trials * trial_s / 60)]
+        + [(stage.name, stage.n_trainings, epochs, stage.seconds / 60) for stage in stages],
+    )
+
+
+def _second_stage(
+    file: StudyFile, cost: FamilyCost, whole: float, n_workers: int
+) -> Sequence[Stage]:
+    candidates = [Candidate(cost.family, cost.epoch_s, whole * cost.epoch_s)] * FINALISTS
+    return race_stages(
+        file, candidates, rounds=ROUNDS, n_replicates=REPLICATES, n_workers=n_workers
+    )
+
+
 def _resolved(
     file: StudyFile, width: Width, final: dict[str, int], n_trials: int, ladder: dict[str, Any]
 ) -> StudyFile:
@@ -143,15 +201,18 @@ def _name(width: Width) -> str:
 def _models(file: StudyFile, families: list[str], shape: Shape) -> dict[Width, TrialConfig]:
     """Return the configurations whose epochs are timed."""
     assert file.minutes is not None
+    fitted = file.model_copy(update={"space": file.space | file.minutes.space})
+    batch_size = math.sqrt(fitted.least("batch_size") * fitted.largest("batch_size"))
     shared: Params = {
         "optimizer": "adamw", "lr": 1e-3, "schedule": "one_cycle", "augment": "dihedral",
-        "shift": 2, "batch_size": 128, "ema": 0.998,
+        "shift": int(fitted.largest("shift")), "batch_size": round(batch_size), "ema": 0.998,
     }  # fmt: skip
     points: dict[Width, Params] = {}
     if "cnn" in families:
         cnn: Params = {
             "arch": "cnn", "optimizer": "muon", "cnn_convs": 2, "cnn_residual": True,
             "cnn_norm": True, "cnn_head": "max", "cnn_dropout": 0.2,
+            "cnn_blocks": int(fitted.largest("cnn_blocks")), "cnn_stem": int(fitted.largest("cnn_stem")),
         }  # fmt: skip
         points |= {width: cnn | {"cnn_width": width} for width in file.minutes.cnn_widths}
     if "mlp" in families:
@@ -175,12 +236,14 @@ def _lengths(
     """Return the widest CNN's filters (MLP without CNNs) and final epochs that take `seconds` at most."""
     final: dict[str, int] = {}
     if MLP in cost:
-        final["mlp"] = min(MAX_MLP_EPOCHS, math.floor(seconds / cost[MLP]))
+        longest = round(LONGEST_MLP * file.training.final_epochs_of("mlp"))
+        final["mlp"] = min(longest, math.floor(seconds / cost[MLP]))
     widths = [width for width in cost if width is not MLP]
-    fitting = [width for width in widths if seconds / cost[width] >= MIN_FINAL_EPOCHS]
+    own = file.training.final_epochs_of("cnn")
+    fitting = [width for width in widths if seconds / cost[width] >= SHORTEST_FINAL * own]
     width = max(fitting, default=min(widths, default=MLP))
     if width is not MLP:
-        final["cnn"] = min(MAX_FINAL_EPOCHS, math.floor(seconds / cost[width]))
+        final["cnn"] = min(round(LONGEST_FINAL * own), math.floor(seconds / cost[width]))
     long_enough = all(n > file.training.epochs_of(family) for family, n in final.items())
     return (width, final) if long_enough else None
 

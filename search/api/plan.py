@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import optuna
 import psutil
 
-from ...models.config import Shape
 from ...studies import StudyFile
 from .. import env
 from ..data import registry
@@ -20,52 +17,15 @@ from ..errors import UsageError
 from ..evaluation.ladder import n_entrants
 from ..evaluation.stages import Candidate, Stage, ladder_stages, race_stages
 from ..sampling.grid import continuous, count_points
-from ..sampling.space import Params, baseline_params, suggest, to_config
+from ..sampling.space import baseline_params
 from ..study import check_points
-from ..training.config import TrialConfig
+from .family_costs import FamilyCost, Point, configured, draw, family_costs, timed_points
 from .final_stages import FINALISTS, REPLICATES, ROUNDS
 from .request import SearchRequest, resolve
 from .timing import PRUNED_SHARE, Measured, measure
 
-N_DRAWN = 200
-"""Points drawn from the space for its range of weights and its share of each family."""
-N_TIMED = 8
-"""Configurations of each family that are timed."""
 START_S = 4.0
 """Seconds before a worker's first batch (benchmarks/results/startup.json)."""
-
-
-@dataclass(frozen=True, slots=True)
-class FamilyCost:
-    """What one family of models costs."""
-
-    family: str
-    share: float
-    """Of the points drawn at random. A search moves towards the better family."""
-    epochs: int
-    epoch_s: float
-    """Mean seconds of an epoch, with all workers busy."""
-    epoch_s_range: tuple[float, float]
-    n_timed: int
-    weights: tuple[int, int]
-    """The smallest and the largest model among the points drawn."""
-
-    @property
-    def trial_s(self) -> float:
-        """Seconds of a trial that nothing stops."""
-        return self.epochs * self.epoch_s
-
-
-@dataclass(frozen=True, slots=True)
-class _Point:
-    """A random point of the space."""
-
-    config: TrialConfig
-    n_weights: int
-
-    @property
-    def family(self) -> str:
-        return str(self.config.family)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +85,17 @@ def plan(request: SearchRequest, *, minutes: float | None = None) -> Plan:
     data = load_dataset(named, request.data_root).fingerprint
     check_points(file, data.info)
     shape = data.info.shape
-    drawn = _draw(file, shape)
+    drawn = draw(file, shape)
     baselines = file.baselines if file.search.sampler in ("tpe", "random", "baselines") else ()
-    timed = _timed(drawn)
+    timed = timed_points(drawn)
     configs = [point.config for point in timed]
-    configs += [_config(file, shape, baseline_params(b)) for b in baselines]
-    measured = measure(configs, slots, dataset=given_as(named), data_root=request.data_root)
-    families = _families(drawn, timed, measured.seconds)
+    configs += [configured(file, shape, baseline_params(b)) for b in baselines]
+    n_folds = file.search.folds or 0
+    measured = measure(
+        configs, slots, dataset=given_as(named), data_root=request.data_root, n_folds=n_folds
+    )
+    whole = data.info.n_trained(0) / data.info.n_trained(n_folds)
+    families = family_costs(drawn, timed, measured.seconds)
     costs = [
         BaselineCost(baseline.name, config.epochs, epoch_s)
         for baseline, config, epoch_s in zip(
@@ -151,7 +115,7 @@ def plan(request: SearchRequest, *, minutes: float | None = None) -> Plan:
         baselines=costs,
         n_workers=len(slots),
         search_s=search_s,
-        stages={f.family: _stages(file, f, len(slots)) for f in families},
+        stages={f.family: _stages(file, f, whole, len(slots)) for f in families},
         worker_mb=measured.worker_mb,
         gpu_mb=measured.gpu_mb,
         available_mb=available_mb,
@@ -161,57 +125,6 @@ def plan(request: SearchRequest, *, minutes: float | None = None) -> Plan:
         ),
         measured_s=time.monotonic() - started,
     )
-
-
-def _draw(file: StudyFile, shape: Shape) -> list[_Point]:
-    """Return random points of the space, none for a study of baselines."""
-    from ..training.cost import n_parameters
-
-    if file.search.sampler == "baselines":
-        return []
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=file.search.seed))
-    configs = [_config(file, shape, suggest(study.ask(), file)) for _ in range(N_DRAWN)]
-    return [_Point(config, n_parameters(config.model)) for config in configs]
-
-
-def _timed(drawn: list[_Point]) -> list[_Point]:
-    """Return the first N_TIMED points of each family."""
-    chosen: list[_Point] = []
-    for point in drawn:
-        if sum(other.family == point.family for other in chosen) < N_TIMED:
-            chosen.append(point)
-    return chosen
-
-
-def _config(file: StudyFile, shape: Shape, params: Params) -> TrialConfig:
-    training = file.training
-    epochs = training.epochs_of(params["arch"])
-    return to_config(params, epochs=epochs, patience=training.patience, shape=shape)
-
-
-def _families(
-    drawn: list[_Point], timed: list[_Point], timed_seconds: list[float]
-) -> list[FamilyCost]:
-    costs = []
-    for family in sorted({point.family for point in drawn}):
-        own = [point for point in drawn if point.family == family]
-        seconds = [
-            s for point, s in zip(timed, timed_seconds, strict=False) if point.family == family
-        ]
-        weights = [point.n_weights for point in own]
-        costs.append(
-            FamilyCost(
-                family=family,
-                share=len(own) / len(drawn),
-                epochs=round(statistics.fmean(point.config.epochs for point in own)),
-                epoch_s=statistics.fmean(seconds),
-                epoch_s_range=(min(seconds), max(seconds)),
-                n_timed=len(seconds),
-                weights=(min(weights), max(weights)),
-            )
-        )
-    return costs
 
 
 def _search_seconds(
@@ -239,10 +152,13 @@ def _search_seconds(
     return max(low / n, *fixed, 0.0) + START_S, max(high / n, longest) + START_S
 
 
-def _stages(file: StudyFile, cost: FamilyCost, n_workers: int) -> list[Stage]:
-    """Return the final evaluation's stages if all its candidates are of one family."""
+def _stages(file: StudyFile, cost: FamilyCost, whole: float, n_workers: int) -> list[Stage]:
+    """Return the final evaluation's stages if all its candidates are of one family.
+
+    `whole` is an epoch on the training split as a share of a trial's epoch, which may be one of each fold.
+    """
     n = FINALISTS if file.ladder is None else n_entrants(file)
-    candidates = [Candidate(cost.family, cost.epoch_s)] * n
+    candidates = [Candidate(cost.family, cost.epoch_s, whole * cost.epoch_s)] * n
     if file.ladder is not None:
         return ladder_stages(file, candidates, n_replicates=REPLICATES, n_workers=n_workers)
     return race_stages(
@@ -261,7 +177,7 @@ def _trials_in_time(
 
 def _does_not_fit(
     file: StudyFile,
-    drawn: list[_Point],
+    drawn: list[Point],
     n_trials: int,
     minutes: float | None,
     search_s: tuple[float, float],

@@ -58,7 +58,7 @@ def optimize(
             None: the stored study of `name` if there is one, else the default study.
         trials: The study's total of complete and pruned trials to reach; default: the study file's.
         minutes: Instead of `trials`: fit widths, lengths and numbers to so much time on this machine, and
-            climb the ladder to the winner's final trainings too. A stored study keeps its numbers.
+            train the winner too, after the ladder or the second stage. A stored study keeps its numbers.
         storage: The storage's URL; default $BLOODSEARCH_STORAGE, else a file in the current folder.
         name: The study's name in the storage; default: the study file's.
         dataset: A MedMNIST set, perhaps with a size ("bloodmnist", the default; "pathmnist@64"), the path
@@ -135,7 +135,7 @@ def run_search(request: SearchRequest, on_progress: OnProgress = ignore) -> Sear
 
 
 def _run_minutes(request: SearchRequest, on_progress: OnProgress) -> SearchResult:
-    """Fit the study to the machine, or take the stored one, search, and train the ladder to its end."""
+    """Fit the study to the machine, or take the stored one, search, and train the winner, too."""
     minutes = request.minutes or 0.0
     if not 0 < minutes < math.inf:
         raise UsageError(f"--minutes {minutes:g}: give a number above 0")
@@ -148,19 +148,26 @@ def _run_minutes(request: SearchRequest, on_progress: OnProgress) -> SearchResul
         slots = request.placement.slots(file.training.threads)
         named = request.dataset or registry.DEFAULT
 
-        def seconds(configs: Sequence[TrialConfig]) -> list[float]:
-            dataset = given_as(named)
-            return epoch_seconds(configs, slots, dataset=dataset, data_root=request.data_root)
+        data, n_folds = dataset_info(named, request.data_root), file.search.folds or 0
 
-        shape = dataset_info(named, request.data_root).shape
-        plan = fit(file, minutes, len(slots), seconds, shape)
+        def seconds(configs: Sequence[TrialConfig]) -> list[float]:
+            return epoch_seconds(
+                configs,
+                slots,
+                dataset=given_as(named),
+                data_root=request.data_root,
+                n_folds=n_folds,
+            )
+
+        whole = data.n_trained(0) / data.n_trained(n_folds)
+        plan = fit(file, minutes, len(slots), seconds, data.shape, whole)
         on_progress(Notice(str(plan)))
         file, n_trials = plan.file, plan.file.search.trials or 0
     else:
         on_progress(Notice(f"study {name} keeps the numbers that it was made with"))
         file, n_trials = stored.study_file, stored.n_trials or 0
     result = Run(request, file, name, n_trials, on_progress).run()
-    if result.in_time and file.ladder is not None:
+    if result.in_time and (file.ladder is not None or file.search.folds):
         opened = load_study(name=name, storage=request.storage)
         final = FinalRequest(
             data_root=request.data_root,

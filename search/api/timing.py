@@ -39,9 +39,10 @@ def epoch_seconds(
     *,
     dataset: str = registry.DEFAULT,
     data_root: Path | None = None,
+    n_folds: int = 0,
 ) -> list[float]:
     """Return the seconds of an epoch of each configuration, as `measure` does."""
-    return measure(configs, slots, dataset=dataset, data_root=data_root).seconds
+    return measure(configs, slots, dataset=dataset, data_root=data_root, n_folds=n_folds).seconds
 
 
 def measure(
@@ -50,12 +51,13 @@ def measure(
     *,
     dataset: str = registry.DEFAULT,
     data_root: Path | None = None,
+    n_folds: int = 0,
 ) -> Measured:
     """Return the seconds of an epoch of each configuration and the memory, with a training in every slot.
 
     Each slot's process times a few batches of every configuration, in the same order at the same time. The
-    mean over the slots is returned: one to three seconds per configuration on a CPU. Raises BloodsearchError
-    when a process fails.
+    mean over the slots is returned: one to three seconds per configuration on a CPU. With `n_folds`, an epoch
+    is one of each fold, as in a trial that is judged by folds. Raises BloodsearchError when a process fails.
     """
     requests = [
         json.dumps(
@@ -64,6 +66,7 @@ def measure(
                 "device": slot.device,
                 "dataset": dataset,
                 "data_root": None if data_root is None else str(data_root),
+                "n_folds": n_folds,
                 "configs": [config.model_dump(mode="json") for config in configs],
             }
         )

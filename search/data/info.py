@@ -67,6 +67,12 @@ class DatasetInfo(Frozen):
         """Return the names of the classes for narrow columns."""
         return self.short or tuple(n if len(n) <= 12 else f"{n[:10]}..." for n in self.classes)
 
+    def n_trained(self, n_folds: int) -> int:
+        """Return the images that a trial's epoch trains on; with folds, an epoch is one of each."""
+        if not n_folds:
+            return self.n_images["train"]
+        return (n_folds - 1) * (self.n_images["train"] + self.n_images["val"])
+
     @property
     def preparation(self) -> Preparation:
         """Return how a picture becomes an image of this set."""

@@ -16,7 +16,9 @@ class Candidate:
 
     family: str
     epoch_s: float
-    """Seconds of an epoch with all workers busy."""
+    """Seconds of a trial's epoch, of all folds together, with all workers busy."""
+    final_epoch_s: float
+    """Seconds of an epoch of a final training, which knows no folds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,11 @@ def ladder_stages(
     for number, rung in enumerate(file.rungs(), start=2):
         candidates = candidates[: rung.trials]
         lengths = [rung.epochs_of(c.family) for c in candidates]
-        stages.append(_stage(f"rung {number}", candidates, lengths, len(candidates), n_workers))
+        seconds = [length * c.epoch_s for length, c in zip(lengths, candidates, strict=True)]
+        stages.append(_stage(f"rung {number}", lengths, seconds, len(candidates), n_workers))
     finalists = candidates[: file.ladder.finalists]
-    lengths = [file.training.final_epochs_of(c.family) for c in finalists]
     n = n_trainings(len(finalists), n_replicates)
-    return [*stages, _stage("final trainings", finalists, lengths, n, n_workers)]
+    return [*stages, _final(file, finalists, n, n_workers)]
 
 
 def race_stages(
@@ -68,18 +70,22 @@ def race_stages(
     stages = []
     if len(candidates) > 1:
         lengths = [file.training.epochs_of(c.family) for c in candidates]
+        seconds = [length * c.epoch_s for length, c in zip(lengths, candidates, strict=True)]
         n = rounds * len(candidates)
-        stages.append(_stage("second stage, at most", candidates, lengths, n, n_workers))
+        stages.append(_stage("second stage, at most", lengths, seconds, n, n_workers))
+    return [*stages, _final(file, candidates, n_replicates, n_workers)]
+
+
+def _final(file: StudyFile, candidates: Sequence[Candidate], n: int, n_workers: int) -> Stage:
     lengths = [file.training.final_epochs_of(c.family) for c in candidates]
-    return [*stages, _stage("final trainings", candidates, lengths, n_replicates, n_workers)]
+    seconds = [length * c.final_epoch_s for length, c in zip(lengths, candidates, strict=True)]
+    return _stage("final trainings", lengths, seconds, n, n_workers)
 
 
 def _stage(
-    name: str, candidates: Sequence[Candidate], lengths: Sequence[int], n: int, n_workers: int
+    name: str, lengths: Sequence[int], seconds: Sequence[float], n: int, n_workers: int
 ) -> Stage:
-    """Return a stage of `n` trainings, each of which takes the candidates' mean time."""
-    each = statistics.fmean(
-        length * c.epoch_s for length, c in zip(lengths, candidates, strict=True)
-    )
+    """Return a stage of `n` trainings, each of which takes the mean of the candidates' `seconds`."""
     n_in_a_row = -(-n // n_workers)
-    return Stage(name, n, tuple(sorted(set(lengths))), n_in_a_row * each)
+    epochs = tuple(sorted(set(lengths)))
+    return Stage(name, n, epochs, n_in_a_row * statistics.fmean(seconds))

@@ -20,6 +20,7 @@ import torch
 from ..data.load import load_dataset
 from .config import TrialConfig
 from .device import DeviceData, choose_precision, parse_device, to_device
+from .folds import make_folds
 from .loop import Training
 from .predict import EVALUATION_BATCH, predict_logits
 
@@ -61,8 +62,11 @@ def main() -> None:
     root = request["data_root"]
     dataset = load_dataset(request["dataset"], None if root is None else Path(root))
     data = to_device(dataset, parse_device(request["device"]))
+    n_folds = request["n_folds"]
+    parts = make_folds(data, n_folds, seed=0) if n_folds else [data]
     configs = [TrialConfig.model_validate(config) for config in request["configs"]]
-    seconds = [epoch_seconds(config, data) for config in configs]
+    # folds are of one size, so each takes as long as the first
+    seconds = [len(parts) * epoch_seconds(config, parts[0]) for config in configs]
     kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     mb = kib / 2**20 if sys.platform == "darwin" else kib / 2**10  # macOS counts bytes
     gpu_mb = torch.cuda.max_memory_allocated() / 2**20 if data.device.type == "cuda" else 0.0

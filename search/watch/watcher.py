@@ -165,10 +165,9 @@ class Watcher:
 
     def _n_images(self) -> int:
         """Return the images of an epoch."""
-        n_images = self.info.dataset.n_images
-        if self.info.n_folds:
-            return (n_images["train"] + n_images["val"]) * (self.info.n_folds - 1)
-        return n_images["train"] + (n_images["val"] if self.info.kind == "refits" else 0)
+        data = self.info.dataset
+        n_refitted = data.n_images["val"] if self.info.kind == "refits" else 0
+        return data.n_trained(self.info.n_folds) + n_refitted
 
     def _read_plans(self, trial_ids: list[int]) -> None:
         """Read the trials that are new, and those whose parameters were not stored at the last look."""

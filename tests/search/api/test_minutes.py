@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from bloodsearch.models.config import Shape
-from bloodsearch.search.api.minutes import MIN_FINAL_EPOCHS, Plan, Seconds, fit
+from bloodsearch.search.api import search
+from bloodsearch.search.api.minutes import MIN_TRIALS, Plan, Seconds, fit
+from bloodsearch.search.api.placement import Placement
 from bloodsearch.search.api.search import optimize
+from bloodsearch.search.api.study import study_file
 from bloodsearch.search.errors import UsageError
 from bloodsearch.search.training.config import TrialConfig
-from bloodsearch.studies import load_study_file, only_arch
+from bloodsearch.studies import generic_study, load_study_file, only_arch
 
 STUDY = load_study_file("bloodmnist")
+GRAY = Shape(size=28, channels=1, classes=2)
+FOLDED = study_file(generic_study("x", "x", n_train=546, size=28, folded=True), {"search.folds": 5})
+ONE = Placement(devices="cpu", workers=1)
 
 
 def machine(factor: float) -> Seconds:
@@ -47,7 +57,67 @@ def test_a_fast_machine_searches_wider_networks() -> None:
     slow, fast = (fit(STUDY, 60, 2, machine(factor)) for factor in (4.0, 0.5))
     assert (slow.file.space["cnn_width"], fast.file.space["cnn_width"]) == ((12, 24), (32, 64))
     for plan in (slow, fast):
-        assert plan.file.training.final_epochs_of("cnn") >= MIN_FINAL_EPOCHS
+        assert plan.file.training.final_epochs_of("cnn") >= 40
+
+
+@pytest.mark.parametrize(
+    ("n_train", "size"), [(1_000, 8), (10_000, 28), (90_000, 28), (5_000, 224)]
+)
+def test_the_generic_study_is_fitted_to_any_data(n_train: int, size: int) -> None:
+    file = generic_study("x", "x", n_train=n_train, size=size)
+    plan = fit(file, 60, 2, machine(n_train / 5_000), Shape(size=size, channels=1, classes=2))
+    assert minutes_of(plan) <= 60
+    own, fitted = (f.training.final_epochs_of("cnn") for f in (file, plan.file))
+    assert 2 / 3 * own <= fitted <= 5 / 3 * own
+    assert {"cnn_stem", "cnn_blocks", "shift"} <= set(plan.file.space)
+
+
+@pytest.mark.parametrize("minutes", [10, 60])
+def test_trials_judged_by_folds_leave_time_for_the_second_stage(minutes: int) -> None:
+    plan = fit(FOLDED, minutes, 2, machine(0.5), GRAY, whole=0.2)
+    search, second, final = (stage for _, *stage in plan.rungs)
+    assert minutes_of(plan) <= minutes
+    assert search[0] == plan.file.search.trials
+    assert (second[0], final[0]) == (40, 5)
+    assert plan.file.space == FOLDED.space
+    assert plan.file.training == FOLDED.training
+    with pytest.raises(UsageError, match=r"too short for 16 trials .* give \d+ minutes"):
+        fit(FOLDED, 1, 2, machine(0.5), GRAY, whole=0.2)
+
+
+def test_the_winner_of_a_small_set_is_trained_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`optimize --dataset cells.npz --minutes M`, with made-up times and without workers."""
+    arrays: dict[str, Any] = {}
+    for split, n in (("train", 60), ("val", 20), ("test", 20)):
+        arrays[f"{split}_images"] = np.zeros((n, 8, 8), np.uint8)
+        arrays[f"{split}_labels"] = (np.arange(n) % 2).astype(np.uint8)
+    np.savez(tmp_path / "cells.npz", **arrays)
+    asked: list[object] = []
+    runs: list[tuple[Any, ...]] = []
+
+    def seconds(configs: Sequence[TrialConfig], *_: object, **options: object) -> list[float]:
+        asked.append(options["n_folds"])
+        return [1 / c.epochs for c in configs]  # a second for a trial
+
+    def run(*args: Any) -> Any:
+        runs.append(args)
+        return SimpleNamespace(run=lambda: SimpleNamespace(in_time=True))
+
+    monkeypatch.setattr(search, "epoch_seconds", seconds)
+    monkeypatch.setattr(search, "Run", run)
+    monkeypatch.setattr(search, "load_study", lambda **_: "the study")
+    winners: list[object] = []
+    monkeypatch.setattr(search, "train_winner", lambda study, *_: winners.append(study))
+    url = f"sqlite:///{tmp_path}/new.db"
+    optimize(minutes=1.5, dataset=str(tmp_path / "cells.npz"), storage=url, placement=ONE)
+    assert asked == [5]
+    ((_, file, name, n_trials, _),) = runs
+    assert name == "cells"
+    assert n_trials == file.search.trials >= MIN_TRIALS
+    assert (file.search.folds, file.ladder) == (5, None)
+    assert winners == ["the study"]
 
 
 def test_the_same_speed_makes_the_same_study() -> None:
@@ -76,11 +146,11 @@ def test_what_cannot_be_fitted_is_one_line() -> None:
 
 
 def test_the_models_that_are_timed_take_the_images_of_the_data() -> None:
-    gray, timed = Shape(size=28, channels=1, classes=2), list[TrialConfig]()
+    timed = list[TrialConfig]()
 
     def seconds(configs: Sequence[TrialConfig]) -> list[float]:
         timed.extend(configs)
         return machine(1.0)(configs)
 
-    fit(STUDY, 60, 2, seconds, gray)
-    assert {config.model.shape for config in timed} == {gray}
+    fit(STUDY, 60, 2, seconds, GRAY)
+    assert {config.model.shape for config in timed} == {GRAY}

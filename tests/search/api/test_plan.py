@@ -49,6 +49,39 @@ def forecast(study: dict[str, Any], trials: int | None, **more: Any) -> Plan:
     return plan(request, minutes=minutes)
 
 
+def of_gray_images(folder: Path, *, n_train: int, n_val: int) -> SearchRequest:
+    """A search on images of 8 x 8 pixels with two classes."""
+    arrays: dict[str, Any] = {}
+    for split, n in (("train", n_train), ("val", n_val), ("test", 20)):
+        arrays[f"{split}_images"] = np.zeros((n, 8, 8), np.uint8)
+        arrays[f"{split}_labels"] = (np.arange(n) % 2).astype(np.uint8)
+    np.savez(folder / "cells.npz", **arrays)
+    return SearchRequest(
+        study=BASE | {"space": BASE["space"] | {"cnn_blocks": 2}},
+        trials=4,
+        dataset=str(folder / "cells.npz"),
+        placement=Placement("cpu", 2),
+    )
+
+
+def test_a_trial_that_is_judged_by_folds_is_timed_on_all_of_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[object] = []
+
+    def measure(configs: Sequence[Any], slots: Sequence[Any], **more: object) -> Measured:
+        asked.append(more["n_folds"])
+        return Measured([2.0] * len(configs), 500.0, 0.0)
+
+    monkeypatch.setattr(planning, "measure", measure)
+    found = plan(of_gray_images(tmp_path, n_train=60, n_val=20))
+    assert asked == [5]
+    second, final = found.stages["cnn"]
+    assert second.seconds == 40 / 2 * 5 * 2.0
+    # a final training has the training split alone: 60 images in an epoch, not 4 * 80
+    assert final.seconds == pytest.approx(3 * 60 * 2.0 * 60 / 320)
+
+
 def test_the_models_that_are_timed_take_the_images_of_the_data(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -62,18 +95,7 @@ def test_the_models_that_are_timed_take_the_images_of_the_data(
         return Measured([1.0] * len(configs), 500.0, 0.0)
 
     monkeypatch.setattr(planning, "measure", measure)
-    arrays: dict[str, Any] = {}
-    for split, n in (("train", 600), ("val", 600), ("test", 20)):
-        arrays[f"{split}_images"] = np.zeros((n, 8, 8), np.uint8)
-        arrays[f"{split}_labels"] = (np.arange(n) % 2).astype(np.uint8)
-    np.savez(tmp_path / "cells.npz", **arrays)
-    request = SearchRequest(
-        study=BASE | {"space": BASE["space"] | {"cnn_blocks": 2}},
-        trials=4,
-        dataset=str(tmp_path / "cells.npz"),
-        placement=Placement("cpu", 2),
-    )
-    found = plan(request)
+    found = plan(of_gray_images(tmp_path, n_train=600, n_val=600))
     assert shapes == {(8, 1, 2)}
     mlp = found.families[1]
     assert mlp.weights[1] < 3 * 8 * 28 * 28, "weights of a layer on larger images"

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import json
+import sys
 from pathlib import Path
 
 import pytest
+from tests_support import small_set
 
 from bloodsearch.search.api.placement import Placement
 from bloodsearch.search.api.timing import epoch_seconds
+from bloodsearch.search.data.load import dataset_info
 from bloodsearch.search.errors import BloodsearchError
 from bloodsearch.search.sampling.space import Params, to_config
+from bloodsearch.search.training import timing
 
 pytestmark = pytest.mark.slow
 
@@ -20,6 +26,23 @@ def test_a_large_model_takes_longer_than_a_small_one() -> None:
     slots = Placement(workers=2).slots(1)
     small, large = epoch_seconds(configs, slots, dataset="synthetic")
     assert 0 < small < large / 3
+
+
+def test_an_epoch_of_folds_is_one_of_each(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = to_config({"arch": "mlp", "optimizer": "adam", "lr": 1e-3}, epochs=3, patience=0)
+    monkeypatch.setattr(timing, "epoch_seconds", lambda config, data: float(len(data.train_labels)))
+    with small_set():
+        seconds = []
+        for n_folds in (0, 5):
+            request = {"threads": 1, "device": "cpu", "dataset": "synthetic", "data_root": None,
+                       "n_folds": n_folds, "configs": [config.model_dump(mode="json")]}  # fmt: skip
+            monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(request)))
+            timing.main()
+            seconds += json.loads(capsys.readouterr().out)["seconds"]
+    info = dataset_info("synthetic")
+    assert seconds[1] / seconds[0] == pytest.approx(info.n_trained(5) / info.n_trained(0), rel=0.01)
 
 
 def test_a_child_that_fails_is_one_line(tmp_path: Path) -> None:

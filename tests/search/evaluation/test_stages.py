@@ -12,13 +12,17 @@ from bloodsearch.search.api.study import StoredStudy
 from bloodsearch.search.api.winner import FinalRequest
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.study import create_or_resume
+from bloodsearch.search.text import duration
 
 TRAINING = {"epochs": 3, "final_epochs": 60}
 LADDER = {"rungs": [{"epochs": 15, "trials": 2}], "finalists": 2}
 
 
-def lines(storage: Storage, ladder: dict[str, object] | None, **request: object) -> list[str]:
-    sections: dict[str, object] = {"training": TRAINING} | ({"ladder": ladder} if ladder else {})
+def lines(
+    storage: Storage, ladder: dict[str, object] | None, folds: int = 0, **request: object
+) -> list[str]:
+    sections: dict[str, object] = {"training": TRAINING, "search": {"folds": folds}}
+    sections |= {"ladder": ladder} if ladder else {}
     study = create_or_resume(storage, "tiny", tiny_study(**sections), FINGERPRINT)
     for value in (0.5, 0.6, 0.7):
         attrs = {
@@ -49,6 +53,16 @@ def test_a_second_stage_at_the_search_s_own_length(
         "1. second stage, at most: 15 trainings of 3 epochs, about 48.0 s",
         "2. final trainings: 5 trainings of 60 epochs, about 6 min 00 s",
     ]
+
+
+def test_a_final_training_has_no_folds(sqlite_storage: Storage) -> None:
+    """An epoch of the search trained on four fifths of train and validation five times, in 2 s."""
+    n_images = FINGERPRINT.info.n_images
+    share = n_images["train"] / (4 * (n_images["train"] + n_images["val"]))
+    *_, final, _, total = lines(sqlite_storage, None, folds=5, finalists=3, rounds=5)
+    seconds = 3 * 60 * 2.0 * share
+    assert final.endswith(f"of 60 epochs, about {duration(seconds)}")
+    assert total.startswith(f"about {duration(48 + seconds)} in all")
 
 
 def test_a_named_trial_has_no_second_stage(sqlite_storage: Storage) -> None:
