@@ -74,7 +74,8 @@ setup(
             f"bloodsearch.models.kernels._{name}",
             ["models/kernels/kernels.c"],
             depends=[
-                f"models/kernels/{part}.h" for part in ("between", "optimizer", "weight_gradient")
+                f"models/kernels/{part}.h"
+                for part in ("between", "optimizer", "weight_gradient", "weight_gradient_amx")
             ],
             optional=True,
         )

@@ -1,13 +1,14 @@
-"""A convolution whose weights' gradient in bfloat16 is computed in the fastest way for its shape on a CPU.
+"""A convolution whose weights' gradient in bfloat16 is computed by a compiled kernel of this package on a CPU.
 
-oneDNN's forward pass and input gradient run at the speed of the processor. Its weights' gradient does not on
-small maps. With AMX it took nine times as long as the forward pass at 3 x 3 pixels and 256 channels, with
-AVX512-BF16 twice as long.
+oneDNN's forward pass and input gradient run at the speed of the processor. Its weights' gradient does not. With
+AMX it took nine times as long as the forward pass at 3 x 3 pixels and 256 channels, with AVX512-BF16 twice as
+long. Times of both by shape: `python -m benchmarks operations`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -38,21 +39,27 @@ class Convolution(nn.Conv2d):
         return super().forward(x)
 
 
-def _kind(x: torch.Tensor, weight: torch.Tensor) -> str | None:
-    """Return how the weights' gradient is computed: "kernel", "product", or None for oneDNN's way."""
+Kind = Literal["amx", "avx512"]
+
+
+def _kind(x: torch.Tensor, weight: torch.Tensor) -> Kind | None:
+    """Return which kernel computes the weights' gradient, None for oneDNN."""
     if x.dtype != torch.bfloat16 or not kernels.usable(x) or torch.get_num_threads() > 1:
         return None
+    if _has_amx():
+        return "amx"
     n_out, n_in = weight.shape[:2]
-    side = max(x.shape[2:])
-    if torch.cpu._is_amx_tile_supported():
-        # measured on a Xeon: 128 -> 256 channels at 7 x 7 pixels took 7.1 ms instead of 9.4, 256 -> 256 at
-        # 3 x 3 pixels 2.4 instead of 14.7; with fewer channels at 7 x 7 oneDNN was faster
-        faster = side <= 3 or (side <= 7 and n_in * n_out >= 128 * 256)
-        return "product" if faster and n_in >= 16 else None
     # AVX512-BF16: 1.4 to 3 times as fast as oneDNN at 7 x 7 pixels and below, at 14 x 14 as fast or a tenth
     # faster if the channels fill the kernel's tiles
-    faster = side <= 7 or (n_in % 32 == 0 and n_out >= 32)
-    return "kernel" if faster and n_in >= 16 and kernels.has("weight_gradient", x.dtype) else None
+    faster = max(x.shape[2:]) <= 7 or (n_in % 32 == 0 and n_out >= 32)
+    return "avx512" if faster and n_in >= 16 and kernels.has("weight_gradient", x.dtype) else None
+
+
+@functools.cache
+def _has_amx() -> bool:
+    """Return whether the AMX kernel is here and the system lets this process use the unit."""
+    able = kernels.has("weight_gradient_amx", torch.bfloat16) and torch.cpu._is_amx_tile_supported()
+    return able and torch.cpu._init_amx()
 
 
 class _Convolution(torch.autograd.Function):
@@ -72,8 +79,8 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         g = kernels.gradient(grad)
-        way = by_kernel if ctx.kind == "kernel" else by_product
-        g_weight, g_bias = way(x, g, weight.shape[2], biased=ctx.biased)
+        by = by_amx if ctx.kind == "amx" else by_avx512
+        g_weight, g_bias = by(x, g, weight.shape[2], biased=ctx.biased)
         g_x = None
         if ctx.needs_input_grad[0]:
             padding = [weight.shape[2] // 2] * 2
@@ -83,10 +90,10 @@ class _Convolution(torch.autograd.Function):
         return g_x, g_weight, g_bias
 
 
-def by_kernel(
+def by_avx512(
     x: torch.Tensor, g: torch.Tensor, side: int, *, biased: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return the gradients of weights (o, i, side, side) and bias (o) in float32, with the compiled kernel.
+    """Return the gradients of weights (o, i, side, side) and bias (o) in float32, with the AVX512-BF16 kernel.
 
     x (n, i, h, w) and the output's gradient g (n, o, h, w) are bfloat16 in channels-last memory.
     """
@@ -121,17 +128,37 @@ def _rounded_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
 
 
-def by_product(
+BAND_BYTES = 1_250_000
+"""Memory of a band of rows of both maps. It stays in a second-level cache of 2 MB."""
+
+
+def by_amx(
     x: torch.Tensor, g: torch.Tensor, side: int, *, biased: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return what `by_kernel` does, as one matrix product with the unfolded input."""
+    """Do the same as `by_avx512` with the AMX kernel."""
     n, n_in, h, w = x.shape
-    n_out, half = g.shape[1], side // 2
-    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, half, half, half, half))
-    windows = padded.unfold(1, side, 1).unfold(2, side, 1)  # (n, h, w, i, side, side)
-    columns = windows.permute(0, 1, 2, 4, 5, 3).reshape(n * h * w, side * side * n_in)
-    rows = g.permute(0, 2, 3, 1).reshape(n * h * w, n_out)
-    # a product with a transposed left side runs at half the speed
-    g_weight = (rows.t().contiguous() @ columns).float()
-    g_bias = rows.sum(dim=0, dtype=torch.float32) if biased else None
-    return g_weight.view(n_out, side, side, n_in).permute(0, 3, 1, 2), g_bias
+    n_out = g.shape[1]
+    around = (
+        side * n_in <= 16
+    )  # one tile then holds all that a filter's row sees: the images' three channels
+    in_tiles, out_tiles = 1 if around else _rounded_up(n_in, 16) // 16, _rounded_up(n_out, 16) // 16
+
+    def x_tiles(rows: int) -> int:
+        return in_tiles * min(h, rows + 2 * (side // 2)) * w
+
+    def n_bytes(rows: int) -> int:
+        return 1024 * (x_tiles(rows) + out_tiles * rows * w)
+
+    rows = next((rows for rows in range(h, 1, -1) if n_bytes(rows) <= BAND_BYTES), 1)
+    blocks = min(-(-n // 32), BAND_BYTES // n_bytes(rows)) if rows == h else 1
+    blocks = max(1, blocks)
+    xs = torch.empty(blocks * x_tiles(rows), 16, 16, dtype=torch.int32)
+    gs = torch.empty(blocks * out_tiles * rows * w, 16, 16, dtype=torch.int32)
+    sums = torch.empty((side if around else side * side) * in_tiles * out_tiles, 16, 16)
+    g_weight = torch.empty(n_out, side, side, n_in).permute(0, 3, 1, 2)
+    g_bias = torch.empty(n_out) if biased else None
+    kernels.call(
+        "weight_gradient_amx", x.dtype, x, g, n, h, w, n_in, n_out, side, int(around), blocks, rows,
+        xs, gs, sums, g_weight, g_bias,
+    )  # fmt: skip
+    return g_weight, g_bias

@@ -2,7 +2,8 @@
 // which compiles nothing: setup.py builds this file once for each kind of processor.
 //
 // Nothing here depends on the width of the vector unit. All builds give the same bits if the compiler does not
-// contract products and sums (-ffp-contract=off), except weight_gradient.h, which only one of them has.
+// contract products and sums (-ffp-contract=off), except the gradients of weights, which only one of
+// them has.
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -91,3 +92,4 @@ static void norm_stats(const double *sums, long count, long c, const float *weig
 #include "between.h"
 #include "optimizer.h"
 #include "weight_gradient.h"
+#include "weight_gradient_amx.h"
