@@ -1,8 +1,8 @@
-"""A convolution whose weights' gradient in bfloat16 is computed by a compiled kernel of this package on a CPU.
+"""A convolution whose weights' gradient in bfloat16 is computed by a kernel of this package on a CPU.
 
-oneDNN's forward pass and input gradient run at the speed of the processor. Its weights' gradient does not. With
-AMX it took nine times as long as the forward pass at 3 x 3 pixels and 256 channels, with AVX512-BF16 twice as
-long. Times of both by shape: `python -m benchmarks operations`.
+oneDNN's forward pass and input gradient run at the speed of the processor. Its weights' gradient does not.
+With AMX it took nine times as long as the forward pass at 3 x 3 pixels and 256 channels, with AVX512-BF16
+twice as long. Times of both by shape: `python -m benchmarks operations`.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class _Convolution(torch.autograd.Function):
 def by_avx512(
     x: torch.Tensor, g: torch.Tensor, side: int, *, biased: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return the gradients of weights (o, i, side, side) and bias (o) in float32, with the AVX512-BF16 kernel.
+    """Return the gradients of weights (o, i, side, side) and bias (o) in float32, on AVX512-BF16.
 
     x (n, i, h, w) and the output's gradient g (n, o, h, w) are bfloat16 in channels-last memory.
     """
