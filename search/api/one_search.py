@@ -11,11 +11,11 @@ from optuna.trial import TrialState
 from ...studies import StudyFile
 from ..data import registry
 from ..data.info import Fingerprint
-from ..data.load import load_dataset
+from ..data.load import Dataset, load_dataset
 from ..database.outage import is_outage
 from ..database.storage import Storage, open_storage
 from ..env import storage_url
-from ..errors import BloodsearchError, LostStudyError
+from ..errors import BloodsearchError, DataError, LostStudyError
 from ..evaluation.baselines import baselines_part, queue_baselines
 from ..records import trial_record
 from ..sampling.grid import grid, grid_part
@@ -57,6 +57,16 @@ def _few_images(stored: StudyInfo) -> str | None:
     )
 
 
+def _check_groups(file: StudyFile, data: Dataset) -> None:
+    """Raise DataError if the images' groups are fewer than the folds that they are to be spread over."""
+    n_folds, n_groups = file.search.folds or 0, data.n_groups
+    if n_groups is not None and n_groups < n_folds:
+        raise DataError(
+            f"the training and validation images of {data.info.title} are in {n_groups} groups, too few for "
+            f"{n_folds} folds; --set search.folds={n_groups if n_groups > 1 else 0}"
+        )
+
+
 def _half(n: int, accuracy: float = 0.9) -> float:
     """Return half the width of the 95 % interval of an accuracy that was read on `n` images."""
     return 1.96 * math.sqrt(accuracy * (1 - accuracy) / n)
@@ -92,10 +102,10 @@ class Run:
         reserved = self.part is None and is_reserved(self.name)
         if reserved and not is_stored(request, self.name):
             check_not_reserved(self.name)
-        fingerprint = load_dataset(
-            request.dataset or registry.DEFAULT, request.data_root
-        ).fingerprint
+        data = load_dataset(request.dataset or registry.DEFAULT, request.data_root)
+        fingerprint = data.fingerprint
         check_points(self.file, fingerprint.info)
+        _check_groups(self.file, data)
         storage = open_storage(storage_url(request.storage), create=True)
         study = self._create(storage, fingerprint)
         if request.create_only:

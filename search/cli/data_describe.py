@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,21 +47,81 @@ def describe(
     if picture is not None and picture.suffix not in PICTURES:
         raise UsageError(f"--picture {picture}: the name ends in {' or '.join(PICTURES)}")
     data = load_dataset(dataset, data_root)
-    counts = class_counts(data)
     checks = check_images(
         (data.train_images, data.train_labels),
         (data.val_images, data.val_labels),
         data.info.classes,
     )
-    record = import_record(dataset, data_root)
+    found = _Found(data, class_counts(data), checks, import_record(dataset, data_root))
     if picture is not None:
         _draw(data, picture)
     if json:
-        _as_json(data, counts, checks, record)
-    else:
-        _show(data, counts, checks, record)
-        if picture is not None:
-            output.line(f"class counts are drawn in {picture}")
+        output.as_json(found.as_dict())
+        return
+    found.show()
+    if picture is not None:
+        output.line(f"class counts are drawn in {picture}")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What there is to say about a data set."""
+
+    data: Dataset
+    counts: Mapping[str, list[int]]
+    checks: DataChecks
+    record: Mapping[str, Any]
+    """What the import wrote into the file."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON object of `bloodsearch data describe`."""
+        info, fingerprint = self.data.info, self.data.fingerprint
+        return {
+            "dataset": fingerprint.dataset,
+            "provenance": fingerprint.provenance,
+            "content_hash": fingerprint.content_hash,
+            "title": info.title,
+            "task": info.task,
+            "size": info.size,
+            "channels": info.channels,
+            "licence": info.license,
+            "source": info.source,
+            "n_images": info.n_images,
+            "n_groups": self.data.n_groups,
+            "classes": list(info.classes),
+            "class_counts": {"train": self.counts["train"], "val": self.counts["validation"]},
+            "findings": self.checks.findings(),
+            "same_across": [list(pair) for pair in self.checks.same_across],
+            "similar_across": [list(pair) for pair in self.checks.similar_across],
+            "import": dict(self.record),
+        }
+
+    def show(self) -> None:
+        """Print it as text."""
+        info, fingerprint = self.data.info, self.data.fingerprint
+        output.line(f"{fingerprint.describe()}, content hash {fingerprint.content_hash}")
+        output.line(
+            ", ".join(f"{split} {n}" for split, n in info.n_images.items())
+            + f" images of {info.size} x {info.size} x {info.channels}"
+        )
+        output.table(
+            ["class", "train#", "validation#"],
+            zip(info.classes, self.counts["train"], self.counts["validation"], strict=True),
+        )
+        if (n := self.data.n_groups) is not None:
+            output.line(
+                f"training and validation images are in {n:,} groups, which folds keep whole"
+            )
+        findings = self.checks.findings()
+        for finding in findings:
+            output.line(f"* {finding}")
+        if not findings:
+            output.line("the checks see no copies, look-alikes, empty images or shifted classes")
+        for line in _imported(self.record):
+            output.line(line)
+        output.line(
+            "the test split is sealed: the checks do not read it, only `bloodsearch final-eval` does"
+        )
 
 
 def _draw(data: Dataset, path: Path) -> None:
@@ -76,63 +137,6 @@ def _draw(data: Dataset, path: Path) -> None:
         raise UsageError(
             f"cannot write {path} ({error.strerror}); choose another --picture"
         ) from None
-
-
-def _as_json(
-    data: Dataset,
-    counts: Mapping[str, list[int]],
-    checks: DataChecks,
-    record: Mapping[str, Any],
-) -> None:
-    info = data.info
-    output.as_json(
-        {
-            "dataset": data.fingerprint.dataset,
-            "provenance": data.fingerprint.provenance,
-            "content_hash": data.fingerprint.content_hash,
-            "title": info.title,
-            "task": info.task,
-            "size": info.size,
-            "channels": info.channels,
-            "licence": info.license,
-            "source": info.source,
-            "n_images": info.n_images,
-            "classes": list(info.classes),
-            "class_counts": {"train": counts["train"], "val": counts["validation"]},
-            "findings": checks.findings(),
-            "same_across": [list(pair) for pair in checks.same_across],
-            "similar_across": [list(pair) for pair in checks.similar_across],
-            "import": dict(record),
-        }
-    )
-
-
-def _show(
-    data: Dataset,
-    counts: Mapping[str, list[int]],
-    checks: DataChecks,
-    record: Mapping[str, Any],
-) -> None:
-    info = data.info
-    output.line(f"{data.fingerprint.describe()}, content hash {data.fingerprint.content_hash}")
-    output.line(
-        ", ".join(f"{split} {n}" for split, n in info.n_images.items())
-        + f" images of {info.size} x {info.size} x {info.channels}"
-    )
-    output.table(
-        ["class", "train#", "validation#"],
-        zip(info.classes, counts["train"], counts["validation"], strict=True),
-    )
-    findings = checks.findings()
-    for finding in findings:
-        output.line(f"* {finding}")
-    if not findings:
-        output.line("the checks see no copies, look-alikes, empty images or shifted classes")
-    for line in _imported(record):
-        output.line(line)
-    output.line(
-        "the test split is sealed: the checks do not read it, only `bloodsearch final-eval` does"
-    )
 
 
 def _imported(record: Mapping[str, Any]) -> list[str]:

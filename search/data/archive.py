@@ -2,6 +2,7 @@
 
     {train,val,test}_images   uint8 (n, s, s) or (n, s, s, 3)
     {train,val,test}_labels   integers (n,) or (n, 1), counted from 0
+    {train,val}_groups        optional: integers (n,), the same for images that belong together
     info                      optional: UTF-8 bytes of JSON (info.FileInfo)
 
 Nothing here reads an image of the test split unless `read_images` is called for it.
@@ -12,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,19 @@ class Archive:
         if len(wrong):
             raise self.unusable(f"{split}_labels holds {wrong[0]}; labels are 0..{n_classes - 1}")
         return labels.astype(np.uint8)
+
+    def read_groups(self, n_images: Mapping[Split, int]) -> NDArray[np.int64] | None:
+        """Return the group of each training and validation image (n,); None for a file without groups."""
+        names = [f"{split}_groups" for split in ("train", "val")]
+        if not any(f"{name}.npy" in self._names for name in names):
+            return None
+        for name, n in zip(names, (n_images["train"], n_images["val"]), strict=True):
+            header = self.header(name)
+            if header.shape != (n,) or not np.issubdtype(header.dtype, np.integer):
+                raise self.unusable(
+                    f"{name}.npy holds {header.dtype} of shape {header.shape}; {n} images need {n} integers"
+                )
+        return np.concatenate([self.read(name) for name in names]).astype(np.int64)
 
     def largest_label(self) -> int:
         """Return the largest label of the training and validation splits."""

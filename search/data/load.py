@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from numpy.typing import NDArray
 
 from ..errors import DataError, RefusedError
 from . import registry
@@ -35,11 +36,18 @@ class Dataset:
     val_images: Array
     val_labels: Array
     fingerprint: Fingerprint
+    groups: NDArray[np.int64] | None = None
+    """The group of each training and each validation image (n,): those of a patient belong together."""
 
     @property
     def info(self) -> DatasetInfo:
         """Return the description of the data set."""
         return self.fingerprint.info
+
+    @property
+    def n_groups(self) -> int | None:
+        """Return the number of groups in both splits; None for data without groups."""
+        return None if self.groups is None else len(np.unique(self.groups))
 
 
 def joined(data: Dataset) -> Dataset:
@@ -48,6 +56,7 @@ def joined(data: Dataset) -> Dataset:
         data,
         train_images=np.concatenate([data.train_images, data.val_images]),
         train_labels=np.concatenate([data.train_labels, data.val_labels]),
+        groups=None,
     )
 
 
@@ -92,7 +101,10 @@ def load_dataset(dataset: Named, root: Path | None = None) -> Dataset:
         _check_memory(source.path, info)
         train_images, train_labels = _read_split(archive, info, "train")
         val_images, val_labels = _read_split(archive, info, "val")
+        groups = archive.read_groups(info.n_images) if source.is_own else None
         digest = _content_hash((train_images, train_labels, val_images, val_labels))
+        if groups is not None:
+            digest.update(_content_hash((groups,)).digest())
         # The test arrays enter with the checksums in the archive's directory: a changed test split gives
         # another hash although no test image is read.
         for name in ("test_images", "test_labels"):
@@ -106,7 +118,7 @@ def load_dataset(dataset: Named, root: Path | None = None) -> Dataset:
         info if source.is_own else None,
         source.given,
     )
-    return Dataset(train_images, train_labels, val_images, val_labels, fingerprint)
+    return Dataset(train_images, train_labels, val_images, val_labels, fingerprint, groups)
 
 
 def check_same(actual: Fingerprint, expected: Fingerprint) -> None:
@@ -273,7 +285,7 @@ def _load_synthetic() -> Dataset:
     return Dataset(train_images, train_labels, val_images, val_labels, fingerprint)
 
 
-def _content_hash(arrays: tuple[Array, ...]) -> hashlib._Hash:
+def _content_hash(arrays: tuple[NDArray[Any], ...]) -> hashlib._Hash:
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(str(array.shape).encode())

@@ -29,6 +29,7 @@ def write_archive(
     scratch: Scratch,
     places: Mapping[Split, Sequence[int]],
     labels: Mapping[Split, Sequence[int]],
+    groups: Mapping[Split, Sequence[int]],
     rule: Preparation,
     info: bytes,
 ) -> None:
@@ -39,6 +40,7 @@ def write_archive(
         scratch: The prepared RGB pixels.
         places: The numbers of each split's pictures in `scratch`, in the order of the arrays.
         labels: The class of each of them.
+        groups: The group of each of them, for the splits whose groups are kept.
         rule: The rule of the data set, with one or three channels.
         info: JSON as UTF-8.
     """
@@ -51,16 +53,21 @@ def write_archive(
                     file.write((as_gray(images) if rule.channels == 1 else images).tobytes())
             with _member(archive, f"{split}_labels", (len(chosen), 1)) as file:
                 file.write(np.array(labels[split], np.uint8).tobytes())
+        for split, chosen in groups.items():
+            with _member(archive, f"{split}_groups", (len(chosen),), "<u4") as file:
+                file.write(np.array(chosen, "<u4").tobytes())
         with _member(archive, "info", (len(info),)) as file:
             file.write(info)
 
 
-def _member(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> IO[bytes]:
-    """Open an array of bytes for writing, with its header written."""
+def _member(
+    archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: str = "|u1"
+) -> IO[bytes]:
+    """Open an array for writing, with its header written."""
     entry = zipfile.ZipInfo(f"{name}.npy", EPOCH)
     entry.external_attr = 0o644 << 16
     file = archive.open(entry, "w", force_zip64=True)
     npy_format.write_array_header_1_0(
-        file, {"descr": "|u1", "fortran_order": False, "shape": shape}
+        file, {"descr": dtype, "fortran_order": False, "shape": shape}
     )
     return file

@@ -6,7 +6,7 @@ import hashlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -143,16 +143,21 @@ def _import(
         refusals.check_sizes({split: len(by_split[split]) for split in SPLITS})
         result = _result(out, listing, pictures, by_split, rule, how, classes)
         result = replace(result, similar_across=similar(by_split, scratch))
+        groups = _groups(by_split)
         labels = {
             split: [classes.index(p.listed.label) for p in by_split[split]] for split in SPLITS
         }
         info = json.dumps(
-            {**options.about, **_describe(result, source, rule, options.seed)},
+            {
+                **options.about,
+                **_describe(result, source, rule, options.seed),
+                **({"groups": len(set().union(*groups.values()))} if groups else {}),
+            },
             ensure_ascii=False,
             sort_keys=True,
         )
         places = {split: [p.place for p in by_split[split]] for split in SPLITS}
-        write_archive(temporary, scratch, places, labels, rule, info.encode())
+        write_archive(temporary, scratch, places, labels, groups, rule, info.encode())
         with temporary.open("rb") as written:
             digest = hashlib.file_digest(written, lambda: hashlib.md5(usedforsecurity=False))
     return replace(result, md5=digest.hexdigest())
@@ -181,9 +186,7 @@ def _split(
     drawn = by_split["train"]
     chosen = draw(
         [classes.index(p.listed.label) for p in drawn],
-        units_of(
-            [p.listed.group for p in drawn], [None if p.constant else p.digest for p in drawn]
-        ),
+        _units(drawn),
         [p.listed.name for p in drawn],
         parts,
         options.seed,
@@ -192,6 +195,22 @@ def _split(
     for split in parts:
         by_split[split] = [p for p, where in zip(drawn, chosen, strict=True) if where == split]
     return by_split, how
+
+
+def _units(pictures: Sequence[Pixels]) -> list[int]:
+    """Return the unit of each picture: those of a group, and exact copies, belong together."""
+    return units_of(
+        [p.listed.group for p in pictures], [None if p.constant else p.digest for p in pictures]
+    )
+
+
+def _groups(by_split: Mapping[Split, Sequence[Pixels]]) -> dict[Split, list[int]]:
+    """Return a number for the unit of each training and validation picture; {} if each is on its own."""
+    units = _units([*by_split["train"], *by_split["val"]])
+    if len(set(units)) == len(units):
+        return {}
+    n_train = len(by_split["train"])
+    return {"train": units[:n_train], "val": units[n_train:]}
 
 
 def _shuffled(name: str, seed: int) -> bytes:

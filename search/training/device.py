@@ -5,7 +5,9 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..data.info import Fingerprint
 from ..data.load import Dataset
@@ -31,6 +33,8 @@ class DeviceData:
     val_images: torch.Tensor
     val_labels: torch.Tensor
     fingerprint: Fingerprint
+    groups: NDArray[np.int64] | None = None
+    """The group of each training and each validation image (n,); None: they are all on their own."""
 
     @property
     def device(self) -> torch.device:
@@ -45,6 +49,7 @@ def to_device(data: Dataset, device: torch.device) -> DeviceData:
         val_images=torch.from_numpy(data.val_images).to(device),
         val_labels=torch.from_numpy(data.val_labels).to(device, torch.int64),
         fingerprint=data.fingerprint,
+        groups=data.groups,
     )
 
 

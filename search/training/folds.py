@@ -19,24 +19,41 @@ from .metrics import Confusion
 
 
 def make_folds(data: DeviceData, n_folds: int, seed: int) -> list[DeviceData]:
-    """Split the images of both splits into stratified folds. Each is validated on by one of the results."""
-    images = torch.cat([data.train_images, data.val_images])
+    """Split the images of both splits into stratified folds. Each is validated on by one of the results.
+
+    A group's images are in one fold. The results share memory: two copies of the images, however many folds.
+    """
     labels = torch.cat([data.train_labels, data.val_labels])
-    fold = torch.from_numpy(assign(labels.cpu().numpy(), n_folds, seed)).to(data.device)
+    fold = assign(labels.cpu().numpy(), n_folds, seed, data.groups)
+    ends = np.cumsum(np.bincount(fold, minlength=n_folds)).tolist()
+    starts, n = [0, *ends[:-1]], ends[-1]
+    order = np.argsort(fold, kind="stable")
+    # fold after fold, and round again: all folds but one are a slice, whichever is left out
+    ring = torch.from_numpy(np.concatenate([order, order[: starts[-1]]])).to(data.device)
+    images = torch.cat([data.train_images, data.val_images]).index_select(0, ring)
+    labels = labels.index_select(0, ring)
     return [
         DeviceData(
-            images[fold != i],
-            labels[fold != i],
-            images[fold == i],
-            labels[fold == i],
+            images[end : n + start],
+            labels[end : n + start],
+            images[start:end],
+            labels[start:end],
             data.fingerprint,
         )
-        for i in range(n_folds)
+        for start, end in zip(starts, ends, strict=True)
     ]
 
 
-def assign(labels: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
-    """Return the fold of each image, int64 (n,). Folds differ by at most one image of each class."""
+def assign(
+    labels: np.ndarray, n_folds: int, seed: int, groups: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the fold of each image, int64 (n,). Folds differ by at most one image of each class.
+
+    With `groups` (n,), the images of a group are in one fold, and the folds are as alike as that allows.
+    There must be `n_folds` groups at least.
+    """
+    if groups is not None:
+        return _assign_groups(labels, n_folds, seed, groups)
     rng = np.random.default_rng(seed)
     fold = np.empty(len(labels), dtype=np.int64)
     start = 0
@@ -46,6 +63,30 @@ def assign(labels: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
         fold[rows] = (start + np.arange(len(rows))) % n_folds
         start += len(rows)
     return fold
+
+
+def _assign_groups(labels: np.ndarray, n_folds: int, seed: int, groups: np.ndarray) -> np.ndarray:
+    """Put one group after the other where it brings classes and sizes closest to equal (least chi-square).
+
+    Not scikit-learn's StratifiedGroupKFold, whose folds hardly depend on the seed.
+    """
+    _, label = np.unique(labels, return_inverse=True)
+    _, group = np.unique(groups, return_inverse=True)
+    by_class = np.zeros((group.max() + 1, label.max() + 1))
+    np.add.at(by_class, (group, label), 1)
+    # the last column counts all classes; with it no fold stays empty
+    counts = np.column_stack([by_class, by_class.sum(axis=1)])
+    target = counts.sum(axis=0) / n_folds
+    # large groups come early, so that small ones can even out; chance makes other folds with each seed
+    rng = np.random.default_rng(seed)
+    order = np.argsort(-counts[:, -1] * rng.uniform(0.5, 1.5, len(counts)))
+    filled = np.zeros((n_folds, len(target)))
+    fold = np.empty(len(counts), dtype=np.int64)
+    for i in order:
+        gain = (counts[i] * (2 * (target - filled) - counts[i]) / target).sum(axis=1)
+        fold[i] = gain.argmax()
+        filled[fold[i]] += counts[i]
+    return fold[group]
 
 
 class FoldedTraining(Training):

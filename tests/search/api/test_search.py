@@ -9,7 +9,9 @@ import sys
 import textwrap
 import threading
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
@@ -27,6 +29,7 @@ from bloodsearch.search.api.events import (
 from bloodsearch.search.api.placement import Placement
 from bloodsearch.search.api.results import SearchResult
 from bloodsearch.search.database.storage import open_storage
+from bloodsearch.search.errors import DataError
 from bloodsearch.search.workers import waiting
 from bloodsearch.search.workers.leases import Leases
 from bloodsearch.search.workers.liveness import own_identity
@@ -102,6 +105,19 @@ def test_a_wrong_study_is_one_line(
         search(sqlite_url, study, overrides=overrides)
     assert "\n" not in str(raised.value)
     assert not Path(sqlite_url.removeprefix("sqlite:///")).exists()
+
+
+def test_fewer_groups_than_folds_are_refused_in_one_line(tmp_path: Path) -> None:
+    arrays: dict[str, Any] = {}
+    for split, n in (("train", 20), ("val", 10), ("test", 10)):
+        arrays[f"{split}_images"] = np.zeros((n, 8, 8), np.uint8)
+        arrays[f"{split}_labels"] = (np.arange(n) % 2).astype(np.uint8)
+        arrays[f"{split}_groups"] = np.arange(n) % 3
+    np.savez(tmp_path / "cells.npz", **arrays)
+    url = f"sqlite:///{tmp_path}/new.db"
+    with pytest.raises(DataError, match=r"in 3 groups, too few for 5 folds; --set search.folds=3"):
+        search(url, None, dataset=str(tmp_path / "cells.npz"))
+    assert not (tmp_path / "new.db").exists()
 
 
 def test_events_come_in_order_and_read_as_lines(sqlite_url: str) -> None:

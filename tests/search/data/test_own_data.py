@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bloodsearch.search.data.info import FileInfo, Fingerprint
-from bloodsearch.search.data.load import dataset_info, load_dataset, open_test_split
+from bloodsearch.search.data.load import dataset_info, joined, load_dataset, open_test_split
 from bloodsearch.search.data.places import file_of
 from bloodsearch.search.errors import DataError
 
@@ -69,6 +69,20 @@ def test_a_file_describes_itself(tmp_path: Path) -> None:
 
 def test_two_classes_are_a_binary_task(tmp_path: Path) -> None:
     assert load_dataset(write(tmp_path, arrays(classes=2))).info.task == "binary"
+
+
+def test_groups_are_part_of_the_data(tmp_path: Path) -> None:
+    plain = load_dataset(write(tmp_path, arrays()))
+    assert plain.groups is None
+    assert plain.n_groups is None
+    made = arrays()
+    made |= {"train_groups": np.arange(30) // 3, "val_groups": np.arange(12, dtype=np.uint32) // 3}
+    grouped = load_dataset(write(tmp_path, made))
+    assert grouped.groups is not None
+    assert grouped.groups.tolist() == [*made["train_groups"], *made["val_groups"]]
+    assert grouped.n_groups == 10  # groups 0 to 3 are in both splits
+    assert grouped.fingerprint.content_hash != plain.fingerprint.content_hash
+    assert joined(grouped).groups is None
 
 
 def test_a_study_finds_its_file_again_in_another_folder(tmp_path: Path) -> None:
@@ -132,6 +146,11 @@ BAD: dict[str, tuple[Change, str]] = {
     "no test": (lambda m: m.pop("test_images"), "the array test_images is missing"),
     "empty split": (put("val_images", np.zeros((0, 10, 10), np.uint8)), "a split has 2 images or more"),
     "label missing": (put("val_labels", np.zeros(11, int)), "12 images need"),
+    "groups of one split": (put("train_groups", np.arange(30)), "the array val_groups is missing"),
+    "too few groups": (lambda m: m.update(train_groups=np.arange(29), val_groups=np.arange(12)),
+                       "30 images need 30 integers"),
+    "named groups": (lambda m: m.update(train_groups=np.array(["a"] * 30), val_groups=np.arange(12)),
+                     "train_groups.npy holds <U1"),
     "info text": (put("info", np.array("x")), "not JSON in bytes"),
     "info broken": (put("info", np.frombuffer(b"{nope", np.uint8)), "info: info: Invalid JSON"),
     "info binary": (put("info", np.full(9, 255, np.uint8)), "info: "),

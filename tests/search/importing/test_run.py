@@ -18,6 +18,7 @@ from hostile_pictures import cells, picture, splits, table
 from PIL import Image
 
 from bloodsearch import UsageError, import_images
+from bloodsearch.search.data.load import load_dataset
 from bloodsearch.search.errors import DataError
 from bloodsearch.search.images.preparation import Preparation
 from bloodsearch.search.images.read import read_image
@@ -98,7 +99,7 @@ def test_patients_and_copies_stay_together(tmp_path: Path) -> None:
     assert result.same_across == ()
     assert result.same_within == (("a/p3-0.png", "a/p7-0.png"),)
     where: dict[str, set[str]] = defaultdict(set)
-    read, _ = arrays(out)
+    read, info = arrays(out)
     by_pixels = {
         image.tobytes(): split
         for split in ("train", "val", "test")
@@ -110,6 +111,28 @@ def test_patients_and_copies_stay_together(tmp_path: Path) -> None:
         where[path.name.split("-")[0]].add(by_pixels[image.tobytes()])
     assert {len(found) for found in where.values()} == {1}
     assert where["p3"] == where["p7"]
+    # cross-validation of the training and validation pictures keeps them together by the same numbers
+    by_group = defaultdict(set)
+    for split in ("train", "val"):
+        for image, group in zip(read[f"{split}_images"], read[f"{split}_groups"], strict=True):
+            by_group[image.tobytes()].add(int(group))
+    numbers: dict[str, set[int]] = defaultdict(set)
+    for path in (tmp_path / "cells").rglob("*.png"):
+        image = read_image(path, Preparation(16, "square", 3, 8)).image
+        assert image is not None
+        numbers[path.name.split("-")[0]] |= by_group.get(image.tobytes(), set())
+    kept = [found for found in numbers.values() if found]
+    assert {len(found) for found in kept} == {1}
+    n_units = len(set.union(*kept))
+    assert n_units == len(kept) - (numbers["p3"] == numbers["p7"] != set())
+    assert info["groups"] == n_units == load_dataset(str(out)).n_groups
+
+
+def test_pictures_on_their_own_have_no_groups(tmp_path: Path) -> None:
+    import_images(cells(tmp_path), out=tmp_path / "x.npz")
+    read, info = arrays(tmp_path / "x.npz")
+    assert "groups" not in info
+    assert not [name for name in read if name.endswith("_groups")]
 
 
 def test_given_splits_are_kept(tmp_path: Path) -> None:

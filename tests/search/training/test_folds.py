@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,6 +46,46 @@ def test_each_image_is_validated_once_and_never_trained_on_in_its_fold(small: De
         assert len(data.train_labels) + len(data.val_labels) == total
         held = {image.numpy().tobytes() for image in data.val_images}
         assert not held & {image.numpy().tobytes() for image in data.train_images}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_group_is_never_on_both_sides(small: DeviceData, seed: int) -> None:
+    """Patients of 1 to 40 images, whose images are in the training and in the validation split."""
+    n = len(small.train_labels) + len(small.val_labels)
+    rng = np.random.default_rng(seed)
+    groups = rng.permutation(np.repeat(np.arange(n), rng.integers(1, 41, n))[:n])
+    labels = torch.cat([small.train_labels, small.val_labels]).numpy()
+    fold = assign(labels, 5, seed, groups)
+    for group in np.unique(groups):
+        assert len(set(fold[groups == group])) == 1
+    counts = np.bincount(fold, minlength=5)
+    assert counts.min() > 0.6 * n / 5
+    assert (assign(labels, 5, seed, groups) == fold).all()
+    assert (assign(labels, 5, seed + 1, groups) != fold).any()
+    grouped = make_folds(replace(small, groups=groups), 5, seed)
+    assert [len(data.val_labels) for data in grouped] == counts.tolist()
+    images = torch.cat([small.train_images, small.val_images]).numpy()
+    for i, data in enumerate(grouped):
+        np.testing.assert_array_equal(data.val_images.numpy(), images[fold == i])
+        np.testing.assert_array_equal(data.val_labels.numpy(), labels[fold == i])
+
+
+def test_as_many_groups_as_folds(small: DeviceData) -> None:
+    labels = np.arange(100) % 3
+    groups = np.repeat(np.arange(5), (60, 30, 8, 1, 1))
+    fold = assign(labels, 5, 0, groups)
+    assert sorted(np.bincount(fold)) == [1, 1, 8, 30, 60]
+
+
+def test_folds_share_their_images(small: DeviceData) -> None:
+    """A set of 5,000 images of 224 x 224 pixels has 750 MB, and a copy for each fold would take 3 GB."""
+    folds = make_folds(small, 5, seed=0)
+    storages = {
+        images.untyped_storage().data_ptr(): images.untyped_storage().nbytes()
+        for data in folds
+        for images in (data.train_images, data.val_images)
+    }
+    assert sum(storages.values()) < 2 * (small.train_images.nbytes + small.val_images.nbytes)
 
 
 def test_an_epoch_is_judged_on_all_images(small: DeviceData) -> None:
