@@ -75,7 +75,13 @@ setup(
             ["models/kernels/kernels.c"],
             depends=[
                 f"models/kernels/{part}.h"
-                for part in ("between", "optimizer", "weight_gradient", "weight_gradient_amx")
+                for part in (
+                    "between",
+                    "optimizer",
+                    "weight_gradient",
+                    "weight_gradient_amx",
+                    "first_layer_amx",
+                )
             ],
             optional=True,
         )

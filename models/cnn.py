@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from .config import CNNConfig
 from .convolution import Convolution
 from .dropout import Dropout
+from .first_layer import conv_pool, is_first
 from .mlp import hidden_layers
 from .norms import norm_relu, pool_norm_relu
 from .pooling import max_pool
@@ -33,13 +34,15 @@ class Block(nn.Module):
             self.norm2 = nn.BatchNorm2d(width) if config.norm else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.conv1(x)
         if self.pool == "avg":
-            x = torch.relu(self.norm1(F.avg_pool2d(x, 2)))
+            x = torch.relu(self.norm1(F.avg_pool2d(self.conv1(x), 2)))
+        elif is_first(x, self.conv1):
+            x = conv_pool(x, self.conv1, relu=not self.norm)
+            x = norm_relu(x, self.norm1, None) if self.norm else x
         elif self.norm:
-            x = pool_norm_relu(x, self.norm1)
+            x = pool_norm_relu(self.conv1(x), self.norm1)
         else:
-            x = max_pool(x, relu=True)
+            x = max_pool(self.conv1(x), relu=True)
         if self.conv2 is None:
             return x
         return norm_relu(self.conv2(x), self.norm2, x if self.residual else None)

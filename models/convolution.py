@@ -8,7 +8,7 @@ twice as long. Times of both by shape: `python -m benchmarks operations`.
 from __future__ import annotations
 
 import functools
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -46,7 +46,7 @@ def _kind(x: torch.Tensor, weight: torch.Tensor) -> Kind | None:
     """Return which kernel computes the weights' gradient, None for oneDNN."""
     if x.dtype != torch.bfloat16 or not kernels.usable(x) or torch.get_num_threads() > 1:
         return None
-    if _has_amx():
+    if has_amx():
         return "amx"
     n_out, n_in = weight.shape[:2]
     # AVX512-BF16: 1.4 to 3 times as fast as oneDNN at 7 x 7 pixels and below, at 14 x 14 as fast or a tenth
@@ -56,7 +56,7 @@ def _kind(x: torch.Tensor, weight: torch.Tensor) -> Kind | None:
 
 
 @functools.cache
-def _has_amx() -> bool:
+def has_amx() -> bool:
     """Return whether the AMX kernel is here and the system lets this process use the unit."""
     able = kernels.has("weight_gradient_amx", torch.bfloat16) and torch.cpu._is_amx_tile_supported()
     return able and torch.cpu._init_amx()
@@ -100,8 +100,8 @@ def by_avx512(
     n, n_in, h, w = x.shape
     n_out = g.shape[1]
     vectors = _vectors(n_in)
-    ins = _rounded_up(n_in, 16 * vectors)
-    outs = _rounded_up(n_out, 16 // vectors)
+    ins = rounded_up(n_in, 16 * vectors)
+    outs = rounded_up(n_out, 16 // vectors)
     # image pairs whose row of one tile of channels takes 28 KB, which leaves room in a first-level cache
     block = max(1, 28_672 // (4 * w * 16 * vectors))
     pixels = min(block, (n + 1) // 2) * h * w
@@ -124,7 +124,8 @@ def _vectors(n_in: int) -> int:
     return 2 if n_vectors > 1 else 1
 
 
-def _rounded_up(number: int, multiple: int) -> int:
+def rounded_up(number: int, multiple: int) -> int:
+    """Return the least multiple of `multiple` that is at least `number`."""
     return -(-number // multiple) * multiple
 
 
@@ -133,32 +134,58 @@ BAND_BYTES = 1_250_000
 
 
 def by_amx(
-    x: torch.Tensor, g: torch.Tensor, side: int, *, biased: bool
+    x: torch.Tensor,
+    g: torch.Tensor,
+    side: int,
+    *,
+    biased: bool,
+    source: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Do the same as `by_avx512` with the AMX kernel."""
+    """Do the same as `by_avx512` with the AMX kernel.
+
+    With the pooling's `source`, g is the gradient of the pooled map (n, o, h // 2, w // 2).
+    """
     n, n_in, h, w = x.shape
     n_out = g.shape[1]
-    around = (
-        side * n_in <= 16
-    )  # one tile then holds all that a filter's row sees: the images' three channels
-    in_tiles, out_tiles = 1 if around else _rounded_up(n_in, 16) // 16, _rounded_up(n_out, 16) // 16
-
-    def x_tiles(rows: int) -> int:
-        return in_tiles * min(h, rows + 2 * (side // 2)) * w
-
-    def n_bytes(rows: int) -> int:
-        return 1024 * (x_tiles(rows) + out_tiles * rows * w)
-
-    rows = next((rows for rows in range(h, 1, -1) if n_bytes(rows) <= BAND_BYTES), 1)
-    blocks = min(-(-n // 32), BAND_BYTES // n_bytes(rows)) if rows == h else 1
-    blocks = max(1, blocks)
-    xs = torch.empty(blocks * x_tiles(rows), 16, 16, dtype=torch.int32)
-    gs = torch.empty(blocks * out_tiles * rows * w, 16, 16, dtype=torch.int32)
-    sums = torch.empty((side if around else side * side) * in_tiles * out_tiles, 16, 16)
+    plan = _plan(n, n_in, n_out, h, w, side)
+    xs, gs = (
+        torch.empty(tiles, 16, 16, dtype=torch.int32) for tiles in (plan.x_tiles, plan.g_tiles)
+    )
+    sums = torch.empty(plan.sums, 16, 16)
     g_weight = torch.empty(n_out, side, side, n_in).permute(0, 3, 1, 2)
     g_bias = torch.empty(n_out) if biased else None
     kernels.call(
-        "weight_gradient_amx", x.dtype, x, g, n, h, w, n_in, n_out, side, int(around), blocks, rows,
-        xs, gs, sums, g_weight, g_bias,
+        "weight_gradient_amx", x.dtype, x, g, source, n, h, w, n_in, n_out, side, int(plan.around),
+        plan.blocks, plan.rows, xs, gs, sums, g_weight, g_bias,
     )  # fmt: skip
     return g_weight, g_bias
+
+
+class _Plan(NamedTuple):
+    """How the AMX kernel goes through its maps, and the tiles of memory that it needs."""
+
+    around: bool
+    """Whether a tile holds all that a filter's row sees, as it can for the images' three channels."""
+    blocks: int
+    """How many times 32 images are rearranged at once."""
+    rows: int
+    """How many rows of the gradient are rearranged at once."""
+    x_tiles: int
+    g_tiles: int
+    sums: int
+
+
+@functools.cache
+def _plan(n: int, n_in: int, n_out: int, h: int, w: int, side: int) -> _Plan:
+    around = side * n_in <= 16
+    in_tiles, out_tiles = 1 if around else rounded_up(n_in, 16) // 16, rounded_up(n_out, 16) // 16
+
+    def tiles(rows: int) -> tuple[int, int]:
+        return in_tiles * min(h, rows + 2 * (side // 2)) * w, out_tiles * rows * w
+
+    rows = next((rows for rows in range(h, 1, -1) if 1024 * sum(tiles(rows)) <= BAND_BYTES), 1)
+    n_blocks = rounded_up(n, 32) // 32
+    blocks = max(1, min(n_blocks, BAND_BYTES // (1024 * sum(tiles(rows))))) if rows == h else 1
+    x_tiles, g_tiles = (blocks * number for number in tiles(rows))
+    filters = side if around else side * side
+    return _Plan(around, blocks, rows, x_tiles, g_tiles, filters * in_tiles * out_tiles)

@@ -12,6 +12,13 @@
 #define AMX __attribute__((target("amx-tile,amx-bf16")))
 #define TILE 256  // words in a tile
 
+// The eight tiles' sizes, as the processor reads them.
+typedef struct {
+    uint8_t palette, start, rest[14];
+    uint16_t bytes[16];
+    uint8_t rows[16];
+} Shapes;
+
 static inline __attribute__((always_inline)) void transpose(__m512i *r) {
     __m512i t[16];
     for (int i = 0; i < 16; i += 2) {
@@ -38,49 +45,69 @@ static inline __attribute__((always_inline)) void transpose(__m512i *r) {
     }
 }
 
-// 16 values from x + k on, as the low halves of words; those below 0 and from `end` on are zeros.
-static inline __m512i get_words(const uint16_t *x, long k, long end) {
-    uint32_t from = k < 0 ? 0xffffu << -k : 0xffffu, to = end - k >= 16 ? 0xffffu : (1u << (end - k)) - 1;
-    return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16((__mmask16)(from & to), x + k));
+// The values of `x` where the mask is 1, as the low halves of words.
+static inline __m512i get_words(const uint16_t *x, __mmask16 mask) {
+    return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, x));
 }
 
 static inline __m512 low_floats(__m512i words) { return _mm512_castsi512_ps(_mm512_slli_epi32(words, 16)); }
 
-// Rearrange `rows` rows of w pixels of `images` (at most 32) images, `image` values apart, to tiles. A row of a tile is a
-// pair of images; if `turned`, a channel. Tile (k, pixel) is `stride` k + pixel tiles behind `out`.
-//
-// A tile has 16 channels of its pixel. With `around` (few channels) it has all channels of the pixels that a filter's row
-// sees, of which `around` are left of its own. With `sums` (c) also add up each channel.
-static inline __attribute__((always_inline)) void to_tiles(const uint16_t *restrict x, long images, long image,
-                                                           long rows, long w, long c, long around, const int turned,
-                                                           long stride, uint32_t *restrict out, float *restrict sums) {
-    for (long row = 0; row < rows; row++, x += w * c)
-        for (long j = 0; j < w; j++)
-            for (long k = 0; k < (around ? 1 : c); k += LANES) {
-                long at = around ? (j - around) * c : j * c + k, end = around ? w * c : (j + 1) * c;
+// A mask of the values `from` to `to` - 1 of 16.
+static inline __mmask16 between(long from, long to) {
+    uint32_t begin = from > 0 ? 0xffffu << from : 0xffffu, end = to < 16 ? (1u << to) - 1 : 0xffffu;
+    return (__mmask16)(begin & end);
+}
+
+// What a tile has of a map (n, h, w, c).
+enum Kind {
+    CHANNELS,  // 16 channels of a pixel
+    WINDOW,    // all channels of the `side` pixels of a row around it, at most 16 values
+    POOLED     // 16 channels, where the pixel was the maximum: the map is (n, h/2, w/2, c), and `source` says what was
+};
+
+// Rearrange the rows `top` to `end` - 1 of `images` (at most 32) images to tiles. A row of a tile is a pair of images; if
+// `turned`, a channel. Tile (k, pixel) is `stride` k + pixel tiles behind `out`. With `sums` (c) also add up each channel.
+static inline __attribute__((always_inline)) void to_tiles(const enum Kind kind, const uint16_t *restrict x,
+                                                           const uint8_t *restrict source, long images, long top,
+                                                           long end, long h, long w, long c, long side,
+                                                           const int turned, long stride, uint32_t *restrict out,
+                                                           float *restrict sums) {
+    long size = kind == POOLED ? h / 2 * (w / 2) * c : h * w * c;  // of an image
+    for (long row = top; row < end; row++)
+        for (long j = 0; j < w; j++, out += TILE)
+            for (long k = 0; k < (kind == WINDOW ? 1 : c); k += LANES) {
+                long at = (row * w + j) * c + k;
+                __mmask16 mask = between(0, c - k);
+                __m128i place = _mm_setzero_si128();
+                if (kind == WINDOW) {
+                    at -= side / 2 * c;
+                    mask = between((side / 2 - j) * c, (w - j + side / 2) * c);
+                }
+                if (kind == POOLED) {
+                    at = (row / 2 * (w / 2) + j / 2) * c + k;
+                    place = _mm_set1_epi8((char)(row % 2 * 2 + j % 2));
+                    if (row / 2 >= h / 2 || j / 2 >= w / 2) mask = 0;  // an odd last row or column is not pooled
+                }
                 __m512i words[16];
                 __m512 sum = _mm512_setzero_ps();
                 for (long pair = 0; pair < 16; pair++) {
-                    const uint16_t *even = x + 2 * pair * image;
-                    __m512i a = _mm512_setzero_si512(), b = a;
-                    if (2 * pair < images) {
-                        __builtin_prefetch(even + at + c);
-                        a = get_words(even, at, end);
+                    __m512i values[2];
+                    for (int odd = 0; odd < 2; odd++) {
+                        long image = (2 * pair + odd) * size + at;
+                        __mmask16 here = 2 * pair + odd < images ? mask : 0;
+                        if (kind == POOLED && here)
+                            here &= _mm_cmpeq_epi8_mask(_mm_maskz_loadu_epi8(here, source + image), place);
+                        else __builtin_prefetch(x + image + c);
+                        values[odd] = get_words(x + image, here);
+                        if (sums) sum = _mm512_add_ps(sum, low_floats(values[odd]));
                     }
-                    if (2 * pair + 1 < images) {
-                        __builtin_prefetch(even + image + at + c);
-                        b = get_words(even + image, at, end);
-                    }
-                    words[pair] = _mm512_or_si512(a, _mm512_slli_epi32(b, 16));
-                    if (sums) sum = _mm512_add_ps(sum, _mm512_add_ps(low_floats(a), low_floats(b)));
+                    words[pair] = _mm512_or_si512(values[0], _mm512_slli_epi32(values[1], 16));
                 }
                 if (turned) transpose(words);
-                uint32_t *tile = out + (k / LANES * stride + row * w + j) * TILE;
-                for (int i = 0; i < 16; i++) _mm512_store_si512(tile + 16 * i, words[i]);
+                for (int i = 0; i < 16; i++) _mm512_store_si512(out + k / LANES * stride * TILE + 16 * i, words[i]);
                 if (sums) {
-                    __mmask16 present = c - k >= 16 ? 0xffff : (1u << (c - k)) - 1;
-                    _mm512_mask_storeu_ps(sums + k, present,
-                                          _mm512_add_ps(sum, _mm512_maskz_loadu_ps(present, sums + k)));
+                    __m512 before = _mm512_maskz_loadu_ps(between(0, c - k), sums + k);
+                    _mm512_mask_storeu_ps(sums + k, between(0, c - k), _mm512_add_ps(sum, before));
                 }
             }
 }
@@ -164,13 +191,14 @@ AMX static inline __attribute__((always_inline)) void add_band(const Band *band,
 }
 
 // See weight_gradient.h. `blocks` times 32 images and `rows` rows of g are rearranged at once; xs, gs and sums are memory
-// for them. If `around`, side * ci must be at most 16.
-AMX void weight_gradient_amx_bfloat16(const uint16_t *x, const uint16_t *g, long n, long h, long w, long ci, long co,
-                                      long side, long around, long blocks, long rows, uint32_t *xs, uint32_t *gs,
-                                      float *sums, float *gw, float *gb) {
-    struct { uint8_t palette, start, rest[14]; uint16_t bytes[16]; uint8_t rows[16]; } shape = {.palette = 1};
-    for (int i = 0; i < 7; i++) shape.bytes[i] = 64, shape.rows[i] = 16;
-    _tile_loadconfig(&shape);
+// for them. If `around`, side * ci must be at most 16. If `source` is given, g is (n, h/2, w/2, co): the gradient of the
+// maxima, which came from there.
+AMX void weight_gradient_amx_bfloat16(const uint16_t *x, const uint16_t *g, const uint8_t *source, long n, long h, long w,
+                                      long ci, long co, long side, long around, long blocks, long rows, uint32_t *xs,
+                                      uint32_t *gs, float *sums, float *gw, float *gb) {
+    Shapes shapes = {.palette = 1};
+    for (int i = 0; i < 7; i++) shapes.bytes[i] = 64, shapes.rows[i] = 16;
+    _tile_loadconfig(&shapes);
     long half = side / 2, in_tiles = around ? 1 : (ci + 15) / 16, out_tiles = (co + 15) / 16;
     long columns = around ? 1 : side, step = in_tiles * out_tiles * TILE;
     memset(sums, 0, side * columns * step * sizeof(float));
@@ -183,10 +211,17 @@ AMX void weight_gradient_amx_bfloat16(const uint16_t *x, const uint16_t *g, long
             band.x_size = (to - band.from) * w, band.g_size = (band.end - top) * w;
             for (long b = 0; b < band.blocks; b++) {
                 long first = image + 32 * b, images = n - first < 32 ? n - first : 32;
-                to_tiles(x + (first * h + band.from) * w * ci, images, h * w * ci, to - band.from, w, ci,
-                         around ? half : 0, 0, band.blocks * band.x_size, xs + b * band.x_size * TILE, 0);
-                to_tiles(g + (first * h + top) * w * co, images, h * w * co, band.end - top, w, co, 0, 1,
-                         band.blocks * band.g_size, gs + b * band.g_size * TILE, gb);
+                const uint16_t *images_x = x + first * h * w * ci;
+                uint32_t *to_x = xs + b * band.x_size * TILE, *to_g = gs + b * band.g_size * TILE;
+                long stride_x = band.blocks * band.x_size, stride_g = band.blocks * band.g_size;
+                if (around) to_tiles(WINDOW, images_x, 0, images, band.from, to, h, w, ci, side, 0, stride_x, to_x, 0);
+                else to_tiles(CHANNELS, images_x, 0, images, band.from, to, h, w, ci, side, 0, stride_x, to_x, 0);
+                if (source) {
+                    long before = first * (h / 2) * (w / 2) * co;
+                    to_tiles(POOLED, g + before, source + before, images, top, band.end, h, w, co, side, 1, stride_g,
+                             to_g, gb);
+                } else to_tiles(CHANNELS, g + first * h * w * co, 0, images, top, band.end, h, w, co, side, 1, stride_g,
+                                to_g, gb);
             }
             for (long in = 0; in < in_tiles; in++)
                 for (long out = 0; out < out_tiles; out++) {

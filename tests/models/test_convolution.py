@@ -30,7 +30,7 @@ WAYS = {"amx": by_amx, "avx512": by_avx512}
 
 def skip_unless_here(kind: str) -> None:
     here = {
-        "amx": convolution._has_amx(),
+        "amx": convolution.has_amx(),
         "avx512": kernels.has("weight_gradient", torch.bfloat16),
     }
     if not here[kind]:
