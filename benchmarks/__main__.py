@@ -31,6 +31,7 @@ NAMES = (
         "end_to_end",
         "end_to_end_mlp",
         "any_data",
+        "large_images",
         "plain_optuna",
     ),
 )

@@ -25,13 +25,17 @@ def make_folds(data: DeviceData, n_folds: int, seed: int) -> list[DeviceData]:
     """
     labels = torch.cat([data.train_labels, data.val_labels])
     fold = assign(labels.cpu().numpy(), n_folds, seed, data.groups)
+    order = torch.from_numpy(np.argsort(fold, kind="stable")).to(data.device)
     ends = np.cumsum(np.bincount(fold, minlength=n_folds)).tolist()
     starts, n = [0, *ends[:-1]], ends[-1]
-    order = np.argsort(fold, kind="stable")
     # fold after fold, and round again: all folds but one are a slice, whichever is left out
-    ring = torch.from_numpy(np.concatenate([order, order[: starts[-1]]])).to(data.device)
-    images = torch.cat([data.train_images, data.val_images]).index_select(0, ring)
-    labels = labels.index_select(0, ring)
+    images = torch.empty(
+        (n + starts[-1], *data.train_images.shape[1:]), dtype=torch.uint8, device=data.device
+    )
+    for start, end in zip(starts, ends, strict=True):
+        _copy_rows(data, order[start:end], images[start:end])
+    images[n:] = images[: starts[-1]]
+    labels = labels.index_select(0, torch.cat([order, order[: starts[-1]]]))
     return [
         DeviceData(
             images[end : n + start],
@@ -42,6 +46,14 @@ def make_folds(data: DeviceData, n_folds: int, seed: int) -> list[DeviceData]:
         )
         for start, end in zip(starts, ends, strict=True)
     ]
+
+
+def _copy_rows(data: DeviceData, rows: torch.Tensor, out: torch.Tensor) -> None:
+    """Copy images into `out`, without another copy. Rows ascend; those of the validation split come last."""
+    n_train = len(data.train_images)
+    n = int((rows < n_train).sum())
+    torch.index_select(data.train_images, 0, rows[:n], out=out[:n])
+    torch.index_select(data.val_images, 0, rows[n:] - n_train, out=out[n:])
 
 
 def assign(
