@@ -77,6 +77,7 @@ setup(
                 f"models/kernels/{part}.h"
                 for part in (
                     "between",
+                    "muon",
                     "optimizer",
                     "weight_gradient",
                     "weight_gradient_amx",

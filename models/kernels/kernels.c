@@ -85,11 +85,13 @@ static void norm_stats(const double *sums, long count, long c, const float *weig
 #define T uint16_t
 #define NAME(f) f##_bfloat16
 #include "between.h"
+#include "muon.h"
 #undef T
 #undef NAME
 #define T float
 #define NAME(f) f##_float32
 #include "between.h"
+#include "muon.h"
 #include "optimizer.h"
 #include "weight_gradient.h"
 #include "weight_gradient_amx.h"

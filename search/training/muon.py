@@ -6,12 +6,15 @@ BloodMNIST four epochs of Muon reached what eight of AdamW did (`python -m bench
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.optim.adamw import adamw
+
+from ...models import kernels
 
 N_STEPS = 3
 """Newton-Schulz iterations. Most singular values are then between 0.1 and 1.2. Small ones stay smaller: of
@@ -62,12 +65,14 @@ class Muon(torch.optim.Optimizer):
         banks = [p for p in group["params"] if p.grad is not None]
         gradients = [p.grad for p in banks]
         momenta = [self._momentum(p) for p in banks]
+        if self.half and can_fuse(banks):
+            step_fused(banks, momenta, lr=lr, keep=1 - lr * group["weight_decay"])
+            return
         torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
         # Nesterov's form: one step further along the momentum
         directions = torch._foreach_lerp(gradients, momenta, MOMENTUM)
         updates = together(directions) if self.half else one_by_one(directions)
-        rates = [lr * max(1.0, len(p) / p[0].numel()) ** 0.5 for p in banks]
-        torch._foreach_mul_(updates, rates)
+        torch._foreach_mul_(updates, [lr * rate(p) for p in banks])
         torch._foreach_mul_(banks, 1 - lr * group["weight_decay"])
         torch._foreach_sub_(banks, updates)
 
@@ -104,6 +109,46 @@ class Muon(torch.optim.Optimizer):
             eps=1e-8,
             maximize=False,
         )
+
+
+def rate(bank: torch.Tensor) -> float:
+    """Return the factor of a bank's learning rate, more than 1 for matrices that are higher than wide."""
+    return math.sqrt(max(1.0, len(bank) / bank[0].numel()))
+
+
+def can_fuse(banks: Sequence[torch.Tensor]) -> bool:
+    """Return whether the compiled kernels can walk through these filters and their gradients."""
+    return all(kernels.usable(p) and p.dtype == torch.float32 for p in banks) and kernels.has(
+        "muon_direction", torch.float32
+    )
+
+
+def step_fused(
+    banks: Sequence[torch.Tensor], momenta: Sequence[torch.Tensor], *, lr: float, keep: float
+) -> None:
+    """Do a step of `together` with compiled kernels: two passes over memory beside the products."""
+    directions, norms, by_size = [], [], defaultdict(list)
+    for i, (bank, momentum) in enumerate(zip(banks, momenta, strict=True)):
+        assert bank.grad is not None
+        assert momentum.stride() == bank.stride()
+        rows, columns = len(bank), bank[0].numel()
+        size = min(rows, columns)
+        dtype = torch.bfloat16 if size >= HALF_FROM else torch.float32
+        direction, square = torch.empty(rows, columns, dtype=dtype), torch.empty(1).double()
+        gradient = kernels.gradient(bank.grad)
+        kernels.call(
+            "muon_direction", dtype, gradient, momentum, bank.numel(), MOMENTUM, direction, square
+        )
+        directions.append(direction if rows <= columns else direction.T)
+        norms.append(math.sqrt(float(square)) + 1e-7)
+        by_size[size].append(i)
+    for same in by_size.values():
+        squares = [directions[i] @ directions[i].T * norms[i] ** -2 for i in same]
+        for i, product in zip(same, _polynomial(torch.stack(squares)), strict=True):
+            bank, update = banks[i], product @ directions[i]
+            update = update if len(update) == len(bank) else update.T.contiguous()
+            step = lr * rate(bank) / norms[i]
+            kernels.call("muon_update", update.dtype, bank, update, bank.numel(), keep, step)
 
 
 def one_by_one(banks: Sequence[torch.Tensor]) -> list[torch.Tensor]:

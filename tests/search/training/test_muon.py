@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from bloodsearch.models import CNNConfig, build_model
+from bloodsearch.models import CNNConfig, build_model, kernels
+from bloodsearch.search.training import muon
 from bloodsearch.search.training.muon import (
     COEFFICIENTS,
     FILTER_SHARE,
@@ -76,6 +77,35 @@ def test_large_banks_are_orthogonalised_in_bfloat16() -> None:
         assert 0.001 < float((joint - alone).norm() / alone.norm()) < 0.04
 
 
+@pytest.mark.skipif(kernels.build_name() is None, reason="the kernels are not built")
+def test_a_fused_step_is_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    # wide, square and tall banks of one size, and one that is large enough for bfloat16
+    shapes = [(16, 3), (16, 16), (40, 2), (HALF_FROM, 32)]
+    after: list[list[torch.Tensor]] = []
+    momenta: list[list[torch.Tensor]] = []
+    for fused in (False, True):
+        layers = [nn.Conv2d(c, n, 3, bias=False) for n, c in shapes]
+        torch.manual_seed(0)
+        for layer in layers:
+            layer.weight.data = torch.randn(layer.weight.shape).contiguous(
+                memory_format=torch.channels_last
+            )
+        starts = [layer.weight.detach().clone() for layer in layers]
+        monkeypatch.setattr(muon, "can_fuse", lambda banks, fused=fused: fused)
+        optimizer = Muon(nn.Sequential(*layers), lr=0.01, weight_decay=0.1, half=True)
+        for _ in range(3):
+            for layer, gradient in zip(layers, banks(*shapes), strict=True):
+                layer.weight.grad = gradient
+            optimizer.step()
+        after.append([layer.weight.detach() for layer in layers])
+        momenta.append([optimizer.state[layer.weight]["momentum"] for layer in layers])
+    torch.testing.assert_close(*momenta)
+    for start, plain, fused_ in zip(starts, *after, strict=True):
+        distance = (fused_ - plain).norm() / (plain - start).norm()
+        # what rounding to bfloat16 in other places gives: 0.17 % were measured
+        assert distance < (0.01 if len(start) >= HALF_FROM else 1e-5)
+
+
 def test_float32_steps_are_those_of_earlier_versions_to_the_bit() -> None:
     """Muon as versions up to 0.2 wrote it, one bank at a time."""
     torch.manual_seed(0)
@@ -107,19 +137,19 @@ def steps(make_optimizer: object, *, loss_scale: float = 1.0) -> nn.Module:
 def test_all_but_filters_move_as_with_adamw() -> None:
     """For one step: later ones see gradients that the filters' steps have changed."""
     models = []
-    for muon in (True, False):
+    for ours in (True, False):
         torch.manual_seed(0)
         model = build_model(CNNConfig(widths=(4,), norm=True, head="mean"))
         optimizer = (
             Muon(model, lr=1e-2, weight_decay=0.1)
-            if muon
+            if ours
             else torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.1, fused=True)
         )
         (model(torch.randn(5, 3, 28, 28)) ** 2).sum().backward()
         optimizer.step()
         models.append(model)
-    ours, plain = (dict(model.named_parameters()) for model in models)
-    for name, value in ours.items():
+    by_muon, plain = (dict(model.named_parameters()) for model in models)
+    for name, value in by_muon.items():
         if value.ndim != 4:
             torch.testing.assert_close(value, plain[name], msg=name)
         else:
