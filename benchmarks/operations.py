@@ -18,6 +18,10 @@ from benchmarks.common import in_own_process, save, table
 
 BATCH, N_RUNS = 128, 15
 CONVOLUTIONS = ((3, 32, 28), (32, 64, 14), (64, 128, 7))
+GRADIENTS = (
+    (3, 64, 28), (3, 16, 28), (16, 32, 14), (32, 64, 14), (64, 64, 14), (64, 128, 14),
+    (64, 128, 7), (128, 128, 7), (128, 256, 7), (128, 128, 3), (256, 256, 3),
+)  # fmt: skip
 
 
 def fastest_ms(work: Callable[[], object], n_runs: int = N_RUNS) -> float:
@@ -62,6 +66,75 @@ def convolutions(dtype: Any) -> list[dict[str, Any]]:
         for part, work in parts.items():
             found.append({"what": f"{name}, {part}", "ms": fastest_ms(work), "flop": flop})
     return found
+
+
+def maps(n_in: int, n_out: int, side: int) -> tuple[Any, Any, Any]:
+    """Return a convolution's input, weight and output's gradient in bfloat16."""
+    import torch
+
+    shapes = ((BATCH, n_in, side, side), (n_out, n_in, 3, 3), (BATCH, n_out, side, side))
+    x, weight, g = (
+        torch.randn(shape).bfloat16().to(memory_format=torch.channels_last) for shape in shapes
+    )
+    return x, weight, g
+
+
+def gradients() -> list[list[str]]:
+    """Time the gradient of convolutions' weights, oneDNN's and the kernel's: rows of shape, ms, ms, ratio."""
+    import torch
+
+    from bloodsearch.models.convolution import by_amx, by_avx512, kind_for
+
+    rows = []
+    for n_in, n_out, side in GRADIENTS:
+        x, weight, g = maps(n_in, n_out, side)
+        kind = kind_for(x, weight)
+        if kind is None:
+            continue
+
+        def onednn(x: Any = x, weight: Any = weight, g: Any = g) -> object:
+            ones, zeros, wanted = [1, 1], [0, 0], [False, True, True]
+            return torch.ops.aten.convolution_backward(
+                g, x, weight, [len(weight)], ones, ones, ones, False, zeros, 1, wanted
+            )
+
+        ours = partial(by_amx if kind == "amx" else by_avx512, x, g, 3, biased=True)
+        times = [fastest_ms(onednn), fastest_ms(ours)]
+        shape = f"{n_in} -> {n_out}, {side} x {side}"
+        rows.append([shape, *(f"{ms:.2f}" for ms in times), f"{times[0] / times[1]:.1f}x"])
+    return rows
+
+
+def first_layers() -> list[list[str]]:
+    """Time the first layer and its pooling both ways, torch's operations and the kernel: as `gradients`."""
+    import torch
+    from torch.nn import functional as F
+
+    from bloodsearch.models.convolution import Convolution
+    from bloodsearch.models.first_layer import conv_pool, is_first
+    from bloodsearch.models.pooling import max_pool
+
+    rows = []
+    for n_out in (16, 32, 64):
+        x, _, _ = maps(3, n_out, 28)
+        layer = Convolution(3, n_out, 3, bias=True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if not is_first(x, layer):
+            continue
+
+        def plain(x: Any = x, layer: Any = layer) -> Any:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                return max_pool(F.conv2d(x, layer.weight, layer.bias, padding=1), relu=True)
+
+        def both_ways(work: Callable[[], Any], layer: Any = layer) -> None:
+            out = work()
+            torch.autograd.grad(out, (layer.weight, layer.bias), torch.ones_like(out))
+
+        times = [
+            fastest_ms(partial(both_ways, work))
+            for work in (plain, partial(conv_pool, x, layer, relu=True))
+        ]
+        rows.append([str(n_out), *(f"{ms:.2f}" for ms in times), f"{times[0] / times[1]:.1f}x"])
+    return rows
 
 
 def others(dtype: Any) -> list[dict[str, Any]]:
@@ -144,9 +217,8 @@ def child() -> None:
     operations = convolutions(dtype) + others(dtype)
     steps = {name: whole_step(name, dtype) for name in ("A CNN", "A MLP")}
     peak = max(peak, measured_peak(precision))
-    print(
-        json.dumps({"precision": precision, "peak": peak, "operations": operations, "steps": steps})
-    )
+    found = {"precision": precision, "peak": peak, "operations": operations, "steps": steps}
+    print(json.dumps({**found, "gradients": gradients(), "first_layers": first_layers()}))
 
 
 def run() -> None:
@@ -161,6 +233,14 @@ def run() -> None:
     peak = f"{found['peak'] / 1e9:.0f} GFLOP/s"
     title = f"single operations in {found['precision']}, one thread, batch {BATCH}; peak {peak}"
     table(title, ["operation", "ms", "GFLOP/s", "of the peak"], rows)
+    kernels = {
+        "gradients": ("the gradient of a 3 x 3 convolution's weights", "channels, pixels"),
+        "first_layers": ("the first layer with pooling and ReLU, forward and backward", "filters"),
+    }
+    for key, (what, first) in kernels.items():
+        if found[key]:
+            columns = [first, "torch's operations, ms", "kernel, ms", "ratio"]
+            table(f"{what} in bfloat16, one thread, batch {BATCH}", columns, found[key])
     save("operations", found, by_processor=True)
 
 

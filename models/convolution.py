@@ -32,7 +32,7 @@ class Convolution(nn.Conv2d):
             self.stride == (1, 1)
             and self.weight.requires_grad
             and torch.is_grad_enabled()
-            and _kind(x, self.weight) is not None
+            and kind_for(x, self.weight) is not None
         ):
             out: torch.Tensor = _Convolution.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
             return out
@@ -42,7 +42,7 @@ class Convolution(nn.Conv2d):
 Kind = Literal["amx", "avx512"]
 
 
-def _kind(x: torch.Tensor, weight: torch.Tensor) -> Kind | None:
+def kind_for(x: torch.Tensor, weight: torch.Tensor) -> Kind | None:
     """Return which kernel computes the weights' gradient, None for oneDNN."""
     if x.dtype != torch.bfloat16 or not kernels.usable(x) or torch.get_num_threads() > 1:
         return None
@@ -67,7 +67,7 @@ class _Convolution(torch.autograd.Function):
     def forward(
         ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
     ) -> torch.Tensor:
-        ctx.kind = _kind(x, weight)
+        ctx.kind = kind_for(x, weight)
         half = weight.to(x.dtype)
         ctx.save_for_backward(x, half)
         ctx.biased = bias is not None

@@ -68,7 +68,7 @@ def test_a_layer_trains_like_torchs(kind: str, monkeypatch: pytest.MonkeyPatch) 
     skip_unless_here(kind)
     results = []
     for chosen in (None, kind):
-        monkeypatch.setattr(convolution, "_kind", lambda x, weight, chosen=chosen: chosen)
+        monkeypatch.setattr(convolution, "kind_for", lambda x, weight, chosen=chosen: chosen)
         torch.manual_seed(0)
         layer = Convolution(16, 24, 3, bias=True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         x = maps(4, 16, 7, 0).requires_grad_()
@@ -84,7 +84,7 @@ def test_a_layer_trains_like_torchs(kind: str, monkeypatch: pytest.MonkeyPatch) 
 def test_float32_and_evaluation_take_torchs_way() -> None:
     layer = Convolution(16, 16, 3, bias=False)
     x = maps(2, 16, 3, 0)
-    assert convolution._kind(x.float(), layer.weight) is None
+    assert convolution.kind_for(x.float(), layer.weight) is None
     assert type(layer(x.float().requires_grad_()).grad_fn).__name__ == "ConvolutionBackward0"
 
 
