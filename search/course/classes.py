@@ -90,7 +90,7 @@ def data(course: Course) -> Section:
         [f"There are no pictures of the data: {course.no_data}"] if course.dataset is None else []
     )
     if course.dataset is not None:
-        title = "Eight cells of each class: the first of the training split"
+        title = "The first training images of each class"
         pictures.append(
             Picture(
                 "samples", title, functools.partial(data_figures.samples, course.dataset, title)

@@ -6,26 +6,23 @@ classes differ in nucleus shape, granules, size and stain; position, rotation, s
 noise vary in all of them, and a share of cells mixes its traits with a look-alike class.
 """
 
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import registry
 from .info import DatasetInfo
+from .synthetic_drawing import MAX_LOBES, RED_CELLS, SIDE, Cells, draw
 
 SYNTHETIC_VERSION: int = 1  # bump when pixels change
 
-F32: TypeAlias = NDArray[np.float32]
 F64: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 Split: TypeAlias = Literal["train", "val", "test"]
 
-_SIDE = 28
 _MIN_PER_CLASS = 2
 _CHUNK = 32  # images drawn at once: one float32 plane is 0.1 MB, so the work stays in cache
-_MAX_LOBES = 5
-_RED_CELLS = 4
 
 # Official BloodMNIST class counts.
 _COUNTS: dict[str, tuple[int, ...]] = {
@@ -80,19 +77,6 @@ _AMBIGUOUS = 0.07
 _LOOKALIKES = np.array([(3, 1), (6, 0), (4, 4), (5, 0), (2, 5), (3, 4), (1, 3), (2, 4)])
 
 
-class _Cells(NamedTuple):
-    """Drawing parameters, one row per image; lengths in pixels, colours in 0..1."""
-
-    frame: F32  # (n, 4): centre x, y, then cos and sin of the rotation
-    shape: F32  # (n, 3): radius, stretch, unevenness of the outline
-    lobes: F32  # (n, 5, 3): u, v, radius in the cell's frame; radius below 0 is no lobe
-    notch: F32  # (n, 3): as a lobe, cut out of the nucleus
-    grain: F32  # (n, 2): opacity of granules on the cytoplasm and on the nucleus
-    around: F32  # (n, 5, 3): x, y, radius of red cells and (last) of a stray platelet
-    paint: F32  # (n, 5, 3): smear, red cell, cytoplasm, granules, nucleus
-    camera: F32  # (n, 5): gain by channel, blur weight, noise amplitude
-
-
 def make_split(
     split: Split, n_images: int | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -116,10 +100,10 @@ def make_split(
     rng = np.random.Generator(np.random.PCG64(seed))
     labels = rng.permutation(np.repeat(np.arange(len(counts)), counts))
     cells = _sample_cells(rng, labels)
-    images = np.empty((len(labels), _SIDE, _SIDE, 3), np.uint8)
+    images = np.empty((len(labels), SIDE, SIDE, 3), np.uint8)
     for start in range(0, len(labels), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        images[rows] = _draw(rng, _Cells(*(values[rows] for values in cells)))
+        images[rows] = draw(rng, Cells(*(values[rows] for values in cells)))
     return images, labels.astype(np.uint8)
 
 
@@ -142,7 +126,7 @@ def _class_counts(split: str, n_images: int | None) -> Ints:
     return counts
 
 
-def _sample_cells(rng: np.random.Generator, labels: Ints) -> _Cells:
+def _sample_cells(rng: np.random.Generator, labels: Ints) -> Cells:
     """Draw every image's parameters from its class's traits."""
     n = len(labels)
     size, stain, nucleus, granules = _trait_classes(rng, labels)
@@ -165,7 +149,7 @@ def _sample_cells(rng: np.random.Generator, labels: Ints) -> _Cells:
         _sample_paint(rng, stain, granules),
         np.column_stack(camera),
     )
-    return _Cells(*(part.astype(np.float32) for part in parts))
+    return Cells(*(part.astype(np.float32) for part in parts))
 
 
 def _trait_classes(rng: np.random.Generator, labels: Ints) -> Ints:
@@ -181,11 +165,11 @@ def _sample_nucleus(rng: np.random.Generator, kind: Ints, radius: F64) -> tuple[
     """Draw lobes (n, 5, 3) and notch (n, 3) in the cell's frame."""
     n = len(kind)
     count = rng.integers(_LOBES_MIN[kind], _LOBES_MAX[kind] + 1)
-    order = np.arange(_MAX_LOBES)
-    angle = order * _STEP[kind, None] + rng.normal(0, 0.16, (n, _MAX_LOBES))
-    ring = _RING[kind, None] * rng.normal(1, 0.12, (n, _MAX_LOBES)) * radius[:, None]
+    order = np.arange(MAX_LOBES)
+    angle = order * _STEP[kind, None] + rng.normal(0, 0.16, (n, MAX_LOBES))
+    ring = _RING[kind, None] * rng.normal(1, 0.12, (n, MAX_LOBES)) * radius[:, None]
     middle = rng.normal(0, 1, (n, 2)) * (_OFFSET[kind] * radius)[:, None]
-    size = _LOBE[kind, None] * rng.normal(1, 0.09, (n, _MAX_LOBES)) * radius[:, None]
+    size = _LOBE[kind, None] * rng.normal(1, 0.09, (n, MAX_LOBES)) * radius[:, None]
     size = np.where(order < count[:, None], size, -9.0)
     u, v = middle[:, :1] + ring * np.cos(angle), middle[:, 1:] + ring * np.sin(angle)
     depth = _NOTCH[kind] * rng.uniform(0.6, 1.3, n) * radius
@@ -197,9 +181,9 @@ def _sample_nucleus(rng: np.random.Generator, kind: Ints, radius: F64) -> tuple[
 
 def _sample_around(rng: np.random.Generator, n: int) -> F64:
     """Draw neighbours in the smear, (n, 5, 3): red cells, and sometimes a platelet."""
-    angle = rng.uniform(0, 2 * np.pi, (n, _RED_CELLS + 1))
-    far = rng.uniform(8.5, 18.0, (n, _RED_CELLS + 1))
-    size = rng.uniform(3.6, 5.4, (n, _RED_CELLS + 1))
+    angle = rng.uniform(0, 2 * np.pi, (n, RED_CELLS + 1))
+    far = rng.uniform(8.5, 18.0, (n, RED_CELLS + 1))
+    size = rng.uniform(3.6, 5.4, (n, RED_CELLS + 1))
     size[rng.random(size.shape) < 0.25] = -9.0
     speck = rng.uniform(0.9, 2.4, n)
     size[:, -1] = np.where(rng.random(n) < 0.3, speck, -9.0)
@@ -217,92 +201,3 @@ def _sample_paint(rng: np.random.Generator, stain: Ints, granules: Ints) -> F64:
     strength = rng.uniform(0.76, 1.12, (n, 1, 1))
     stained: F64 = paint[:, :1] + (paint - paint[:, :1]) * strength
     return stained
-
-
-def _draw(rng: np.random.Generator, cells: _Cells) -> NDArray[np.uint8]:
-    """Return images (n, 28, 28, 3). Only exactly rounded operations touch pixels, for portability."""
-    n = len(cells.frame)
-    pixel = np.arange(_SIDE * _SIDE)
-    x, y = (pixel % _SIDE).astype(np.float32), (pixel // _SIDE).astype(np.float32)
-    dx, dy = x - cells.frame[:, 0, None], y - cells.frame[:, 1, None]
-    cos, sin, stretch = cells.frame[:, 2, None], cells.frame[:, 3, None], cells.shape[:, 1, None]
-    u: F32 = np.divide(dx * cos + dy * sin, stretch)
-    v: F32 = (dy * cos - dx * sin) * stretch
-    grain = _grain(rng, n)
-    uneven = grain * cells.shape[:, 2, None] * 0.5
-
-    paint = cells.paint[..., None]
-    image = np.repeat(paint[:, 0], _SIDE * _SIDE, axis=2)
-    red, speck = _neighbours(x, y, cells.around)
-    _cover(image, red, paint[:, 1])
-    _cover(image, speck, paint[:, 4])
-
-    radius = cells.shape[:, 0, None]
-    body = np.clip(radius - np.sqrt(u * u + v * v) + uneven, 0, 1)
-    nucleus = np.minimum(np.clip(_nucleus(u, v, cells) + uneven, 0, 1), body)
-    granules = np.clip(grain * 1.4, 0, 1)
-    _cover(image, body * np.float32(0.9), paint[:, 2])
-    _cover(image, body * granules * cells.grain[:, :1], paint[:, 3])
-    _cover(image, nucleus * (np.float32(0.93) - np.abs(grain) * np.float32(0.1)), paint[:, 4])
-    _cover(image, nucleus * granules * cells.grain[:, 1:], paint[:, 3])
-    return _photograph(rng, image, cells.camera)
-
-
-def _cover(image: F32, alpha: F32, colour: F32) -> None:
-    """Blend `colour` (n, 3, 1) over `image` (n, 3, pixels) in place."""
-    image += (colour - image) * alpha[:, None]
-
-
-def _grain(rng: np.random.Generator, n: int) -> F32:
-    """Return random blotches about two pixels wide, (n, pixels), with mean 0 and spread about 1."""
-    noise = rng.random((n, _SIDE + 1, _SIDE + 1), dtype=np.float32) - np.float32(0.5)
-    rows = noise[:, 1:] + noise[:, :-1]
-    return ((rows[:, :, 1:] + rows[:, :, :-1]) * np.float32(1.7)).reshape(n, -1)
-
-
-def _neighbours(x: F32, y: F32, around: F32) -> tuple[F32, F32]:
-    """Return the opacity (n, pixels) of the red cells (pale in the middle) and of the stray platelet."""
-    red = np.zeros((len(around), x.size), np.float32)
-    speck = np.zeros_like(red)
-    for index in range(_RED_CELLS + 1):
-        rows = np.flatnonzero(around[:, index, 2] > 0)
-        cx, cy, size = around[rows, index, :, None].transpose(1, 0, 2)
-        dx, dy = x - cx, y - cy
-        inside = size - np.sqrt(dx * dx + dy * dy)
-        if index == _RED_CELLS:
-            speck[rows] = np.clip(inside, 0, 1) * np.float32(0.8)
-        else:
-            disc = np.clip(inside, 0, 1) - np.clip(inside * 0.5 - 1, 0, 1) * np.float32(0.6)
-            red[rows] = np.maximum(red[rows], disc)
-    return red, speck
-
-
-def _nucleus(u: F32, v: F32, cells: _Cells) -> F32:
-    """Return the depth inside the nucleus in pixels (n, pixels), negative outside."""
-    depth = np.full_like(u, -9.0)
-    for index in range(_MAX_LOBES):
-        rows = np.flatnonzero(cells.lobes[:, index, 2] > 0)
-        lu, lv, size = cells.lobes[rows, index, :, None].transpose(1, 0, 2)
-        du, dv = u[rows] - lu, v[rows] - lv
-        depth[rows] = np.maximum(depth[rows], size - np.sqrt(du * du + dv * dv))
-    rows = np.flatnonzero(cells.notch[:, 2] > 0)
-    nu, nv, size = cells.notch[rows, :, None].transpose(1, 0, 2)
-    du, dv = u[rows] - nu, v[rows] - nv
-    depth[rows] = np.minimum(depth[rows], np.sqrt(du * du + dv * dv) - size)
-    return depth
-
-
-def _photograph(rng: np.random.Generator, image: F32, camera: F32) -> NDArray[np.uint8]:
-    """Add blur, gain and sensor noise: (n, 3, pixels) in 0..1 to (n, 28, 28, 3) uint8."""
-    n = len(image)
-    planes: F32 = image.reshape(n, 3, _SIDE, _SIDE)
-    weight = camera[:, 3, None, None, None]
-    for axis in (2, 3):
-        edge = [(0, 0)] * 4
-        edge[axis] = (1, 1)
-        wide = np.pad(planes, edge, mode="edge")
-        near = wide[:, :, :-2] + wide[:, :, 2:] if axis == 2 else wide[..., :-2] + wide[..., 2:]
-        planes = planes + (near - planes - planes) * weight
-    noise = rng.integers(0, 256, planes.shape, dtype=np.uint8) * np.float32(1 / 255)
-    planes = planes * camera[:, :3, None, None] + (noise - 0.5) * camera[:, 4, None, None, None]
-    return np.clip(np.rint(planes * 255), 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)

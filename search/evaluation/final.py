@@ -16,21 +16,18 @@ from typing import Any
 
 import numpy as np
 import optuna
-from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from ..data.info import DatasetInfo
 from ..data.load import check_same, load_dataset
-from ..data.published import published
 from ..database.storage import Storage
 from ..errors import BloodsearchError, DataError, RefusedError, StorageError
 from ..records import trial_record
 from ..results import final_result
-from ..study import StudyInfo, info, load
+from ..study import info, load
 from . import ledger
 from .averaging import PLAIN, Averaging, averaged, scored_refits
 from .calibration import calibration
-from .class_intervals import f1_intervals
+from .final_scores import final_scores, macro_f1
 from .folder import (
     check_writable,
     holds,
@@ -41,7 +38,7 @@ from .folder import (
     write_result,
 )
 from .opening import count_openings, open_on_the_record
-from .scoring import class_scores, confusion_of, macro_auc, predictor, spread, with_interval
+from .scoring import predictor
 from .selection import (
     choose_winner,
     ended_badly,
@@ -132,9 +129,10 @@ def evaluate(
     # the weights have their names now: the ledger has said yes
     remove_other_weights(out, len(trained))
     probabilities = [p(images) for p in predict]
-    val_scores = [_macro_f1(data.val_labels, p) for p in validation]
-    result = _result(study_info, prepared, trained, probabilities, labels, val_scores)
+    val_scores = [macro_f1(data.val_labels, p) for p in validation]
+    result = final_scores(study_info, prepared.winner, trained, probabilities, labels, val_scores)
     result |= {
+        "replicates_asked": len(prepared.seeds),
         "evaluation": evaluation,
         "storage": storage.shown,
         "diverged_seeds": diverged,
@@ -203,74 +201,6 @@ def stored_again(
     return result
 
 
-def _result(
-    study_info: StudyInfo,
-    prepared: Prepared,
-    trained: list[FrozenTrial],
-    probabilities: list[NDArray[np.float64]],
-    labels: NDArray[np.uint8],
-    validation: list[float],
-) -> dict[str, Any]:
-    from ..training.metrics import scores
-
-    classes = study_info.dataset.classes
-    predictions = np.stack([p.argmax(axis=1) for p in probabilities])
-    confusions = np.stack([confusion_of(labels, row, len(classes)) for row in predictions])
-    scored = [scores(confusion) for confusion in confusions]
-    records = [trial_record(trial) for trial in trained]
-    winner = prepared.winner
-    macro = with_interval(spread([s.macro_f1 for s in scored]), labels, predictions)
-    return {
-        "study": study_info.name,
-        "dataset": study_info.fingerprint.describe(),
-        "data_hash": study_info.fingerprint.content_hash,
-        "trial": winner.number,
-        "params": trial_record(winner).params,
-        "config": records[0].config,
-        "n_parameters": records[0].n_parameters,
-        "replicates": len(trained),
-        "replicates_asked": len(prepared.seeds),
-        "seeds": [record.seed for record in records],
-        "test_macro_f1": macro,
-        "test_accuracy": spread([s.accuracy for s in scored]),
-        "test_weighted_f1": spread([s.weighted_f1 for s in scored]),
-        "test_auc": spread([macro_auc(labels, p) for p in probabilities]),
-        **_of_task(study_info.dataset, confusions),
-        "per_class": _with_intervals(
-            class_scores(confusions.sum(axis=0), classes, len(trained)), labels, predictions
-        ),
-        "confusion_matrix": confusions.sum(axis=0).tolist(),
-        "confusion_matrices": confusions.tolist(),
-        "val_macro_f1": spread(validation),
-        "search_value": winner.value,
-        "search_value_minus_replicates": float(winner.value or 0.0) - float(np.mean(validation)),
-        "published_28x28": published(study_info.fingerprint.dataset),
-        "train_seconds": [record.train_seconds for record in records],
-        "versions": records[0].versions,
-        "device": records[0].device,
-        "training_precision": records[0].precision,
-    }
-
-
-def _with_intervals(
-    per_class: list[dict[str, Any]], labels: NDArray[np.uint8], predictions: NDArray[np.int64]
-) -> list[dict[str, Any]]:
-    intervals = f1_intervals(labels, predictions, len(per_class))
-    return [
-        one | {"f1_interval_95": interval}
-        for one, interval in zip(per_class, intervals, strict=True)
-    ]
-
-
-def _of_task(data: DatasetInfo, confusions: NDArray[np.int64]) -> dict[str, Any]:
-    """Return the scores that only sets of this task have."""
-    from ..training.metrics import quadratic_kappa
-
-    if data.task != "ordinal":
-        return {}
-    return {"test_quadratic_kappa": spread([quadratic_kappa(matrix) for matrix in confusions])}
-
-
 def _summary(result: dict[str, Any]) -> dict[str, Any]:
     keys = ("trial", "test_macro_f1", "test_accuracy", "val_macro_f1", "test_openings", "out")
     return {key: result[key] for key in keys}
@@ -303,11 +233,3 @@ def _keep(storage: Storage, opening: int, result: dict[str, Any], out: Path) -> 
         ledger.record_result(storage, opening, result)
     finally:
         write_result(out, result)
-
-
-def _macro_f1(labels: NDArray[np.uint8], probabilities: NDArray[np.float64]) -> float:
-    from ..training.metrics import scores
-
-    return scores(
-        confusion_of(labels, probabilities.argmax(axis=1), probabilities.shape[1])
-    ).macro_f1

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from ...models.fields import Frozen
 from .. import env
+from ..cores import core_count
 from ..files import write_text
 
 Precision = Literal["bfloat16", "float32"]
@@ -74,7 +75,7 @@ def path() -> Path | None:
 
 def key() -> str:
     """Return all that an answer depends on, as one line."""
-    return f"{name()} | {features()} | {_n_cores()} cores | torch {torch.__version__}"
+    return f"{name()} | {features()} | {core_count()} cores | torch {torch.__version__}"
 
 
 def name() -> str:
@@ -134,7 +135,7 @@ def measure() -> Answer:
             step_ms["bfloat16"] = _fastest_ms("bfloat16", time.process_time)
         precision = min(step_ms, key=lambda p: step_ms[p])
         two_threads = None
-        if _n_cores() > 1 and not _busy():
+        if core_count() > 1 and not _busy():
             one = _fastest_ms(precision, time.perf_counter)
             torch.set_num_threads(2)
             two_threads = round(one / _fastest_ms(precision, time.perf_counter), 2)
@@ -199,12 +200,7 @@ def _capabilities() -> Mapping[str, object]:
 def _busy() -> bool:
     """Return whether other programs leave less than one core idle."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    return load > _n_cores() - 1
-
-
-def _n_cores() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return cores or 1
+    return load > core_count() - 1
 
 
 def _read(path: Path) -> dict[str, Answer]:

@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..cores import core_count
 from ..errors import UsageError
 
 MAX_WORKERS = 512
@@ -91,21 +92,6 @@ def _devices(devices: str) -> list[str]:
     if len(set(labels)) < len(labels):
         raise UsageError(f"--devices {devices}: a device occurs twice; use --workers-per-device")
     return labels
-
-
-def core_count() -> int:
-    """Return the cores that this process may use, by its affinity and its container's CPU quota."""
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(n_cores or 1, _quota(Path("/sys/fs/cgroup/cpu.max"))))
-
-
-def _quota(cpu_max: Path) -> int:
-    """Return the cores in a cgroup's "QUOTA PERIOD" file, rounded up; sys.maxsize without a limit."""
-    try:
-        quota, period = cpu_max.read_text().split()
-        return -(-int(quota) // int(period))
-    except (OSError, ValueError):  # no cgroup v2 here, or "max": no limit
-        return sys.maxsize
 
 
 def cuda_count() -> int:

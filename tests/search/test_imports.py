@@ -101,6 +101,7 @@ LAYERS: list[tuple[str, ...]] = [
     (
         "models",
         "studies",
+        "search.cores",
         "search.errors",
         "search.env",
         "search.files",
@@ -179,6 +180,7 @@ def test_only_the_api_imports_the_course_reports() -> None:
             (
                 "search.training",
                 "search.data",
+                "search.cores",
                 "search.errors",
                 "search.env",
                 "search.files",

@@ -305,7 +305,7 @@ def test_an_opening_that_was_cut_off_is_named(
     for _ in range(3):
         end(TrialState.COMPLETE)
     with monkeypatch.context() as patch:
-        patch.setattr(final, "_result", lambda *args: 1 / 0)
+        patch.setattr(final, "final_scores", lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run()
     with pytest.raises(RefusedError, match="opening 1 was cut off before its result was stored"):

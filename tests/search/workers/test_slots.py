@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from bloodsearch.search.errors import UsageError
@@ -97,20 +95,6 @@ def test_gpu_worker_sees_its_own_device_only() -> None:
 def test_pinning_inside_a_pinned_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, GPU-abc")
     assert Slot("cuda:1", "cuda:0", 1).environment()["CUDA_VISIBLE_DEVICES"] == "GPU-abc"
-
-
-@pytest.mark.parametrize(
-    ("text", "cores"), [("150000 100000", 2), ("100000 100000", 1), ("50000 100000", 1)]
-)
-def test_container_quota(tmp_path: Path, text: str, cores: int) -> None:
-    (tmp_path / "cpu.max").write_text(text)
-    assert slots._quota(tmp_path / "cpu.max") == cores
-
-
-def test_no_container_quota(tmp_path: Path) -> None:
-    (tmp_path / "cpu.max").write_text("max 100000")
-    assert slots._quota(tmp_path / "cpu.max") > 10_000
-    assert slots._quota(tmp_path / "missing") > 10_000
 
 
 def test_a_worker_keeps_few_kernels() -> None:
