@@ -6,6 +6,7 @@ may raise to end the training (pruning, a lost lease).
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 
 import torch
@@ -58,19 +59,25 @@ def fit(
     """
     device = data.device if isinstance(data, DeviceData) else data[0].device
     precision = precision or choose_precision(device)
+
+    def train() -> FitResult:
+        training = (
+            Training(config, data, seed, keep, precision, val_precision, cuda_graph=cuda_graph)
+            if isinstance(data, DeviceData)
+            else FoldedTraining(config, data, seed, precision, val_precision, cuda_graph)
+        )
+        if resume is not None:
+            training.restore(resume)
+        return training.train(on_epoch, should_stop, save_checkpoint)
+
     try:
         with training_memory(device):
-            training = (
-                Training(config, data, seed, keep, precision, val_precision, cuda_graph=cuda_graph)
-                if isinstance(data, DeviceData)
-                else FoldedTraining(config, data, seed, precision, val_precision, cuda_graph)
-            )
-            if resume is not None:
-                training.restore(resume)
             try:
-                return training.train(on_epoch, should_stop, save_checkpoint)
-            finally:
-                del training  # before the memory is given back
+                return train()
+            except BaseException as error:
+                # the frames that a pruned trial left hold its model, whose memory is to be given back
+                traceback.clear_frames(error.__traceback__)
+                raise
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise OutOfMemory(str(error)) from error
     except RuntimeError as error:

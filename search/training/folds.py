@@ -110,8 +110,8 @@ class FoldedTraining(Training):
         folds: Sequence[DeviceData],
         seed: int,
         precision: Precision,
-        val_precision: Precision | None = None,
-        cuda_graph: bool = True,
+        val_precision: Precision | None,
+        cuda_graph: bool,
     ) -> None:
         self.parts = [
             Training(config, data, seed + i, None, precision, val_precision, cuda_graph=cuda_graph)

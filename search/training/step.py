@@ -8,6 +8,7 @@ capture was never run on a device, so a study has to ask for it (`training.cuda_
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -86,13 +87,21 @@ class Graphs(Protocol):
         """Record `work` without running it: the tensor that it returns, and what fills it anew."""
 
 
+@functools.cache
+def _side_stream() -> torch.cuda.Stream:
+    """Return the stream of all warm-up steps and captures of this process.
+
+    It is one stream because cuBLAS keeps a workspace for each stream that used it, to the end of the process.
+    """
+    return torch.cuda.Stream()  # type: ignore[no-untyped-call]
+
+
 class CudaGraphs:
     """Capture with torch.cuda.CUDAGraph."""
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
-        # a capture needs what was allocated before it to come from another stream than its own
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream = _side_stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             yield
@@ -100,7 +109,11 @@ class CudaGraphs:
 
     def capture(self, work: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, Callable[[], None]]:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # torch.cuda.graph leaves its own stream current if a capture fails; the outer context does not
+        with (
+            torch.cuda.stream(torch.cuda.current_stream()),
+            torch.cuda.graph(graph, stream=_side_stream()),
+        ):
             out = work()
         return out, graph.replay
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from torch import nn
 
 from bloodsearch.models import CNNConfig, MLPConfig, build_model
 from bloodsearch.search.training import checkpoint, loop
+from bloodsearch.search.training import fit as fit_module
 from bloodsearch.search.training import predict as predict_module
 from bloodsearch.search.training import step as step_module
 from bloodsearch.search.training.augment import augment_epoch
@@ -337,6 +340,36 @@ def test_lack_of_memory_is_one_exception(
     monkeypatch.setattr("bloodsearch.models.mlp.MLP.forward", failing(error))
     with pytest.raises(OutOfMemory):
         train(config(), small)
+
+
+@pytest.mark.parametrize("error", [None, KeyError("pruned"), MemoryError()], ids=repr)
+def test_the_model_is_gone_when_memory_is_given_back(
+    small: DeviceData, monkeypatch: pytest.MonkeyPatch, error: Exception | None
+) -> None:
+    models: list[weakref.ref[nn.Module]] = []
+    left: list[nn.Module | None] = []
+
+    def build(config: Any) -> nn.Module:
+        model = build_model(config)
+        models.append(weakref.ref(model))
+        return model
+
+    @contextlib.contextmanager
+    def memory(device: torch.device) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            left.append(models[0]())
+
+    def on_epoch(result: EpochResult) -> None:
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(loop, "build_model", build)
+    monkeypatch.setattr(fit_module, "training_memory", memory)
+    with contextlib.suppress(KeyError, OutOfMemory):
+        train(config(), small, on_epoch=on_epoch)
+    assert left == [None]
 
 
 def test_a_real_lack_of_memory(small: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
