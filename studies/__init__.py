@@ -11,7 +11,7 @@ from .files import (
     study_text,
 )
 from .generic import GENERIC_STUDY, generic_study
-from .overrides import Overrides
+from .overrides import Overrides, read_as_before
 from .parameters import PARAMETERS, Parameter, Value
 from .parsing import StudyFileError, parse_study
 from .schema import StudyFile
@@ -37,6 +37,7 @@ __all__ = [
     "load_study_file",
     "only_arch",
     "parse_study",
+    "read_as_before",
     "shipped_names",
     "shipped_text",
     "study_from_dict",

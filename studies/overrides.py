@@ -55,12 +55,33 @@ def _set(data: dict[str, Any], key: str, value: object, source: str) -> None:
 
 
 def _merged(table: object, value: object) -> object:
-    """Return the value of a key by family after an override with `value`.
-
-    In a table with an entry for MLPs one number sets the other families. It did so when MLPs had keys of
-    their own, and the searches begun then are resumed by the same commands.
-    """
-    if not isinstance(table, dict) or "mlp" not in table or type(value) is not int:
+    """Return the value of a key by family after an override: one number sets every family of a table."""
+    if not isinstance(table, dict) or len(table) < 2 or type(value) is not int:
         return value
-    others = [family for family in table if family != "mlp"]
-    return table | dict.fromkeys(others, value) if others else value
+    return dict.fromkeys(table, value)
+
+
+def read_as_before(overrides: Overrides | None) -> Overrides | None:
+    """Return overrides that mean what `overrides` meant when MLPs had keys of their own.
+
+    One number then left the epochs of MLPs as they were. Returns None if no override has another meaning now.
+    """
+    if isinstance(overrides, Mapping):
+        keys = [str(key) for key in overrides]
+        before = [_before(str(key), type(value) is int) for key, value in overrides.items()]
+        return None if before == keys else dict(zip(before, overrides.values(), strict=True))
+    texts = [overrides] if isinstance(overrides, str) else overrides or ()
+    parts = [text.partition("=") for text in texts]
+    keys = [key.strip() for key, _, _ in parts]
+    before = [
+        _before(key, text.strip().isdecimal())
+        for key, (_, _, text) in zip(keys, parts, strict=True)
+    ]
+    if before == keys:
+        return None
+    return [f"{key}={text}" for key, (_, _, text) in zip(before, parts, strict=True)]
+
+
+def _before(key: str, is_number: bool) -> str:
+    *tables, last = key.split(".")
+    return f"{key}.cnn" if is_number and last in BY_FAMILY and tables != ["space"] else key

@@ -11,9 +11,11 @@ from ...studies import (
     GENERIC_STUDY,
     Overrides,
     StudyFile,
+    StudyFileError,
     epochs_overrides,
     generic_study,
     only_arch,
+    read_as_before,
 )
 from ..data import registry
 from ..data.info import DatasetInfo
@@ -80,6 +82,30 @@ def resolve(request: SearchRequest) -> tuple[StudyFile, SearchRequest]:
             dataset = request.dataset or stored.fingerprint
             trials = request.trials or stored.n_trials
             return stored.study_file, replace(request, dataset=dataset, trials=trials)
+    file, resolved = _asked(request)
+    begun = _as_begun(resolved, file)
+    return (file if begun is None else begun), resolved
+
+
+def _as_begun(request: SearchRequest, file: StudyFile) -> StudyFile | None:
+    """Return the settings of a search that this request began under version 0.1.0, None for any other.
+
+    There `--set training.epochs=6` left the epochs of MLPs as they were, and the same command resumes it.
+    """
+    overrides = read_as_before(request.overrides)
+    if overrides is None:
+        return None
+    stored = stored_study(request, study_name(request, file))
+    if stored is None or stored.study_file.space_hash() == file.space_hash():
+        return None
+    with contextlib.suppress(StudyFileError):  # one number for all families, not a table
+        before, _ = _asked(replace(request, overrides=overrides))
+        if before.space_hash() == stored.study_file.space_hash():
+            return before
+    return None
+
+
+def _asked(request: SearchRequest) -> tuple[StudyFile, SearchRequest]:
     file, info = _file_and_data(request)
     extra: list[str] = []
     for key, value in (
