@@ -4,6 +4,20 @@
 // writing it and reading it again. Here two rows of it exist at a time, in float32 in the first-level cache.
 #ifdef AMX
 
+// Compilers' tile instructions are macros of statements.
+#define MULTIPLY(sum, right, at)              \
+    {                                         \
+        _tile_loadd(right, at, 64);           \
+        _tile_dpbf16ps(sum, 4, right);        \
+    }
+
+AMX static inline __attribute__((always_inline)) void clear_sums(void) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+}
+
 // Convolve a row: 16 pixels a tile, whose rows overlap in `image` (its first row of `side`, `pitch` values a row). `tiles`
 // has the filters, [row of the filter][tile of outputs]. `out` is (w, padded), with room for pixels up to a multiple of 16.
 AMX static void convolve_row(const uint16_t *image, long pitch, long w, long ci, long side, const uint32_t *tiles,
@@ -11,20 +25,20 @@ AMX static void convolve_row(const uint16_t *image, long pitch, long w, long ci,
     for (long j = 0; j < w; j += 16)
         for (long o = 0; o < padded; o += 64) {
             long n = padded - o < 64 ? (padded - o) / 16 : 4;
-            _tile_zero(0), _tile_zero(1), _tile_zero(2), _tile_zero(3);
+            clear_sums();
             for (long ky = 0; ky < side; ky++) {
                 const uint32_t *b = tiles + (ky * padded + o) / 16 * TILE;
                 _tile_loadd(4, image + ky * pitch + j * ci, ci * 2);
-                _tile_loadd(5, b, 64), _tile_dpbf16ps(0, 4, 5);
-                if (n > 1) _tile_loadd(6, b + TILE, 64), _tile_dpbf16ps(1, 4, 6);
-                if (n > 2) _tile_loadd(7, b + 2 * TILE, 64), _tile_dpbf16ps(2, 4, 7);
-                if (n > 3) _tile_loadd(5, b + 3 * TILE, 64), _tile_dpbf16ps(3, 4, 5);
+                MULTIPLY(0, 5, b)
+                if (n > 1) MULTIPLY(1, 6, b + TILE)
+                if (n > 2) MULTIPLY(2, 7, b + 2 * TILE)
+                if (n > 3) MULTIPLY(3, 5, b + 3 * TILE)
             }
             float *to = out + j * padded + o;
             _tile_stored(0, to, padded * 4);
-            if (n > 1) _tile_stored(1, to + 16, padded * 4);
-            if (n > 2) _tile_stored(2, to + 32, padded * 4);
-            if (n > 3) _tile_stored(3, to + 48, padded * 4);
+            if (n > 1) { _tile_stored(1, to + 16, padded * 4); }
+            if (n > 2) { _tile_stored(2, to + 32, padded * 4); }
+            if (n > 3) { _tile_stored(3, to + 48, padded * 4); }
         }
 }
 

@@ -172,8 +172,8 @@ AMX static inline __attribute__((always_inline)) void add_band(const Band *band,
                                                                const long taps, const int around, float *sums,
                                                                long step) {
     _tile_loadd(0, sums, 64);
-    if (taps > 1) _tile_loadd(1, sums + step, 64);
-    if (taps > 2) _tile_loadd(2, sums + 2 * step, 64);
+    if (taps > 1) { _tile_loadd(1, sums + step, 64); }
+    if (taps > 2) { _tile_loadd(2, sums + 2 * step, 64); }
     for (long b = 0; b < band->blocks; b++)
         for (long row = band->top; row < band->end; row++) {
             const uint32_t *x[3] = {0}, *tiles = band->x + (in * band->blocks + b) * band->x_size * TILE;
@@ -186,8 +186,8 @@ AMX static inline __attribute__((always_inline)) void add_band(const Band *band,
             else if (x[0]) add_row(x[0], g, band->w, kx - band->half, taps);
         }
     _tile_stored(0, sums, 64);
-    if (taps > 1) _tile_stored(1, sums + step, 64);
-    if (taps > 2) _tile_stored(2, sums + 2 * step, 64);
+    if (taps > 1) { _tile_stored(1, sums + step, 64); }
+    if (taps > 2) { _tile_stored(2, sums + 2 * step, 64); }
 }
 
 // See weight_gradient.h. `blocks` times 32 images and `rows` rows of g are rearranged at once; xs, gs and sums are memory

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import platform
+import shutil
+import subprocess
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -171,6 +175,17 @@ def test_every_build_gives_the_same_bits(build: str, monkeypatch: pytest.MonkeyP
     wanted = results()
     monkeypatch.setattr(kernels, "build_name", lambda: build)
     assert all(map(torch.equal, results(), wanted))
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the builds are for x86-64")
+@pytest.mark.parametrize("flags", ["", "-march=x86-64-v4 -mavx512bf16"], ids=["generic", "avx512"])
+def test_the_systems_compiler_takes_the_sources(flags: str) -> None:
+    """Installations compile with another compiler, so an error here would cost speed without a word."""
+    source = Path(kernels.__file__).with_name("kernels.c")
+    command = ["cc", "-fsyntax-only", *flags.split(), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_kernels_the_pooling_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
