@@ -16,6 +16,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from ..studies import StudyFile, parse_study
+from ..studies.spelling import did_you_mean
 from . import __version__, study_names
 from .data import registry
 from .data.info import DatasetInfo, Fingerprint
@@ -25,9 +26,11 @@ from .errors import RefusedError, StorageError, UsageError
 from .records import Kind, study_record
 from .sampling.grid import grid
 from .sampling.space import Params, baseline_params, searched, to_config
-from .suggest import command, did_you_mean
+from .suggest import command
 
 METRIC = "val_macro_f1"
+N_SHOWN = 4
+"""Differing settings that a refusal names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,10 +269,12 @@ def _check_same(
             "choose another --name for the search"
         )
     if stored.study_file.space_hash() != study_file.space_hash():
-        changes = "; ".join(_differences(stored.study_file.settings(), study_file.settings()))
+        changes = _differences(stored.study_file.settings(), study_file.settings())
+        shown = "; ".join(changes[:N_SHOWN])
+        more = f"; and {len(changes) - N_SHOWN} more" if len(changes) > N_SHOWN else ""
         resume = ["optimize", "--name", study.study_name, "--storage", storage.shown]
         raise RefusedError(
-            f"{where} was created with other settings: {changes[:600]}. Choose another --name, or "
+            f"{where} was created with other settings: {shown}{more}. Choose another --name, or "
             f"resume it as it is: {command(*resume, '--trials', stored.n_trials or 'N')}"
         )
     if stored.fingerprint.content_hash != fingerprint.content_hash:

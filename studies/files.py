@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import copy
-import difflib
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
@@ -15,6 +14,7 @@ from .overrides import Overrides, apply_overrides
 from .parameters import PARAMETERS, shown
 from .parsing import StudyFileError, parse_study
 from .schema import StudyFile
+from .spelling import did_you_mean
 
 DEFAULT_STUDY = "bloodmnist"
 MAX_FILE_BYTES = 1 << 20
@@ -29,16 +29,12 @@ def shipped_names() -> list[str]:
     return sorted(names, key=lambda name: name != DEFAULT_STUDY)
 
 
-def _close(name: str) -> str:
-    close = difflib.get_close_matches(name, shipped_names(), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
 def shipped_text(name: str) -> str:
     """Return the text of a shipped study file. Raises StudyFileError if no file has that name."""
-    if name not in shipped_names():
+    names = shipped_names()
+    if name not in names:
         raise StudyFileError(
-            f"no study file {name!r}{_close(name)}; shipped: {', '.join(shipped_names())}; "
+            f"no study file {name!r}{did_you_mean(name, names)}; shipped: {', '.join(names)}; "
             "for your own file give its path, ending in .toml"
         )
     return (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -36,11 +35,16 @@ def _apply(data: dict[str, Any], override: str) -> None:
     except UnicodeEncodeError:  # bytes of the command line that are no text of its encoding
         raise StudyFileError(f"--set {override}: not UTF-8 text") from None
     value: Any = text.strip()
-    # ValueError: no TOML, or an integer of 5000 digits
-    with contextlib.suppress(ValueError, RecursionError):
+    try:
         parsed = tomllib.loads(f"value = {value}")
         if len(parsed) == 1:  # else the text holds further lines with keys of their own
             value = parsed["value"]
+    except (ValueError, RecursionError):  # ValueError: no TOML, or an integer of 5000 digits
+        if value.startswith(("[", "{")):
+            raise StudyFileError(
+                f"--set {key.strip()}: {value[:60]} is not a list or table of TOML; "
+                "close its brackets and quote it, e.g. --set 'space.lr=[0.001, 0.01]'"
+            ) from None
     _set(data, key.strip(), value, f"--set {override}")
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .parameters import shown
+from .parameters import PARAMETERS, shown
 from .schema import SECTIONS, StudyFile
 from .sections import NUMBER, TABLE, Range
+from .spelling import did_you_mean
 
 MAX_MESSAGE = 1000
 
@@ -64,9 +65,9 @@ def _first_problem(error: ValidationError) -> str:
     if problem["type"] == "value_error":
         return message
     if problem["type"] == "extra_forbidden":
-        return (
-            f"{'.'.join(parts)}: unknown key; known here: {', '.join(_known_keys(problem['loc']))}"
-        )
+        key = ".".join(parts)
+        known = ", ".join(_known_keys(problem["loc"]))
+        return f"{key}: unknown key{_hint(key)}; known here: {known}"
     if parts[-1:] and parts[-1] in _TYPES:  # one of several types that a value may have
         parts.pop()
         message = f"should be {_SCALAR if parts[-1] not in Range.model_fields else 'a number'}"
@@ -80,6 +81,16 @@ def _first_problem(error: ValidationError) -> str:
 
 _TYPES = ("bool", "int", "float", "str")
 _SCALAR = "a number, a string, true or false"
+
+
+def _hint(key: str) -> str:
+    """Name the key that was probably meant: one whose table is missing, or a similar one."""
+    tables = {name: SECTIONS[name].model_fields for name in ("training", "search", "pruner")}
+    for table, fields in (tables | {"space": PARAMETERS}).items():
+        if key in fields:
+            return f" (did you mean '{table}.{key}'?)"
+    nested = (f"{table}.{name}" for table, fields in tables.items() for name in fields)
+    return did_you_mean(key, [*StudyFile.model_fields, *nested])
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

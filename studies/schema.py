@@ -24,6 +24,7 @@ from .sections import (
     Section,
     Training,
 )
+from .spelling import did_you_mean
 
 MAX_CHOICES = 1000
 MAX_GRID = 100_000
@@ -238,7 +239,7 @@ def _largest(name: str, space: dict[str, Entry]) -> float:
 
 def _check_entry(name: str, entry: Entry) -> None:
     if name not in PARAMETERS:
-        raise ValueError(f"space.{name[:60]}: no such parameter; known: {', '.join(PARAMETERS)}")
+        raise ValueError(f"space.{name[:60]}: {_no_such_parameter(name)}")
     if not isinstance(entry, Range):
         values = _values(entry)
         if not values:
@@ -270,9 +271,14 @@ def _check_entry(name: str, entry: Entry) -> None:
             )
 
 
+def _no_such_parameter(name: str) -> str:
+    hint = did_you_mean(name[:60], PARAMETERS)
+    return f"no such parameter{hint}; known: {', '.join(PARAMETERS)}"
+
+
 def _check_value(where: str, name: str, value: Value) -> None:
     if name not in PARAMETERS:
-        raise ValueError(f"{where[:200]}: no such parameter; known: {', '.join(PARAMETERS)}")
+        raise ValueError(f"{where[:200]}: {_no_such_parameter(name)}")
     problem = PARAMETERS[name].problem(value)
     if problem:
         raise ValueError(f"{where}: {problem}")

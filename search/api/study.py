@@ -23,8 +23,9 @@ from ..data import registry
 from ..data.places import is_path
 from ..database.storage import Storage, open_storage
 from ..env import storage_url
-from ..errors import StorageError, UsageError
+from ..errors import StorageError
 from ..evaluation import leaderboard
+from ..evaluation.selection import find_trial
 from ..study import default_name, load
 from ..suggest import command
 from .arguments import whole
@@ -59,14 +60,7 @@ class StoredStudy:
 
     def trial(self, number: int) -> FrozenTrial:
         """Return one trial. Raises UsageError if the study has no such trial."""
-        trials = self.study.get_trials(deepcopy=False)
-        for trial in trials:
-            if trial.number == number:
-                return trial
-        numbers = (
-            f"trials are numbered 0 to {len(trials) - 1}" if trials else "it has no trials yet"
-        )
-        raise UsageError(f"study {self.name!r} has no trial {number}; {numbers}")
+        return find_trial(self.study, number)
 
     def close(self) -> None:
         """Close the connections to the storage."""
@@ -120,7 +114,7 @@ def load_study(
         twin = default_name(file, registry.SYNTHETIC)
         if dataset is not None or twin not in optuna.get_all_study_names(opened.optuna):
             raise missing
-    on_progress(Notice(f"showing {twin}: there is no {own} in this storage"))
+    on_progress(Notice(f"the study {twin}, because this storage has no study {own}"))
     return StoredStudy(opened, load(opened, twin))
 
 

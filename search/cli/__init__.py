@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -70,7 +71,9 @@ def _one_line(error: Exception) -> str:
         text = error.format_message()
         if "'trial'" in text and "valid integer" in text:
             return "the number of the trial comes first, then the study: bloodsearch show 4 STUDY"
-        return f"{text} (`--help` shows the options)"
+        text = re.sub(r"Input (should be .*?)(, unable to parse .*)?$", r"it \1", text)
+        called = getattr(getattr(error, "ctx", None), "command_path", "bloodsearch")
+        return f"{text.removesuffix('.')} (`{called} --help` shows the options)"
     if isinstance(error, BloodsearchError | StudyFileError):
         return str(error)
     if isinstance(error, typer.Abort):

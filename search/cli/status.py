@@ -41,7 +41,7 @@ def status(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Show counts by state, the best trial so far, workers and their leases, the time left."""
+    """Show counts by state, the best trial so far, the workers and the time left."""
     if watch and json:
         raise UsageError(
             "--watch does not go with --json, which prints one object; repeat the command instead"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from ...studies.spelling import did_you_mean
 from ..errors import UsageError
 from .info import DatasetInfo
 
@@ -60,8 +61,9 @@ def registered(dataset: str) -> DatasetInfo:
     """
     if not is_registered(dataset):
         raise UsageError(
-            f"no data set {dataset[:60]!r}; known: {', '.join(names())}, each also as NAME@64, NAME@128 or "
-            f"NAME@224, and {SYNTHETIC}; for your own data name an .npz file"
+            f"no data set {dataset[:60]!r}{did_you_mean(dataset[:60], [*names(), SYNTHETIC])}; known: "
+            f"{', '.join(names())}, each also as NAME@64, NAME@128 or NAME@224, and {SYNTHETIC}; "
+            "for your own data name an .npz file"
         )
     if dataset == SYNTHETIC:
         from .synthetic import INFO

@@ -241,7 +241,10 @@ def _check_sqlite_path(path: Path, create: bool) -> None:
     if path.is_dir():
         raise StorageError(f"{path} is a folder; name a file, e.g. sqlite:///{path}/bloodsearch.db")
     if not path.exists() and not create:
-        raise StorageError(f"{path} does not exist; `bloodsearch optimize` creates it")
+        raise StorageError(
+            f"{path} does not exist; name the database of your search with --storage, "
+            "or create this one with `bloodsearch optimize`"
+        )
     if not path.parent.is_dir():
         raise StorageError(f"the folder {path.parent} does not exist; create it first")
     if path.exists() and not path.is_file():

@@ -37,6 +37,16 @@ def complete_trials(study: optuna.Study) -> list[FrozenTrial]:
     return usable
 
 
+def find_trial(study: optuna.Study, number: int) -> FrozenTrial:
+    """Return the trial of any state with this number. Raises UsageError if there is none."""
+    trials = study.get_trials(deepcopy=False)
+    for trial in trials:
+        if trial.number == number:
+            return trial
+    numbers = f"trials are numbered 0 to {len(trials) - 1}" if trials else "it has no trials yet"
+    raise UsageError(f"study {study.study_name!r} has no trial {number}; {numbers}")
+
+
 def choose_winner(study: optuna.Study, number: int | None) -> FrozenTrial:
     """Return the complete trial with the best validation macro-F1, or trial `number`.
 
@@ -48,7 +58,7 @@ def choose_winner(study: optuna.Study, number: int | None) -> FrozenTrial:
     for trial in complete:
         if trial.number == number:
             return trial
-    if any(t.number == number and t.state is TrialState.COMPLETE for t in study.trials):
+    if find_trial(study, number).state is TrialState.COMPLETE:
         raise UsageError(
             f"trial {number} of {study.study_name!r} was made by another program and holds no "
             "configuration to train; choose another trial"

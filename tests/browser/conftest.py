@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -12,18 +11,12 @@ from playwright.sync_api import Browser, ConsoleMessage, Dialog, sync_playwright
 from report_support import fake_trial
 from tests_support import tiny
 
+from benchmarks.browser import CHROMIUM, FLAGS
 from bloodsearch.search.dashboard.publish import publish
 from bloodsearch.search.database.storage import open_storage
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-# no sandbox: root has none. The rules let a foreign name point to this machine, as a rebinding attacker does.
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update",
-    "--host-resolver-rules=MAP evil.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
-]  # fmt: skip
+# a foreign name points to this machine, as a rebinding attacker's does
+RULES = "MAP evil.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +25,9 @@ def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine; Debian's package is chromium")
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        launched = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=[*FLAGS, f"--host-resolver-rules={RULES}"]
+        )
         yield launched
         launched.close()
 

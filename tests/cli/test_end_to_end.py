@@ -91,7 +91,7 @@ def test_status(folder: Path) -> None:
     assert found["workers"] == []
     shown = run_command("status", "demo", cwd=folder)
     assert "4 of 4 trials finished" in shown.stdout
-    assert "showing demo-synthetic" in shown.stderr
+    assert "the study demo-synthetic, because" in shown.stderr
 
 
 def test_leaderboard(folder: Path) -> None:

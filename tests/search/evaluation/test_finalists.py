@@ -254,6 +254,8 @@ def test_a_trial_of_another_program_is_no_candidate(study: optuna.Study) -> None
     assert choose_winner(study, None).number == 1
     with pytest.raises(UsageError, match="trial 5 of 'tiny' was made by another program"):
         choose_winner(study, 5)
+    with pytest.raises(UsageError, match="has no trial 6; trials are numbered 0 to 5"):
+        choose_winner(study, 6)
 
 
 def test_a_study_with_trials_of_another_program_alone_is_refused(storage: Storage) -> None:
