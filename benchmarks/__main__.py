@@ -14,6 +14,7 @@ NAMES = (
         "harness",
         "startup",
         "live",
+        "dashboard",
         "memory",
         "quality",
         "recipe",

@@ -37,12 +37,14 @@ class Follower:
         noun: str = "trial",
         on_finished: Callable[[list[FrozenTrial]], None] = lambda trials: None,
         leases: Leases | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
         """Report to `on_progress`; `on_finished` receives all finished trials, then the new ones.
 
-        `leases` count the study's trials, which is cheaper at each look than to list them.
+        `leases` count the study's trials, which is cheaper at each look than to list them. With a `watcher`
+        its snapshots are reported, too.
         """
-        self.leases = leases
+        self.leases, self.watcher = leases, watcher
         self.study, self.n_trials = study, n_trials
         self.on_progress, self.noun, self.on_finished = on_progress, noun, on_finished
         finished = self._finished()
@@ -69,12 +71,17 @@ class Follower:
             n_done = 0
         self.on_progress(RunEnded(self.study.study_name, self.noun, n_done, self.n_trials))
 
-    def tick(self, watcher: Watcher | None = None) -> None:
-        """Look for finished trials, at most once per POLL_S, and report a snapshot of `watcher`."""
-        if time.monotonic() - self.polled_at >= POLL_S:
+    def tick(self) -> None:
+        """Look for finished trials, at most once per POLL_S."""
+        if time.monotonic() - self.polled_at < POLL_S:
+            return
+        if self.watcher is None:
             self.poll()
-            if watcher is not None:
-                self.on_progress(watcher.look())
+            return
+        self.polled_at = time.monotonic()
+        snapshot = self.watcher.look()  # it has counted and read them
+        self._report_new(self.watcher.finished)
+        self.on_progress(snapshot)
 
     def poll(self) -> None:
         """Report the trials that finished since the last look."""
@@ -87,6 +94,11 @@ class Follower:
             if is_outage(error):
                 return  # the workers wait for the storage, and a later look finds the trials
             raise
+        self._report_new(finished)
+
+    def _report_new(self, finished: list[FrozenTrial]) -> None:
+        if len(finished) == len(self.seen):
+            return
         new = [trial for trial in finished if trial.number not in self.seen]
         if new:
             self.on_finished(new)
@@ -157,10 +169,10 @@ def run_workers(
     leases = Leases(storage, study)
     watcher = Watcher(storage, study) if snapshots else None
     publisher = Publisher(storage, study, n_trials, lambda text: on_progress(Notice(text)))
-    follower = Follower(study, n_trials, on_progress, noun, publisher.add, leases)
+    follower = Follower(study, n_trials, on_progress, noun, publisher.add, leases, watcher)
 
     def tick() -> None:
-        follower.tick(watcher)
+        follower.tick()
         publisher.tick()
 
     supervisor = Supervisor(

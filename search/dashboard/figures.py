@@ -13,7 +13,7 @@ _RED = "#D55E00"
 
 
 def study_figures(page: StudyPage) -> dict[str, str]:
-    """Return figures by their names: what the best trial of a search takes for what."""
+    """Return figures by their names: true and predicted classes, and F1 by class, of the best trial."""
     if page.kind != "search" or not page.top or not page.top[0].confusion:
         return {}
     best = page.top[0]

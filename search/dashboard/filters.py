@@ -19,10 +19,12 @@ Headers = list[tuple[str, str]]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 READ_METHODS = ("GET", "HEAD", "OPTIONS")
-BUTTONS = b"""<style>
+LINKS = b"a:not([class]) { color: #2b7de1 }\n"
+"""The links of a note: the browser's own blue cannot be read in the dark theme."""
+NO_BUTTONS = b"""
 button:has([data-testid=AddBoxIcon], [data-testid=DriveFileRenameOutlineIcon], [data-testid=DeleteIcon],
 [data-testid=EditIcon], [data-testid=UploadFileIcon]) { display: none !important }
-</style>"""
+"""
 """Hides the buttons that create, rename, delete, edit and upload, by the names of their icons."""
 TEXT = ("Content-Type", "text/plain; charset=utf-8")
 HARDENED: Headers = [
@@ -50,8 +52,9 @@ def read_only(app: App) -> App:
     return filtered
 
 
-def without_buttons(app: App) -> App:
-    """Return `app` without the page's buttons for changes, which would only be refused."""
+def with_style(app: App, style: bytes) -> App:
+    """Return `app` with `style` at the end of its pages' heads."""
+    element = b"<style>" + style + b"</style></head>"
 
     def filtered(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         started: list[tuple[str, Headers]] = []
@@ -62,7 +65,7 @@ def without_buttons(app: App) -> App:
         body = app(environ, start)
         status, headers = started[0]
         if dict(headers).get("Content-Type", "").startswith("text/html"):
-            page = b"".join(body).replace(b"</head>", BUTTONS + b"</head>", 1)
+            page = b"".join(body).replace(b"</head>", element, 1)
             if close := getattr(body, "close", None):  # WSGI: or each visit keeps a file open
                 close()
             changed = ("content-length", "last-modified", "etag")  # a browser keeps no other page

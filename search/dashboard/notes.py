@@ -156,7 +156,7 @@ def _top(page: StudyPage) -> str:
         ]
         for trial in page.top
     ]
-    heads = ["trial", "macro-F1", "family", "weights", "epochs", "time", "worst class"]
+    heads = ["trial", "macro-F1#", "family", "weights#", "epochs#", "time#", "worst class"]
     return _table(heads, rows)
 
 
@@ -174,7 +174,9 @@ def _mean(page: StudyPage) -> list[str]:
         ]
         for name, values in sorted(groups.items(), key=lambda item: -statistics.mean(item[1]))
     ]
-    return [_table(["trial of the search", "mean validation macro-F1", "sd over seeds", "n"], rows)]
+    return [
+        _table(["trial of the search", "mean validation macro-F1#", "sd over seeds#", "n#"], rows)
+    ]
 
 
 def _openings(page: StudyPage) -> str:
@@ -265,7 +267,10 @@ def _study_link(link: Link) -> str:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
+    """Return a table. Columns whose name ends in "#" are numbers, aligned right."""
+    names = [head.removesuffix("#") for head in heads]
+    rule = ["---:" if head.endswith("#") else ":---" for head in heads]
+    lines = [names, rule, *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 

@@ -34,7 +34,7 @@ def trial_pictures(trial: FrozenTrial, data: DatasetInfo) -> dict[str, bytes]:
     counts = shown.confusion
     if counts is not None and counts.shape == (len(data.classes),) * 2:
         images = f"{int(counts.sum()):,} validation images"
-        matrix = f"Trial {shown.label}: what is taken for what ({images})"
+        matrix = f"Trial {shown.label}: true and predicted classes ({images})"
         scores, bars = (
             _scores(counts, data),
             f"Trial {shown.label}: scores of each class ({images})",

@@ -16,7 +16,7 @@ import optuna
 import sqlalchemy as sa
 from optuna.trial import FrozenTrial, TrialState
 
-from ..database.optuna_rows import replace_study_attrs, studies_table
+from ..database.optuna_rows import read_study_attrs, replace_study_attrs, studies_table
 from ..database.outage import is_outage
 from ..database.storage import Storage
 from ..evaluation.ledger import openings
@@ -67,7 +67,6 @@ class Publisher:
             TrialState.FAIL: deque[_Ended](maxlen=N_FAILED),
         }
         self._best_so_far: list[float] = []
-        self._intervals: dict[int, tuple[float, float] | None] = {}
         self._texts: dict[tuple[int, int | None], str] = {}
         self._page: StudyPage | None = None
 
@@ -150,7 +149,7 @@ class Publisher:
 
     def _write(self) -> None:
         self._written_at = time.monotonic()
-        attrs = self.storage.optuna.get_study_system_attrs(self.study_id)
+        attrs = self._attrs()
         page = self._current_page(attrs)
         new = attributes.note(attrs, None, study_note(page))
         noted = self._noted()
@@ -176,11 +175,8 @@ class Publisher:
         page.interval = page.curve = None
         if self._top and page.kind == "search":
             best = self._top[0]
-            if best.trial.number not in self._intervals:
-                confusion = best.record.confusion
-                interval = None if confusion is None else macro_f1_interval(confusion)
-                self._intervals[best.trial.number] = interval
-            page.interval = self._intervals[best.trial.number]
+            confusion = best.record.confusion
+            page.interval = None if confusion is None else macro_f1_interval(confusion)
             page.curve = self._curve(attrs, best.trial._trial_id)
         return page
 
@@ -199,7 +195,7 @@ class Publisher:
     def _draw(self, pictures: bool, files: Mapping[str, bytes]) -> None:
         from .pictures import trial_pictures  # imports matplotlib
 
-        attrs = self.storage.optuna.get_study_system_attrs(self.study_id)
+        attrs = self._attrs()
         folder = artifact_folder(self.storage)
         name, data = self.study.study_name, data_of(self.study)
         new, old = store_files(folder, name, None, files, attrs)
@@ -217,6 +213,10 @@ class Publisher:
                 old += attributes.artifacts(attrs, trial_id)
         self._store(new, [artifact.key for artifact in old])
         remove_files(folder, old)
+
+    def _attrs(self) -> dict[str, Any]:
+        with self.storage.engine.connect() as db:
+            return read_study_attrs(db, self.study_id)
 
     def _store(self, new: Mapping[str, Any], gone: list[str]) -> None:
         if not new and not gone:

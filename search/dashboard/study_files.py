@@ -32,7 +32,7 @@ def final_files(result: Mapping[str, Any], data: DatasetInfo) -> dict[str, bytes
     from .pictures import confusion_picture  # imports matplotlib
 
     final = FinalResult.read(result)
-    title = f"Test split: what is taken for what, by {final.replicates} trainings of trial {final.trial}"
+    title = f"Test split: true and predicted classes, {final.replicates} trainings of trial {final.trial}"
     text = json.dumps(finite(dict(result)), indent=2) + "\n"
     picture = confusion_picture(final.confusion_matrix, data, title)
     return {"final-evaluation.json": text.encode(), "final-confusion.png": picture}

@@ -8,6 +8,7 @@ creation, and one lock per study around each claim.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 import optuna
 import sqlalchemy as sa
 from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from .. import env
@@ -194,11 +196,29 @@ def _open(url: sa.URL, create: bool, patience_s: float) -> Storage:
 
 
 class _Storage(RDBStorage):
-    """Optuna's storage with limited transactions, also after it was pickled."""
+    """Optuna's storage with limited transactions, also after it was pickled, and with faster reads."""
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         limit_transactions(self.engine)
+
+    def _get_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
+        # a read makes some 60 objects per trial, and Python looks for garbage among all of them again and
+        # again: 3,000 trials took 2.4 s of CPU time with these searches and 1.0 s without
+        with _no_garbage_collection():
+            return super()._get_trials(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    if not gc.isenabled():  # the user's choice, or another thread reads
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _optuna_storage(url: sa.URL, create: bool, patience_s: float) -> RDBStorage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,11 @@ def macro_f1_interval(confusion: Sequence[Sequence[int]]) -> tuple[float, float]
     `confusion` holds counts, rows are true classes. To resample images with replacement is to draw their
     cells from a multinomial distribution (bootstrap; Efron 1979).
     """
+    return _interval(tuple(map(tuple, confusion)))
+
+
+@functools.lru_cache(maxsize=16)  # the best trial's is asked for again and again, and takes 4 ms
+def _interval(confusion: tuple[tuple[int, ...], ...]) -> tuple[float, float] | None:
     counts = np.asarray(confusion, dtype=np.int64)
     n, k = int(counts.sum()), len(counts)
     if n <= 0 or counts.shape != (k, k):

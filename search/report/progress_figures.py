@@ -58,7 +58,8 @@ def curves(trials: Sequence[ReportTrial], title: str) -> Figure:
         right.plot(range(1, len(val_losses) + 1), val_losses, color=colour)
         right.plot(range(1, len(train_losses) + 1), train_losses, "--", color=colour)
     left.set(xlabel="epoch", ylabel=F1)
-    style.zoom(left, [value for trial in trials for value in trial.curve], "points")
+    if len(trials) > 1:
+        style.zoom(left, [value for trial in trials for value in trial.curve], "points")
     right.set(xlabel="epoch", ylabel="loss (nats per image)")
     right.set_ylim(bottom=0)
     for axes in (left, right):

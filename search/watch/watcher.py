@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import statistics
 import time
 from collections import deque
@@ -24,6 +25,7 @@ from .queries import Plan, curves, plan_of
 from .snapshot import Best, Happening, Snapshot, WorkerRow
 
 N_HAPPENINGS = 20
+FINISHED = tuple(state for state in TrialState if state.is_finished())
 
 Key = tuple[int, str]
 """A running trial's id and its worker's id."""
@@ -41,7 +43,10 @@ class Watcher:
         self._plans: dict[int, Plan] = {}
         self._holders: dict[int, WorkerStatus] = {}
         self._hosts: set[str] = set()
+        self.finished: list[FrozenTrial] = []
+        """The finished trials, as of the last look."""
         self._n_finished = -1
+        self._seen: set[int] = set()
         self._best: Best | None = None
         self._mean: float | None = None
         self._mean_seconds: float | None = None
@@ -122,21 +127,26 @@ class Watcher:
 
     def _read_finished(self) -> None:
         """Read what finished trials decide: the best one, and how long recent ones took."""
-        states = (TrialState.COMPLETE, TrialState.PRUNED)
-        trials = self.study.get_trials(deepcopy=False, states=states)
-        complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-        searched = [t for t in trials if "baseline" not in t.user_attrs] or trials
-        times = [seconds for t in searched[-N_RECENT:] if (seconds := trial_seconds(t))]
-        self._mean_seconds = statistics.fmean(times) if times else None
+        self.finished = self.study.get_trials(deepcopy=False, states=FINISHED)
+        self._mean_seconds = _mean_seconds(self.finished)
         if self.info.kind != "search":
+            complete = [trial for trial in self.finished if trial.state is TrialState.COMPLETE]
             self._mean = mean_of_replicates(self.info.kind, complete)
             return
-        best = best_trial(complete)
-        if best is None or (self._best is not None and self._best.trial == best.number):
+        # what is done for each of 10,000 trials takes milliseconds at each one that finishes
+        new = [trial for trial in self.finished if trial.number not in self._seen]
+        self._seen.update(trial.number for trial in new)
+        best = best_trial(new)
+        if best is None or not self._is_better(best):
             return
         before, self._best = self._n_finished, _best(best)
         if before >= 0:
             self.happened(f"new best {self._best.value:.4f}: trial {best.number} {_what(best)}")
+
+    def _is_better(self, trial: FrozenTrial) -> bool:
+        best = self._best
+        rank = (trial.value or 0.0, -trial.number)
+        return best is None or rank > (best.value, -best.trial)
 
     def _rows(self, holders: list[WorkerStatus]) -> tuple[WorkerRow, ...]:
         trial_ids = [w.trial_id for w in holders if w.trial_id is not None]
@@ -221,6 +231,15 @@ def mean_of_replicates(kind: Kind, complete: Sequence[FrozenTrial]) -> float | N
     values = [trial.value for trial in complete if trial.value is not None]
     one = len({trial_record(trial).replicate_of for trial in complete}) == 1
     return statistics.fmean(values) if kind == "replicates" and one and values else None
+
+
+def _mean_seconds(finished: Sequence[FrozenTrial]) -> float | None:
+    """Return the mean time of the last trials, without baselines if there are others."""
+    trained = (trial for trial in reversed(finished) if trial.state is not TrialState.FAIL)
+    last = list(itertools.islice(trained, 2 * N_RECENT))
+    searched = [trial for trial in last if "baseline" not in trial.user_attrs] or last
+    times = [seconds for trial in searched[:N_RECENT] if (seconds := trial_seconds(trial))]
+    return statistics.fmean(times) if times else None
 
 
 def _best(trial: FrozenTrial) -> Best:
