@@ -26,6 +26,7 @@ NAMES = (
         "landscape",
         "pruners",
         "intervals",
+        "differences",
         "selection",
         "image_noise",
         "calibration",
