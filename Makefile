@@ -4,7 +4,8 @@
 # make check  run lint, formatting and types
 # make chaos  run the tests that kill real processes N=10 times; stop at the first failure
 # make gpu    run the checks of the CUDA path and print one table; without a CUDA device all are skipped
-# make bench  run all benchmarks (hours) and keep their results in benchmarks/results/
+# make bench  run all benchmarks (hours) and keep their results in benchmarks/results/; the one of a CUDA device
+#             is run by name: .venv/bin/python -m benchmarks gpu
 # make docs   write the tables and the reference pages that are generated
 #
 # Each target first creates the environment .venv. PYTHON names the interpreter for it (3.11 or newer).

@@ -85,18 +85,21 @@ class Epoch:
 
 
 class StandardLoop:
-    """Trains `config` on the splits, one epoch a call of `epoch`, on the CPU."""
+    """Trains `config` on the splits, one epoch a call of `epoch`. Images are prepared on the CPU."""
 
-    def __init__(self, config: TrialConfig, splits: Splits, *, seed: int) -> None:
+    def __init__(
+        self, config: TrialConfig, splits: Splits, *, seed: int, device: str = "cpu"
+    ) -> None:
+        self.device = torch.device(device)
         torch.manual_seed(seed)
         random.seed(seed)
         train = Images(splits.train_images, splits.train_labels, config.augment, config.shift)
         val = Images(splits.val_images, splits.val_labels)
         self.train_loader = DataLoader(train, batch_size=config.batch_size, shuffle=True)
         self.val_loader = DataLoader(val, batch_size=config.batch_size)
-        self.model = build_model(config.model)
+        self.model = build_model(config.model).to(self.device)
         self.optimizer = _optimizer(config.optimizer, self.model)
-        self.loss = _loss(config, torch.from_numpy(splits.train_labels))
+        self.loss = _loss(config, torch.from_numpy(splits.train_labels).to(self.device))
         n_steps = config.epochs * len(self.train_loader)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer,
@@ -109,6 +112,7 @@ class StandardLoop:
         total = 0.0
         for images, labels in self.train_loader:
             self.optimizer.zero_grad()
+            images, labels = images.to(self.device), labels.to(self.device)
             loss = self.loss(self.model(images), labels)
             loss.backward()
             self.optimizer.step()
@@ -124,7 +128,7 @@ class StandardLoop:
         wanted: list[int] = []
         with torch.no_grad():
             for images, labels in self.val_loader:
-                found += self.model(images).argmax(dim=1).tolist()
+                found += self.model(images.to(self.device)).argmax(dim=1).tolist()
                 wanted += labels.tolist()
         return float(f1_score(wanted, found, average="macro"))
 
