@@ -50,6 +50,7 @@ class Follower:
         finished = self._finished()
         on_finished(finished)
         self.seen = {trial.number for trial in finished}
+        self.n_done = _n_counted(finished)
         complete = [t for t in finished if t.state is TrialState.COMPLETE]
         self.best: float | None = None
         self.kind = study_record(self.study).kind
@@ -80,7 +81,7 @@ class Follower:
             return
         self.polled_at = time.monotonic()
         snapshot = self.watcher.look()  # it has counted and read them
-        self._report_new(self.watcher.finished)
+        self._report_new(self.watcher.new)
         self.on_progress(snapshot)
 
     def poll(self) -> None:
@@ -97,16 +98,16 @@ class Follower:
         self._report_new(finished)
 
     def _report_new(self, finished: list[FrozenTrial]) -> None:
-        if len(finished) == len(self.seen):
-            return
         new = [trial for trial in finished if trial.number not in self.seen]
-        if new:
-            self.on_finished(new)
+        if not new:
+            return
+        self.on_finished(new)
+        self.n_done += _n_counted(new)
         for trial in sorted(new, key=lambda t: (t.datetime_complete or t.datetime_start, t.number)):
             self.seen.add(trial.number)
-            self._report(trial, _n_counted(finished))
+            self._report(trial)
 
-    def _report(self, trial: FrozenTrial, n_done: int) -> None:
+    def _report(self, trial: FrozenTrial) -> None:
         row = standing(trial)
         is_better = self.best is None or (row.value or 0.0) > self.best
         is_best = self.ranks and row.state == "complete" and is_better
@@ -114,7 +115,9 @@ class Follower:
             self.best = row.value
         mean, n_complete = self._mean()
         self.on_progress(
-            TrialEnded(row, self.noun, n_done, self.n_trials, self.best, is_best, mean, n_complete)
+            TrialEnded(
+                row, self.noun, self.n_done, self.n_trials, self.best, is_best, mean, n_complete
+            )
         )
 
     def _mean(self) -> tuple[float | None, int]:

@@ -43,8 +43,8 @@ class Watcher:
         self._plans: dict[int, Plan] = {}
         self._holders: dict[int, WorkerStatus] = {}
         self._hosts: set[str] = set()
-        self.finished: list[FrozenTrial] = []
-        """The finished trials, as of the last look."""
+        self.new: list[FrozenTrial] = []
+        """The trials that have finished between the last two looks."""
         self._n_finished = -1
         self._seen: set[int] = set()
         self._best: Best | None = None
@@ -89,6 +89,7 @@ class Watcher:
         )
 
     def _look(self) -> Snapshot:
+        self.new = []
         counts = self.leases.counts()
         holders, foreign = self.leases.registry.holders()
         n_finished = sum(n for state, n in counts.items() if state.is_finished())
@@ -127,16 +128,16 @@ class Watcher:
 
     def _read_finished(self) -> None:
         """Read what finished trials decide: the best one, and how long recent ones took."""
-        self.finished = self.study.get_trials(deepcopy=False, states=FINISHED)
-        self._mean_seconds = _mean_seconds(self.finished)
+        finished = self.study.get_trials(deepcopy=False, states=FINISHED)
+        # what is done for each of 10,000 trials takes milliseconds at each one that finishes
+        self.new = [trial for trial in finished if trial.number not in self._seen]
+        self._seen.update(trial.number for trial in self.new)
+        self._mean_seconds = _mean_seconds(finished)
         if self.info.kind != "search":
-            complete = [trial for trial in self.finished if trial.state is TrialState.COMPLETE]
+            complete = [trial for trial in finished if trial.state is TrialState.COMPLETE]
             self._mean = mean_of_replicates(self.info.kind, complete)
             return
-        # what is done for each of 10,000 trials takes milliseconds at each one that finishes
-        new = [trial for trial in self.finished if trial.number not in self._seen]
-        self._seen.update(trial.number for trial in new)
-        best = best_trial(new)
+        best = best_trial(self.new)
         if best is None or not self._is_better(best):
             return
         before, self._best = self._n_finished, _best(best)

@@ -6,11 +6,14 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from tests_support import FINGERPRINT, tiny_study
 
+from bloodsearch.search.api import training
 from bloodsearch.search.api.events import Event, TrialEnded
 from bloodsearch.search.api.training import Follower
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.records import Kind
 from bloodsearch.search.study import create_or_resume
+from bloodsearch.search.watch.snapshot import Snapshot
+from bloodsearch.search.watch.watcher import Watcher
 
 
 @pytest.mark.parametrize(
@@ -29,3 +32,23 @@ def test_only_a_search_has_a_best_trial_so_far(
     assert isinstance(ended, TrialEnded)
     assert ("best so far" in str(ended)) == best
     assert ended.best_value == (0.5 if best else None)
+
+
+def test_with_a_watcher_each_trial_is_told_once_and_before_the_snapshot(
+    sqlite_storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "POLL_S", 0.0)
+    study = create_or_resume(sqlite_storage, "tiny", tiny_study(), FINGERPRINT)
+    study.add_trial(create_trial(state=TrialState.COMPLETE, value=0.5))
+    told: list[Event] = []
+    follower = Follower(study, 3, told.append, watcher=Watcher(sqlite_storage, study))
+    study.add_trial(create_trial(state=TrialState.COMPLETE, value=0.75))
+    follower.tick()
+    study.add_trial(create_trial(state=TrialState.PRUNED, value=0.25))
+    follower.tick()
+    follower.tick()
+    follower.poll()
+    assert [type(event) for event in told] == [TrialEnded, Snapshot, TrialEnded, Snapshot, Snapshot]
+    ended = [event for event in told if isinstance(event, TrialEnded)]
+    assert [event.n_done for event in ended] == [2, 3]
+    assert [event.is_best for event in ended] == [True, False]

@@ -19,7 +19,7 @@ from tests_support import tiny
 
 from bloodsearch.search.dashboard.artifacts import artifact_folder, store_files
 from bloodsearch.search.dashboard.filters import with_token
-from bloodsearch.search.dashboard.hosts import allowed_authorities, is_loopback
+from bloodsearch.search.dashboard.hosts import allowed_authorities, is_loopback, url
 from bloodsearch.search.database.optuna_rows import replace_study_attrs
 from bloodsearch.search.database.storage import open_storage
 from bloodsearch.search.errors import UsageError
@@ -277,6 +277,19 @@ def test_only_visitors_with_the_token_are_answered() -> None:
 )  # fmt: skip
 def test_loopback_is_recognised(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80/"),
+        ("0.0.0.0", "http://127.0.0.1:80/"),
+        ("::1", "http://[::1]:80/"),
+        ("lab.example", "http://lab.example:80/"),
+    ],
+)
+def test_address_that_is_printed(host: str, shown: str) -> None:
+    assert url(host, 80) == shown
 
 
 def test_wildcard_address_means_this_machines_names_and_addresses() -> None:
