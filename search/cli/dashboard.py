@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import socket
 from typing import Annotated
 
 import typer
@@ -40,20 +41,19 @@ def dashboard(
 
     It answers only for the names and the port it was started with; others get status 403.
     """
-    from ..dashboard.hosts import is_loopback
+    from ..dashboard.hosts import WILDCARDS, is_loopback, url
     from ..dashboard.server import serve
     from ..database.storage import open_storage
 
     opened = open_storage(storage_url(storage), create=False)
     secret = env.dashboard_token() or (secrets.token_urlsafe(24) if token else None)
     mode = "writable" if writable else "read-only"
-    shown = "127.0.0.1" if host == "0.0.0.0" else host
     query = f"?token={secret}" if secret else ""
 
     def ready() -> None:
-        output.message(
-            f"http://{shown}:{port}/{query} shows {opened.shown} ({mode}); Ctrl-C ends it"
-        )
+        output.message(f"{url(host, port)}{query} shows {opened.shown} ({mode}); Ctrl-C ends it")
+        if host in WILDCARDS:
+            output.message(f"from other machines: {url(socket.gethostname(), port)}{query}")
         if secret is None and not is_loopback(host):
             may = "change and delete" if writable else "read"
             output.message(

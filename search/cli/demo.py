@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..api.events import SearchEnded
+from ..env import STORAGE
 from ..errors import DataError
 from . import output
 from .final_tables import show_result
@@ -74,16 +76,18 @@ def demo(data_root: DataRootOption = None) -> None:
     )
     show_result(result)
     output.line()
-    output.line(f"demo finished in {output.duration(time.monotonic() - started)}. Next commands:")
-    arguments = where("demo", storage, name)
+    output.line(f"the demo finished in {output.duration(time.monotonic() - started)}")
+    data = ["--dataset", "synthetic"] if dataset == "synthetic" else data_option(root)
+    output.line("next, the default search and its final evaluation:")
+    output.line("  " + command("optimize", *data, "--trials", 20))
+    output.line("  " + command("final-eval", *data_option(root)))
+    output.line("or look at this demo:")
+    output.line(f"  export {STORAGE}={shlex.quote(storage)}")
+    arguments = where("demo", None, name)
     output.line("  " + command("leaderboard", *arguments))
     output.line("  " + command("show", result["trial"], *arguments))
     output.line("  " + command("report", *arguments, *data_option(root)))
-    output.line("  " + command("dashboard", "--storage", storage))
-    data = ["--dataset", "synthetic"] if dataset == "synthetic" else data_option(root)
-    output.line("the default search, and its final evaluation:")
-    output.line("  " + command("optimize", *data, "--trials", 20))
-    output.line("  " + command("final-eval", *data_option(root)))
+    output.line("  " + command("dashboard"))
 
 
 def _choose_data(root: Path | None) -> tuple[str, Path | None]:

@@ -71,12 +71,13 @@ def show(
             "one that was running resumes from its last epoch"
         )
     if result.best_value is not None:
-        best = f"best validation macro-F1 {result.best_value:.4f} (trial {result.best_trial})"
-        if result.in_time:
-            best += f": {output.short_params(result.best_params or {})}"
-        output.wrapped(best, indent="  ")
+        output.line(f"best validation macro-F1 {result.best_value:.4f} (trial {result.best_trial})")
     if result.in_time and shows_next:
         final = arguments
         if result.part == "baselines":  # the final evaluation tests all baselines at once
             final = [study_names.without_part(result.study), *arguments[1:], "--baselines"]
-        next_line(command("leaderboard", *arguments), command("final-eval", *final, *data))
+        shown = (
+            [] if result.best_trial is None else [command("show", result.best_trial, *arguments)]
+        )
+        commands = [command("leaderboard", *arguments), *shown]
+        next_line(*commands, command("final-eval", *final, *data))

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from ..errors import UsageError
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+WILDCARDS = ("0.0.0.0", "::", "")
+"""Addresses to listen on that stand for all of this machine's."""
 
 
 def is_loopback(host: str) -> bool:
@@ -18,6 +20,12 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host.lower() == "localhost"
+
+
+def url(host: str, port: int) -> str:
+    """Return the address under which this machine reaches a server that listens on `host`."""
+    name = "127.0.0.1" if host in WILDCARDS else _bracketed(host) or host
+    return f"http://{name}:{port}/"
 
 
 def allowed_authorities(host: str, port: int, extra: Iterable[str] = ()) -> set[str]:
@@ -38,7 +46,7 @@ def allowed_authorities(host: str, port: int, extra: Iterable[str] = ()) -> set[
 
 def _names_of(host: str) -> set[str]:
     """Return the names and addresses under which clients reach a server that listens on `host`."""
-    if host in ("0.0.0.0", "::", ""):
+    if host in WILDCARDS:
         import psutil
 
         own = {socket.gethostname(), socket.getfqdn()}

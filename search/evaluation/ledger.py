@@ -118,8 +118,8 @@ def refuse_second(storage: Storage, study_name: str) -> None:
     whose = f"trial {last.trial}" if last.trial != ALL else "all baselines"
     raise RefusedError(
         f"the test split was already opened for {study_name!r} ({whose}, {last.opened_at}, by "
-        f"{last.opened_by}){lost}; to open it again, pass --force; the count of openings is part of every "
-        "later result"
+        f"{last.opened_by}){lost}; to open it again, add --force: every later result then says that it was "
+        f"opened {len(earlier) + 1} times"
     )
 
 
