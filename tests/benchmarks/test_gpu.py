@@ -38,6 +38,13 @@ def test_epochs_are_timed_without_the_first() -> None:
     assert min(ours["min"], standard["min"]) > 0
 
 
+def test_nothing_is_launched_on_a_device_by_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert gpu.launches_a_step(TINY, SPLITS, "cpu", cuda_graph=False) == 0
+    monkeypatch.setattr(gpu, "LAUNCHES", ("aten::cross_entropy_loss",))
+    # two training steps, and the validation loss
+    assert gpu.launches_a_step(TINY, SPLITS, "cpu", cuda_graph=False) == 1.5
+
+
 @pytest.mark.parametrize(("target", "reached"), [(0.0, True), (1.1, False)])
 def test_seconds_to_a_score(target: float, reached: bool) -> None:
     ours = gpu.seconds_to(target, TINY, SPLITS, 0, "cpu", cuda_graph=False)
@@ -81,12 +88,15 @@ def test_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu.show(
         "a device",
         {"A CNN": spread([2.0])},
-        {("A CNN", False): spread([0.5]), ("A CNN", True): spread([0.1])},
+        {
+            ("A CNN", False): spread([0.5]) | {"launches": 100.0},
+            ("A CNN", True): spread([0.1]) | {"launches": 3.0},
+        },
         [None],
         {False: [0.9, None, 0.7], True: [0.3] * 3},
         [shared],
     )
-    assert [row[-1] for row in shown[0][1]] == ["4.0x", "20.0x"]
+    assert [row[-2:] for row in shown[0][1]] == [["4.0x", "100"], ["20.0x", "3"]]
     assert [row[-1] for row in shown[1][1]] == ["2 of 3", "3 of 3", "0 of 1"]
     assert all(len(row) == len(columns) for columns, rows in shown for row in rows)
 
