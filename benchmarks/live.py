@@ -8,7 +8,6 @@ is the same with TERM=dumb, where nothing is drawn.
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 from pathlib import Path
@@ -20,12 +19,12 @@ from benchmarks.common import save, shown, spread, sqlite_urls, table
 from benchmarks.overhead import prefill
 from benchmarks.terminal import Terminal
 from bloodsearch.search.api import training
+from bloodsearch.search.api.placement import Placement
 from bloodsearch.search.cli.progress import Screen
 from bloodsearch.search.database.storage import open_storage
 from bloodsearch.search.errors import Interrupted
 from bloodsearch.search.study import load
-from bloodsearch.search.workers.slots import Slot
-from bloodsearch.search.workers.supervisor import Supervisor
+from bloodsearch.search.workers import launch
 
 WORKER = Path(__file__).with_name("simulated_worker.py")
 SECONDS = float(os.environ.get("LIVE_SECONDS", "60"))
@@ -36,16 +35,14 @@ TERMINALS = {"in place": "xterm-256color", "lines": "dumb"}
 
 def child(url: str, n_trials: int) -> None:
     """Run simulated workers on the prefilled study and show them as `optimize` does."""
-    program = (sys.executable, "-P", str(WORKER))
-    simulated = functools.partial(Supervisor, program=program)
-    setattr(training, "Supervisor", simulated)  # noqa: B010
+    setattr(launch, "PROGRAM", ("-P", str(WORKER)))  # noqa: B010
     storage = open_storage(url, create=False)
     screen = Screen(quiet=False)
     training.run_workers(
         storage,
         load(storage, "bench"),
         n_trials,
-        [Slot("cpu", "cpu", 1)] * 2,
+        Placement(devices="cpu", workers=2),
         data_root=None,
         on_progress=screen,
         snapshots=screen.draws,

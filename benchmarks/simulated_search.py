@@ -18,6 +18,7 @@ from bloodsearch.search.database.storage import Storage, open_storage
 from bloodsearch.search.errors import BloodsearchError
 from bloodsearch.search.study import create_or_resume
 from bloodsearch.search.workers import supervisor as workers
+from bloodsearch.search.workers.launch import LocalLauncher
 from bloodsearch.search.workers.leases import Leases
 from bloodsearch.search.workers.slots import Slot
 from bloodsearch.search.workers.supervisor import Supervisor
@@ -50,7 +51,7 @@ def supervisor(storage: Storage, study: optuna.Study, n_trials: int, n_workers: 
         Leases(storage, study),
         [Slot("cpu", "cpu", 1)] * n_workers,
         n_trials,
-        program=(sys.executable, "-P", str(WORKER)),
+        launcher=LocalLauncher(("-P", str(WORKER))),
     )
 
 

@@ -101,6 +101,8 @@ def main() -> None:
     parser.add_argument("study_name")
     parser.add_argument("--device")
     parser.add_argument("--slot")
+    parser.add_argument("--worker-id")
+    parser.add_argument("--node", default="")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--trials", type=int)
     parser.add_argument("--data-root", type=Path)
@@ -121,6 +123,8 @@ def main() -> None:
         threads=args.threads,
         data_root=args.data_root,
         n_trials=args.trials,
+        worker_id=args.worker_id,
+        node=args.node,
     )
     try:
         run_worker(settings, drain, make_trainer=SleepingTrainer)

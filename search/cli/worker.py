@@ -67,7 +67,9 @@ def worker_process(
     device: Annotated[str, typer.Option()],
     slot: Annotated[str, typer.Option()],
     threads: Annotated[int, typer.Option(min=1)],
+    worker_id: Annotated[str, typer.Option()],
     storage: Annotated[str, typer.Option(envvar="BLOODSEARCH_STORAGE", show_envvar=False)],
+    node: Annotated[str, typer.Option()] = "",
     trials: Annotated[int | None, typer.Option(min=1)] = None,
     data_root: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
@@ -93,6 +95,8 @@ def worker_process(
         threads=threads,
         data_root=data_root,
         n_trials=trials,
+        worker_id=worker_id,
+        node=node,
     )
     try:
         run_worker(settings, drain)

@@ -17,9 +17,9 @@ workers.
 from __future__ import annotations
 
 import enum
-import socket
 import time
-from collections.abc import Container
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import optuna
@@ -54,6 +54,7 @@ from .reclaim import (
 )
 from .registry import FOREIGN, Registry
 
+NOBODY: Mapping[str, bool] = MappingProxyType({})
 RECLAIM_EVERY_S = 1.0
 """How often a claim looks for dead workers. Looking at 64 processes takes 10 ms."""
 
@@ -76,12 +77,19 @@ class Leases:
     """The claims and leases of one study."""
 
     def __init__(
-        self, storage: Storage, study: optuna.Study, times: LeaseTimes | None = None
+        self,
+        storage: Storage,
+        study: optuna.Study,
+        times: LeaseTimes | None = None,
+        node: str = "",
     ) -> None:
-        """Use `times` for the study's workers; without it, those of the environment."""
+        """Use `times` for the study's workers; without it, those of the environment.
+
+        `node` is the node of a cluster on which this process is a worker (Identity.node).
+        """
         self.storage, self.study = storage, study
         self.study_id = study._study_id
-        self.registry = Registry(storage, study, times)
+        self.registry = Registry(storage, study, times, node)
         self._reclaimed_at = -RECLAIM_EVERY_S
 
     def counts(self) -> dict[TrialState, int]:
@@ -195,15 +203,15 @@ class Leases:
             if end_lease(db, trial_id, worker.worker_id):
                 back_to_waiting(db, trial_id)
 
-    def reclaim(self, killed: Container[int] = (), *, foreign: bool = False) -> int:
+    def reclaim(self, dead: Mapping[str, bool] = NOBODY, *, foreign: bool = False) -> int:
         """Put back the trials of dead workers and return their number.
 
         Args:
-            killed: Pids of this host whose deaths do not count against their trials.
+            dead: Workers that their supervisor saw end, by id, and whether that counts against their trials.
             foreign: Whether to put back the trials of other programs at once, not after a lease.
         """
         with self.storage.exclusive(self.study_id) as db:
-            return self._reclaim(db, killed, foreign=foreign)
+            return self._reclaim(db, dead, foreign=foreign)
 
     def reclaim_confirmed(self) -> int:
         """Do as `reclaim` does, and watch stale workers until each is confirmed dead or alive.
@@ -278,14 +286,13 @@ class Leases:
         return Claim(*row) if row else None
 
     def _reclaim(
-        self, db: sa.Connection, killed: Container[int] = (), *, foreign: bool = False
+        self, db: sa.Connection, dead: Mapping[str, bool] = NOBODY, *, foreign: bool = False
     ) -> int:
         self._reclaimed_at = time.monotonic()
         lease_foreign_trials(db, self.registry)
         n_back = 0
-        for worker in self.registry.remove_dead(db, foreign=foreign):
-            was_killed = worker.pid in killed and worker.host == socket.gethostname()
+        for worker in self.registry.remove_dead(db, dead, foreign=foreign):
             is_foreign = worker.worker_id.startswith(FOREIGN)
-            count_death = not (was_killed or is_foreign)
+            count_death = dead.get(worker.worker_id, True) and not is_foreign
             n_back += put_back_trials_of(db, worker.worker_id, count_death=count_death)
         return n_back + put_back_orphans(db, self.study_id)

@@ -23,17 +23,32 @@ class Identity:
     pid_started: float
     """Seconds from the machine's boot to the process's start, independent of clock changes."""
     boot_id: str
+    """BOOT/NAMESPACE of the machine, and in a cluster /NODE."""
     device: str
 
+    @property
+    def node(self) -> str:
+        """The first digits of the cluster's id of its node; empty outside of a cluster."""
+        return node_of(self.boot_id)
 
-def own_identity(device: str) -> Identity:
-    """Describe this process, with a new worker id."""
+
+N_NODE_DIGITS = 12
+"""Of a node's id, which Ray draws at random: with the boot and the namespace it fits the column."""
+
+
+def node_of(boot_id: str) -> str:
+    """Return the node in an Identity's `boot_id`, empty outside of a cluster."""
+    return boot_id.split("/")[2] if boot_id.count("/") == 2 else ""
+
+
+def own_identity(device: str, *, worker_id: str | None = None, node: str = "") -> Identity:
+    """Describe this process, with a new id unless `worker_id` is given. `node`: its id in a cluster."""
     return Identity(
-        worker_id=uuid.uuid4().hex,
+        worker_id=worker_id or uuid.uuid4().hex,
         host=socket.gethostname(),
         pid=os.getpid(),
         pid_started=started(os.getpid()),
-        boot_id=_boot_id(),
+        boot_id=f"{_boot_id()}/{node[:N_NODE_DIGITS]}" if node else _boot_id(),
         device=device,
     )
 
@@ -46,12 +61,16 @@ class ProcessState(enum.Enum):
     """The process exists but does not run (SIGSTOP, a debugger). It may never continue."""
     RUNNING = enum.auto()
     UNKNOWN = enum.auto()
-    """The process is on another host, in another container or from before a reboot."""
+    """The process is on another host or node, in another container or from before a reboot."""
 
 
-def process_state(worker: Identity) -> ProcessState:
-    """Return the state of the worker's process."""
+def process_state(worker: Identity, node: str = "") -> ProcessState:
+    """Return the state of the worker's process, as a process on a cluster's `node` may judge it."""
     if worker.host != socket.gethostname():
+        return ProcessState.UNKNOWN
+    if node and worker.node and worker.node != node:
+        # two nodes on one machine: a process that is gone may have been ended with its node, and then the
+        # supervisor puts its trial back, unharmed
         return ProcessState.UNKNOWN
     boot, namespace = _boot_id().split("/")
     if worker.boot_id.split("/")[0] != boot:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 from ..database.storage import Storage
 from ..database.tables import leases_table, workers_table
 from .lease_times import LeaseTimes
-from .liveness import Identity, ProcessState, process_state
+from .liveness import Identity, ProcessState, node_of, process_state
 
 N_STOPS = "stops"
 FOREIGN = "another-program-"
@@ -30,6 +31,8 @@ class WorkerStatus:
     device: str
     beat_age_s: float
     trial_id: int | None
+    node: str = ""
+    """The first digits of the cluster's id of its node; empty outside of a cluster."""
 
 
 class HeartbeatReply(NamedTuple):
@@ -45,11 +48,16 @@ class Registry:
     """The workers of one study."""
 
     def __init__(
-        self, storage: Storage, study: optuna.Study, times: LeaseTimes | None = None
+        self,
+        storage: Storage,
+        study: optuna.Study,
+        times: LeaseTimes | None = None,
+        node: str = "",
     ) -> None:
         self.storage, self.study = storage, study
         self.study_id = study._study_id
         self.times = times or LeaseTimes.from_environment()
+        self._node = node
         self._suspects: dict[str, tuple[float, float]] = {}
         """Stale workers: their last heartbeat, and the monotonic time when this process noticed."""
 
@@ -120,7 +128,15 @@ class Registry:
         )
         with self.storage.engine.connect() as db:
             rows = [
-                WorkerStatus(r.worker_id, r.host, r.pid, r.device, max(0.0, r.age), r.trial_id)
+                WorkerStatus(
+                    r.worker_id,
+                    r.host,
+                    r.pid,
+                    r.device,
+                    max(0.0, r.age),
+                    r.trial_id,
+                    node_of(r.boot_id),
+                )
                 for r in db.execute(query)
             ]
         foreign = [row for row in rows if row.worker_id.startswith(FOREIGN)]
@@ -132,10 +148,12 @@ class Registry:
         """Whether some stale worker has not been watched for long enough to call it dead."""
         return bool(self._suspects)
 
-    def remove_dead(self, db: sa.Connection, *, foreign: bool = False) -> list[Identity]:
+    def remove_dead(
+        self, db: sa.Connection, known: Container[str] = (), *, foreign: bool = False
+    ) -> list[Identity]:
         """Remove the dead workers of the study and return them. Call with the study locked.
 
-        With `foreign` the stand-ins of other programs count as dead.
+        Those with the ids `known` are dead. With `foreign` so are the stand-ins of other programs.
         """
         column = workers_table.c
         query = sa.select(workers_table, self.storage.age(column.beat).label("age"))
@@ -143,8 +161,8 @@ class Registry:
         dead = [
             _identity(row)
             for row in rows
-            if (self._is_dead(row) or (foreign and row.worker_id.startswith(FOREIGN)))
-            and _removed(db, row)
+            if row.worker_id in known or self._is_dead(row) or (foreign and _is_foreign(row))
+            if _removed(db, row, whatever_it_sent=row.worker_id in known)
         ]
         registered = {row.worker_id for row in rows} - {worker.worker_id for worker in dead}
         self._suspects = {
@@ -167,7 +185,7 @@ class Registry:
         worker sends its next heartbeat within `heartbeat_s` of that.
         """
         worker, times = _identity(row), self.times
-        state = process_state(worker)
+        state = process_state(worker, self._node)
         if state is ProcessState.GONE:
             return True
         n_leases = times.n_leases_if_alive if state is ProcessState.RUNNING else 1
@@ -186,11 +204,20 @@ def _is(worker: Identity) -> sa.ColumnElement[bool]:
     return workers_table.c.worker_id == worker.worker_id
 
 
-def _removed(db: sa.Connection, row: sa.Row[Any]) -> bool:
-    """Remove the worker unless it has sent a heartbeat since `row` was read. Return whether it is gone."""
+def _is_foreign(row: sa.Row[Any]) -> bool:
+    return bool(row.worker_id.startswith(FOREIGN))
+
+
+def _removed(db: sa.Connection, row: sa.Row[Any], *, whatever_it_sent: bool) -> bool:
+    """Remove the worker and return whether it is gone.
+
+    It stays if it has sent a heartbeat since `row` was read, unless that does not matter.
+    """
     column = workers_table.c
-    unchanged = (column.worker_id == row.worker_id) & (column.beat == row.beat)
-    return bool(db.execute(sa.delete(workers_table).where(unchanged)).rowcount)
+    which = column.worker_id == row.worker_id
+    if not whatever_it_sent:
+        which &= column.beat == row.beat
+    return bool(db.execute(sa.delete(workers_table).where(which)).rowcount)
 
 
 def _identity(row: sa.Row[Any]) -> Identity:

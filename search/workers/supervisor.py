@@ -1,19 +1,16 @@
-"""The supervisor: one worker process per slot, restarted when it dies, drained on a signal.
+"""The supervisor: one worker per slot, restarted when it dies, drained on a signal.
 
-It never imports torch. Its children read their device, thread counts and the storage's address from the
-environment, because every user of the machine can read a command line. They drain when the supervisor dies,
-because it holds the other end of their standard input.
+It never imports torch. A launcher starts the workers and says how they end (launch.py).
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +19,7 @@ from ..database.outage import is_outage, retry_outage
 from ..errors import Interrupted, StorageError
 from ..trial.checkpoint_files import remove_leftovers
 from .budget_check import STOPPED, check_budget
-from .child_lines import ChildLines
+from .launch import End, Launcher, LocalLauncher, Task, Worker
 from .leases import Leases
 from .slots import Slot
 from .waiting import WaitNotice
@@ -48,23 +45,25 @@ MAX_DEATHS_IN_A_ROW = 6
 @dataclass(slots=True)
 class _Child:
     slot: Slot
-    process: subprocess.Popen[bytes] | None = None
+    worker: Worker | None = None
     deaths: int = 0
     finished_at_death: int = 0
-    restart_at: float = 0.0
+    restart_at: float | None = None
+    """When a worker starts in the place of the one that died; None while that one runs."""
     retired: int | None = None
     """Exit code with which this slot ended for good."""
 
 
 @dataclass(slots=True)
 class Supervisor:
-    """Runs one worker process per slot.
+    """Runs one worker per slot.
 
     Args:
         leases: The study's leases.
         slots: The places for workers.
         n_trials: The study's total of finished trials; None for the total of the last `optimize`.
         data_root: The folder with the data set.
+        launcher: Starts the workers; by default as processes of this machine.
         timeout_s: Seconds after which `run` drains the workers and returns False.
         on_tick: Called a few times per second.
     """
@@ -73,22 +72,18 @@ class Supervisor:
     slots: list[Slot]
     n_trials: int | None = None
     data_root: Path | None = None
+    launcher: Launcher = field(default_factory=LocalLauncher)
     timeout_s: float | None = None
     on_tick: Callable[[], None] = lambda: None
     on_message: Callable[[str], None] = lambda text: print(f"bloodsearch: {text}", file=sys.stderr)
     """Receives one line per event that the user should read, such as the death of a worker."""
-    collects: bool = False
-    """Whether lines that workers print go to `on_message` instead of standard error."""
     owns_process: bool = True
     """Whether a signal may end this process when the storage hangs. False in a library call."""
-    # -P: a user's own models.py or search.py in the current folder must not be imported
-    program: tuple[str, ...] = (sys.executable, "-P", "-m", "bloodsearch", "worker-process")
     _signals: int = field(default=0, init=False)
     _signalled_at: float = field(default=0.0, init=False)
     _n_stops: int | None = field(default=None, init=False)
     _stop_looked_at: float = field(default=0.0, init=False)
     _children: list[_Child] = field(default_factory=list, init=False)
-    _lines: ChildLines | None = field(default=None, init=False)
 
     def run(self) -> bool:
         """Run workers until the budget is spent. False if the time was up first.
@@ -97,7 +92,6 @@ class Supervisor:
         is gone, and BloodsearchError when all workers stopped early.
         """
         self._children = [_Child(slot) for slot in self.slots]
-        self._lines = ChildLines() if self.collects else None
         self._n_stops = retry_outage(self.leases.registry.n_stops)
         deadline = None if self.timeout_s is None else time.monotonic() + self.timeout_s
         notice = WaitNotice(self.leases.registry, self.on_message)
@@ -115,78 +109,79 @@ class Supervisor:
                         return False
                     for child in self._children:
                         self._look_after(child)
-                    notice.tick({c.process.pid for c in self._children if c.process is not None})
-                    self._pass_on(self._lines.read() if self._lines else [])
+                    self._end_those_without_a_place()
+                    notice.tick({c.worker.worker_id for c in self._children if c.worker})
+                    self._pass_on(self.launcher.lines())
                     self.on_tick()
             except KeyError:  # Optuna's word for a study that does not exist
                 self.leases.check_study()
                 raise
             finally:
                 self._drain()
-                self._pass_on(self._lines.close() if self._lines else [])
+                self._pass_on(self.launcher.close())
         check_budget(self.leases, self.n_trials, [child.retired for child in self._children])
         return True
 
     def _start(self, child: _Child) -> None:
-        child.process = subprocess.Popen(
-            self._command(child.slot),
-            stdin=subprocess.PIPE,
-            stderr=self._lines.writer if self._lines else None,
-            env=self._environment(child.slot),
-            # a terminal's Ctrl-C reaches the supervisor alone, which then drains its children once
-            start_new_session=True,
-        )
+        child.restart_at = None
+        child.worker = self.launcher.start(self._task(), child.slot, uuid.uuid4().hex, child.worker)
 
-    def _command(self, slot: Slot) -> list[str]:
-        command = [*self.program, self.leases.study.study_name]
-        command += ["--device", slot.device, "--slot", slot.label, "--threads", str(slot.threads)]
-        if self.n_trials is not None:
-            command += ["--trials", str(self.n_trials)]
-        if self.data_root is not None:
-            command += ["--data-root", str(self.data_root)]
-        return command
-
-    def _environment(self, slot: Slot) -> dict[str, str]:
-        url = self.leases.storage.full_url
-        return {**os.environ, **slot.environment(), "BLOODSEARCH_STORAGE": url}
+    def _task(self) -> Task:
+        leases = self.leases
+        url = leases.storage.full_url
+        return Task(leases.study.study_name, url, self.n_trials, self.data_root)
 
     def _look_after(self, child: _Child) -> None:
-        if child.retired is not None:
+        if child.retired is not None or child.worker is None:
             return
-        if child.process is None:
+        if child.restart_at is not None:
             if time.monotonic() >= child.restart_at:
                 self._start(child)
             return
-        code = child.process.poll()
-        if code is None:
+        end = child.worker.poll()
+        if end is None:
             return
-        _close(child.process)
-        child.process = None
-        if code == EXIT_RECYCLE:
+        if end.code == EXIT_RECYCLE:
             self._start(child)
-        elif code in ORDERLY:
-            child.retired = code
+        elif end.code in ORDERLY:
+            self._retire(child, end.code)
         else:
-            self._after_death(child, f"signal {-code}" if code < 0 else f"exit code {code}")
+            self._after_death(child, child.worker, end)
 
-    def _after_death(self, child: _Child, how: str) -> None:
-        """Put the trial of a dead child back and restart the child, after a growing delay."""
-        retry_outage(self.leases.reclaim, give_up=self._signalled)
+    def _retire(self, child: _Child, code: int) -> None:
+        """Leave the slot empty from now on."""
+        child.retired = code
+        if child.worker is not None:
+            child.worker.close()
+            child.worker = None
+
+    def _end_those_without_a_place(self) -> None:
+        """End the workers that wait for a place in the cluster when another one found the budget spent."""
+        if any(child.retired == 0 for child in self._children):
+            for child in self._children:
+                if child.worker is not None and child.worker.waits:
+                    child.worker.kill()
+                    self._retire(child, 0)
+
+    def _after_death(self, child: _Child, worker: Worker, end: End) -> None:
+        """Put the trial of a dead worker back and start another one, after a growing delay."""
+        dead = {worker.worker_id: end.counts}
+        retry_outage(lambda: self.leases.reclaim(dead), give_up=self._signalled)
         counts = retry_outage(self.leases.counts, give_up=self._signalled)
         n_finished = sum(n for state, n in counts.items() if state.is_finished())
         child.deaths = child.deaths + 1 if n_finished == child.finished_at_death else 1
         child.finished_at_death = n_finished
         if child.deaths >= MAX_DEATHS_IN_A_ROW:
-            child.retired = 1
             self.on_message(
-                f"the worker on {child.slot.label} died {child.deaths} times "
-                f"in a row ({how}); its slot stays empty"
+                f"the worker on {worker.place} died {child.deaths} times "
+                f"in a row ({end.how}); its slot stays empty"
             )
+            self._retire(child, 1)
             return
         delay = min(MAX_BACKOFF_S, 0.25 * 2 ** (child.deaths - 1))
         child.restart_at = time.monotonic() + delay
         self.on_message(
-            f"a worker on {child.slot.label} died ({how}); its trial was put back and a new worker starts"
+            f"a worker on {worker.place} died ({end.how}); its trial was put back and a new worker starts"
         )
 
     def _pass_on(self, lines: list[str]) -> None:
@@ -209,22 +204,21 @@ class Supervisor:
             raise
 
     def _drain(self) -> None:
-        """Ask all children to stop, kill the ones that do not, and put their trials back."""
-        running = [child.process for child in self._children if child.process is not None]
-        for process in running:
-            process.terminate()
+        """Ask all workers to stop, kill the ones that do not, and put their trials back."""
+        workers = [child.worker for child in self._children if child.worker is not None]
+        for worker in workers:
+            worker.terminate()
         started = time.monotonic()
-        killed: set[int] = set()
-        for process in running:
-            while process.poll() is None:
+        killed: dict[str, bool] = {}
+        for worker in workers:
+            while worker.poll() is None:
                 if self._out_of_time(started):
-                    process.kill()
-                    process.wait()
-                    killed.add(process.pid)
+                    worker.kill()
+                    # killed for being slow, which says nothing against its trial
+                    killed[worker.worker_id] = False
                 time.sleep(0.02)
-            _close(process)
+            worker.close()
         with contextlib.suppress(StorageError):
-            # children that were killed for being slow do not count against their trials
             retry_outage(lambda: self.leases.reclaim(killed), limit_s=5, give_up=self._signalled)
             retry_outage(
                 lambda: remove_leftovers(self.leases.storage, self.leases.study),
@@ -239,10 +233,10 @@ class Supervisor:
         return now > started + DRAIN_S
 
     def _kill_children(self) -> None:
-        """Kill the children of a supervisor that hangs and is about to be ended."""
+        """Kill the workers of a supervisor that hangs and is about to be ended."""
         for child in self._children:
-            if child.process is not None:
-                child.process.kill()
+            if child.worker is not None:
+                child.worker.kill()
         print(
             "bloodsearch: interrupted while the storage did not answer; "
             "run the same command again to resume",
@@ -269,9 +263,3 @@ class Supervisor:
         finally:
             for n, handler in previous.items():
                 signal.signal(n, handler)
-
-
-def _close(process: subprocess.Popen[bytes]) -> None:
-    """Close this end of an ended child's standard input."""
-    if process.stdin is not None:
-        process.stdin.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Container
 
@@ -26,8 +25,8 @@ class WaitNotice:
         self._looked_at = self._waiting_since = time.monotonic()
         self._announced: set[str] = set()
 
-    def tick(self, own_pids: Container[int]) -> None:
-        """Look at the storage, at most once per LOOK_EVERY_S. `own_pids` are this process's workers."""
+    def tick(self, own: Container[str]) -> None:
+        """Look at the storage, at most once per LOOK_EVERY_S. `own` are the ids of this process's workers."""
         now = time.monotonic()
         if now - self._looked_at < LOOK_EVERY_S:
             return
@@ -38,8 +37,7 @@ class WaitNotice:
             if is_outage(error):
                 return  # the workers wait for the storage as well
             raise
-        host = socket.gethostname()
-        if not holders or any(w.host == host and w.pid in own_pids for w in holders):
+        if not holders or any(w.worker_id in own for w in holders):
             self._waiting_since = now
             return
         new = [worker for worker in holders if worker.worker_id not in self._announced]

@@ -59,6 +59,10 @@ class WorkerSettings:
     data_root: Path | None
     n_trials: int | None
     """The study's total of finished trials; None for the total of the last `optimize`."""
+    worker_id: str
+    """By which its supervisor knows it."""
+    node: str = ""
+    """The cluster's id of its node; empty outside of a cluster."""
 
 
 class Recycle(Exception):
@@ -111,8 +115,10 @@ class _Worker:
     ) -> None:
         self.settings, self.storage, self.study, self.drain = settings, storage, study, drain
         self.info: StudyInfo = retry_outage(lambda: info(study), give_up=drain)
-        self.leases = Leases(storage, study)
-        self.identity = own_identity(settings.slot)
+        self.identity = own_identity(
+            settings.slot, worker_id=settings.worker_id, node=settings.node
+        )
+        self.leases = Leases(storage, study, node=self.identity.node)
         self.heartbeat = Heartbeat(self.leases.registry, self.identity, drain)
         self.pruner = make_pruner(self.info.study_file)
         self.make_trainer = make_trainer

@@ -7,7 +7,6 @@ import itertools
 import os
 import signal
 import sqlite3
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from tests_support import assert_exact, claims, supervisor, tiny
 from bloodsearch.search.database.storage import Storage, open_storage
 from bloodsearch.search.errors import BloodsearchError, DataError
 from bloodsearch.search.records import trial_record
+from bloodsearch.search.workers.launch import LocalLauncher
 from bloodsearch.search.workers.leases import Leases
 
 
@@ -175,7 +175,7 @@ def test_worker_that_dies_at_once_is_restarted_later_and_later(
         "os.kill(os.getpid(), 9)"
     )
     search = supervisor(storage, tiny(storage), 3, 1)
-    search.program = (sys.executable, "-c", suicide)
+    search.launcher = LocalLauncher(("-c", suicide))
     with pytest.raises(BloodsearchError, match="all workers stopped early"):
         search.run()
     starts = [float(line) for line in log.read_text().splitlines()]

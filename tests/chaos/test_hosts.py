@@ -13,6 +13,7 @@ from tests_support import assert_exact, claims, supervisor, tiny
 
 from bloodsearch.search.cli import main
 from bloodsearch.search.database.storage import Storage
+from bloodsearch.search.workers.launch import LocalWorker
 from bloodsearch.search.workers.leases import Leases
 from bloodsearch.search.workers.supervisor import Supervisor, _Child
 
@@ -27,9 +28,8 @@ def _short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
 def power_cut(elsewhere: Supervisor) -> None:
     """The machine `elsewhere` is gone, with all that ran there."""
     for child in elsewhere._children:
-        assert child.process is not None
-        child.process.kill()
-        child.process.wait()
+        assert child.worker is not None
+        child.worker.kill()
 
 
 class PowerCut(Exception):
@@ -109,12 +109,12 @@ def test_slow_machine_keeps_its_trials(
 
     monkeypatch.setenv("SIM_EPOCH_S", "0.3")
     assert supervisor(storage, study, 16, 1, on_tick=join_from_elsewhere).run()
-    process = joined[0].process
-    assert process is not None
-    process.terminate()
+    worker = joined[0].worker
+    assert isinstance(worker, LocalWorker)
+    worker.terminate()
+    process = worker.process
     process.wait()
-    assert process.stdin is not None
-    process.stdin.close()  # nobody else does: this worker's supervisor never ran
+    worker.close()  # nobody else does: this worker's supervisor never ran
     by_pid = Counter(line.split()[1] for line in log.read_text().splitlines())
     assert by_pid[str(process.pid)] >= 1
     assert set(Counter(claims(log)).values()) == {1}  # nobody was robbed

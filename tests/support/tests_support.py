@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from bloodsearch.search.data import registry, synthetic
 from bloodsearch.search.data.info import Fingerprint
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.study import create_or_resume
+from bloodsearch.search.workers.launch import LocalLauncher
 from bloodsearch.search.workers.leases import Leases
 from bloodsearch.search.workers.slots import Slot
 from bloodsearch.search.workers.supervisor import Supervisor
@@ -82,7 +82,7 @@ def supervisor(
         Leases(storage, study),
         [Slot("cpu", "cpu", 1)] * n_workers,
         n_trials,
-        program=(sys.executable, "-P", str(SIMULATED_WORKER)),
+        launcher=LocalLauncher(("-P", str(SIMULATED_WORKER))),
         **options,  # type: ignore[arg-type]
     )
 

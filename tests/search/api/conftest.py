@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import sys
-
 import pytest
 from tests_support import SIMULATED_WORKER
 
-from bloodsearch.search.api import training
 from bloodsearch.search.data import synthetic
-from bloodsearch.search.workers.supervisor import Supervisor
+from bloodsearch.search.workers import launch
 
 
 @pytest.fixture
 def simulated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers that train nothing, and a synthetic data set of kilobytes."""
-    program = (sys.executable, "-P", str(SIMULATED_WORKER))
-    monkeypatch.setattr(training, "Supervisor", functools.partial(Supervisor, program=program))
+    monkeypatch.setattr(launch, "PROGRAM", ("-P", str(SIMULATED_WORKER)))
     make = synthetic.make_split
     monkeypatch.setattr(synthetic, "make_split", lambda split: make(split, 16))

@@ -165,16 +165,15 @@ def test_a_callback_that_raises_stops_the_search(sqlite_url: str) -> None:
 
 
 _INTERRUPTED = """
-import functools, sys, threading, _thread
+import sys, threading, _thread
 from pathlib import Path
 import bloodsearch
-from bloodsearch.search.api import training
 from bloodsearch.search.data import synthetic
-from bloodsearch.search.workers.supervisor import Supervisor
+from bloodsearch.search.workers import launch
 
 make = synthetic.make_split
 synthetic.make_split = lambda split: make(split, 16)
-training.Supervisor = functools.partial(Supervisor, program=(sys.executable, "-P", sys.argv[2]))
+launch.PROGRAM = ("-P", sys.argv[2])
 study = {study!r}
 try:
     bloodsearch.optimize(

@@ -331,7 +331,7 @@ def test_silence_of_one_moment_is_no_death(leases: Leases, host: str | None) -> 
 def test_spared_death_is_not_held_against_the_trial(leases: Leases, dead_worker: Identity) -> None:
     for _ in range(2 * MAX_DEATHS):
         claim(leases, dead_worker)
-        assert leases.reclaim({dead_worker.pid}) == 1
+        assert leases.reclaim({dead_worker.worker_id: False}) == 1
         assert states(leases) == ["WAITING"]
 
 

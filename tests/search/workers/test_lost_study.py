@@ -25,7 +25,7 @@ from bloodsearch.search.workers.worker import WorkerSettings, run_worker
 
 def work(storage: Storage, train: Callable[[Session], Outcome]) -> None:
     create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
-    settings = WorkerSettings(storage.full_url, "tiny", "cpu", "cpu", 1, None, 5)
+    settings = WorkerSettings(storage.full_url, "tiny", "cpu", "cpu", 1, None, 5, "me")
 
     def trainer(session: Session) -> Outcome:
         return train(session)

@@ -40,11 +40,11 @@ def test_own_workers_are_not_named_and_others_once(
 ) -> None:
     monkeypatch.setattr(waiting, "WAIT_NOTICE_S", 0.0)
     monkeypatch.setattr(waiting, "LOOK_EVERY_S", 0.0)
-    leases.claim(own_identity("cpu"), 1, may_create=True)
+    leases.claim(worker := own_identity("cpu"), 1, may_create=True)
     messages: list[str] = []
     notice = waiting.WaitNotice(leases.registry, messages.append)
-    notice.tick({os.getpid()})
+    notice.tick({worker.worker_id})
     assert messages == []
-    notice.tick({1})
-    notice.tick({1})
+    notice.tick({"another"})
+    notice.tick({"another"})
     assert len(messages) == 1

@@ -33,7 +33,7 @@ def work(storage: Storage) -> Callable[[Train], None]:
 
     def run(train: Train) -> None:
         drain = Drain()
-        settings = WorkerSettings(storage.full_url, "tiny", "cpu", "cpu", 1, None, 1)
+        settings = WorkerSettings(storage.full_url, "tiny", "cpu", "cpu", 1, None, 1, "me")
 
         def trainer(session: Session) -> Outcome:
             return train(session.checkpoints, drain)
@@ -157,7 +157,7 @@ def test_a_worker_learns_from_the_trials_that_it_finished(storage: Storage) -> N
     """Its sampler once saw the study as it was at the worker's start, and drew at random for ever."""
     file = tiny_study(search={"sampler": "tpe", "startup_trials": 8, "seed": 0})
     create_or_resume(storage, "tiny", file, FINGERPRINT)
-    settings = WorkerSettings(storage.full_url, "tiny", "cpu", "cpu", 1, None, 30)
+    settings = WorkerSettings(storage.full_url, "tiny", "cpu", "cpu", 1, None, 30, "me")
 
     def trainer(session: Session) -> Outcome:
         params = session.suggest(file, lambda params: True)
