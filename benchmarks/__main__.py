@@ -6,7 +6,7 @@ import importlib
 import sys
 
 NAMES = (
-    *("exactness", "kills", "overhead", "efficiency", "survival"),
+    *("exactness", "kills", "overhead", "efficiency", "survival", "ray_overhead"),
     *(
         "epochs",
         "operations",

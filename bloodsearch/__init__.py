@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .search.api.search import optimize
     from .search.api.study import load_study
     from .search.api.trials import run_trials
+    from .search.cluster.request import RayCluster
     from .search.database.storage import open_storage
     from .search.errors import (
         BloodsearchError,
@@ -47,6 +48,7 @@ _MODULES = {
     ".search.api.search": ("optimize",),
     ".search.api.study": ("load_study",),
     ".search.api.trials": ("run_trials",),
+    ".search.cluster.request": ("RayCluster",),
     ".search.database.storage": ("open_storage",),
     ".search.errors": (
         "BloodsearchError",
@@ -72,6 +74,7 @@ __all__ = [
     "Interrupted",
     "Placement",
     "PrunerSettings",
+    "RayCluster",
     "RefusedError",
     "StorageError",
     "StudyFileError",

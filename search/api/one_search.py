@@ -112,7 +112,7 @@ class Run:
             return self._end(storage, study, in_time=False, created_only=True)
         self._announce(storage, study, fingerprint, slots)
         try:
-            in_time = self._train(storage, study, slots)
+            in_time = self._train(storage, study)
         except BloodsearchError as error:
             try:
                 self._end(storage, study, in_time=False)
@@ -168,7 +168,7 @@ class Run:
         )
         if text := _few_images(info(study)):
             self._notice(text)
-        if n := idle_cores(slots):
+        if self.request.placement.cluster is None and (n := idle_cores(slots)):
             cores = "1 CPU core is idle" if n == 1 else f"{n} CPU cores are idle"
             self._notice(f"{cores}; --workers auto uses all cores")
         waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
@@ -180,7 +180,7 @@ class Run:
                 "searches without them"
             )
 
-    def _train(self, storage: Storage, study: optuna.Study, slots: list[Slot]) -> bool:
+    def _train(self, storage: Storage, study: optuna.Study) -> bool:
         counts = Leases(storage, study).counts()
         n_done = counts[TrialState.COMPLETE] + counts[TrialState.PRUNED]
         if n_done >= self.n_trials:
@@ -190,7 +190,7 @@ class Run:
             storage,
             study,
             self.n_trials,
-            slots,
+            self.request.placement,
             data_root=self.request.data_root,
             on_progress=self.on_progress,
             timeout_s=self.request.timeout_s,

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..cluster.request import RayCluster
+from ..errors import UsageError
+
 if TYPE_CHECKING:
+    from ..database.storage import Storage
+    from ..study import StudyInfo
+    from ..workers.launch import Launcher
     from ..workers.slots import Slot
 
 
@@ -19,15 +25,50 @@ class Placement:
     """Worker processes; "auto" starts one per device slot, on a CPU one per core."""
     per_device: int = 1
     """Workers that share a device."""
+    cluster: RayCluster | None = None
+    """The cluster that places the workers; None: this machine. It decides about devices."""
+
+    def __post_init__(self) -> None:
+        if self.cluster is None:
+            return
+        for option, is_given in (
+            ("--devices", self.devices != "auto"),
+            ("--workers-per-device", self.per_device != 1),
+        ):
+            if is_given:
+                raise UsageError(
+                    f"{option} does not go with --cluster: Ray assigns devices, see --gpus-per-worker"
+                )
 
     def slots(self, threads: int) -> list[Slot]:
         """Return one slot per worker, each with `threads` CPU threads.
 
-        Raises UsageError for devices or counts that this machine does not have.
+        Connects to the cluster if there is one. Raises UsageError for devices or counts that do not exist.
         """
         from ..workers.slots import plan_slots
 
+        if self.cluster is not None:
+            return self.cluster.slots(str(self.workers), threads)
         return plan_slots(self.devices, str(self.workers), self.per_device, threads=threads)
+
+    def launcher(self, storage: Storage, study: StudyInfo, *, collects: bool) -> Launcher:
+        """Return what starts workers on `slots`.
+
+        Args:
+            storage: The open storage. Raises StorageError for SQLite in a cluster of several nodes.
+            study: The stored study.
+            collects: Whether workers of this machine print into `Launcher.lines`, as those of a cluster do.
+        """
+        from ..workers.launch import LocalLauncher
+
+        if self.cluster is None:
+            return LocalLauncher(collects=collects)
+        from ..cluster.connection import check_storage
+        from ..cluster.launcher import ClusterLauncher
+
+        check_storage(storage)
+        cpus = self.cluster.cpus(study.study_file.training.threads)
+        return ClusterLauncher(study.fingerprint, cpus, self.cluster.gpus_per_worker)
 
 
 AUTO = Placement()

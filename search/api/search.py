@@ -139,6 +139,8 @@ def _run_minutes(request: SearchRequest, on_progress: OnProgress) -> SearchResul
     minutes = request.minutes or 0.0
     if not 0 < minutes < math.inf:
         raise UsageError(f"--minutes {minutes:g}: give a number above 0")
+    if request.placement.cluster is not None:
+        raise UsageError("--minutes goes without --cluster: it measures this machine")
     if request.trials is not None or request.only is not None:
         raise UsageError("--minutes goes without --trials and --only: it finds the numbers itself")
     file, request = resolve(request)

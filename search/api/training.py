@@ -17,7 +17,6 @@ from ..records import study_record
 from ..study import info
 from ..watch.watcher import Watcher, mean_of_replicates
 from ..workers.leases import Leases
-from ..workers.slots import Slot
 from ..workers.supervisor import Supervisor
 from .events import Notice, OnProgress, RunEnded, RunStarted, TrialEnded
 from .placement import Placement
@@ -143,7 +142,7 @@ def run_workers(
     storage: Storage,
     study: optuna.Study,
     n_trials: int,
-    slots: list[Slot],
+    placement: Placement,
     *,
     data_root: Path | None,
     on_progress: OnProgress,
@@ -158,7 +157,7 @@ def run_workers(
         storage: The open storage.
         study: The study whose trials are trained.
         n_trials: The total of complete and pruned trials to reach.
-        slots: One place per worker.
+        placement: The devices and the number of workers.
         data_root: The folder with the data; None for the default.
         on_progress: Receives every event.
         timeout_s: Seconds after which the workers are drained.
@@ -170,6 +169,8 @@ def run_workers(
     Raises Interrupted when drained by a signal or by `bloodsearch stop`.
     """
     leases = Leases(storage, study)
+    stored = info(study)
+    launcher = placement.launcher(storage, stored, collects=snapshots)
     watcher = Watcher(storage, study) if snapshots else None
     publisher = Publisher(storage, study, n_trials, lambda text: on_progress(Notice(text)))
     follower = Follower(study, n_trials, on_progress, noun, publisher.add, leases, watcher)
@@ -180,14 +181,14 @@ def run_workers(
 
     supervisor = Supervisor(
         leases,
-        slots,
+        placement.slots(stored.study_file.training.threads),
         n_trials,
         data_root=data_root,
+        launcher=launcher,
         timeout_s=timeout_s,
         on_tick=tick,
         on_message=lambda text: on_progress(Notice(text, warning=True)),
         owns_process=owns_process,
-        collects=snapshots,
     )
     follower.start()
     has_ended = False
@@ -224,7 +225,7 @@ def train_queued(
         storage,
         study,
         n_trials,
-        placement.slots(info(study).study_file.training.threads),
+        placement,
         data_root=data_root,
         on_progress=on_progress,
         noun=noun,

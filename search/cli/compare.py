@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...studies import DEFAULT_STUDY
-from ..api.placement import Placement
 from ..env import storage_url
 from ..errors import UsageError
 from . import output
 from .options import (
+    ClusterOption,
+    CpusPerWorkerOption,
     DataRootOption,
     DevicesOption,
+    GpusPerWorkerOption,
     JsonOption,
     NameOption,
     PerDeviceOption,
     StorageOption,
     WorkersOption,
+    placement,
 )
 from .progress import Screen
 
@@ -59,6 +62,9 @@ def compare(
     workers: WorkersOption = "auto",
     devices: DevicesOption = "auto",
     workers_per_device: PerDeviceOption = 1,
+    cluster: ClusterOption = None,
+    gpus_per_worker: GpusPerWorkerOption = 0,
+    cpus_per_worker: CpusPerWorkerOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show the difference of two configurations' mean macro-F1 over replicates, with an interval.
@@ -85,7 +91,14 @@ def compare(
                 train_queued(
                     opened,
                     queued,
-                    Placement(devices, workers, workers_per_device),
+                    placement(
+                        devices,
+                        workers,
+                        workers_per_device,
+                        cluster,
+                        gpus_per_worker,
+                        cpus_per_worker,
+                    ),
                     data_root=data_root,
                     on_progress=Screen(quiet=json),
                     owns_process=True,

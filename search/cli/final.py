@@ -9,18 +9,21 @@ from typing import Annotated
 import typer
 
 from ...studies import DEFAULT_STUDY
-from ..api.placement import Placement
 from . import completion, output
 from .final_tables import show_baselines, show_result
 from .options import (
+    ClusterOption,
+    CpusPerWorkerOption,
     DataRootOption,
     DevicesOption,
+    GpusPerWorkerOption,
     JsonOption,
     NameOption,
     PerDeviceOption,
     StorageOption,
     StudyArgument,
     WorkersOption,
+    placement,
 )
 from .progress import Screen
 from .suggest import command, data_option, next_line, where
@@ -132,6 +135,9 @@ def final_eval(
     workers: WorkersOption = "auto",
     devices: DevicesOption = "auto",
     workers_per_device: PerDeviceOption = 1,
+    cluster: ClusterOption = None,
+    gpus_per_worker: GpusPerWorkerOption = 0,
+    cpus_per_worker: CpusPerWorkerOption = None,
     json: JsonOption = False,
 ) -> None:
     """Choose the winner on validation, retrain it with several seeds, open the test split once.
@@ -170,7 +176,9 @@ def final_eval(
             unfinished=unfinished,
             out=out,
             data_root=data_root,
-            placement=Placement(devices, workers, workers_per_device),
+            placement=placement(
+                devices, workers, workers_per_device, cluster, gpus_per_worker, cpus_per_worker
+            ),
             owns_process=True,
             snapshots=screen.draws,
         ),

@@ -7,11 +7,13 @@ from typing import Annotated
 import typer
 
 from ..api.parts import Part
-from ..api.placement import Placement
 from .options import (
     Arch,
+    ClusterOption,
+    CpusPerWorkerOption,
     DataRootOption,
     DevicesOption,
+    GpusPerWorkerOption,
     JsonOption,
     MaxParamsOption,
     NameOption,
@@ -22,6 +24,7 @@ from .options import (
     StorageOption,
     StoredStudyArgument,
     WorkersOption,
+    placement,
 )
 from .progress import Screen
 from .search_summary import Summaries
@@ -54,6 +57,9 @@ def optimize(
     workers: WorkersOption = "auto",
     devices: DevicesOption = "auto",
     workers_per_device: PerDeviceOption = 1,
+    cluster: ClusterOption = None,
+    gpus_per_worker: GpusPerWorkerOption = 0,
+    cpus_per_worker: CpusPerWorkerOption = None,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -142,7 +148,9 @@ def optimize(
         from_study=from_study,
         only=only,
         replicates=replicates,
-        placement=Placement(devices, workers, workers_per_device),
+        placement=placement(
+            devices, workers, workers_per_device, cluster, gpus_per_worker, cpus_per_worker
+        ),
         timeout_s=timeout,
         create_only=create_only,
         owns_process=True,

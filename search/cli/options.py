@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...studies import DEFAULT_STUDY
+from ..api.placement import Placement
+from ..cluster.request import RayCluster
 from ..env import DEFAULT_STORAGE
+from ..errors import UsageError
 from . import completion
 from .output import message
 
@@ -105,6 +108,30 @@ PerDeviceOption = Annotated[
         "--workers-per-device", metavar="K", min=1, max=512, help="Workers that share a device."
     ),
 ]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="ADDRESS",
+        help="Let Ray place the workers: auto (this machine's cluster), ray://HOST:10001, or local.",
+    ),
+]
+GpusPerWorkerOption = Annotated[
+    float,
+    typer.Option(
+        "--gpus-per-worker",
+        metavar="X",
+        help="With --cluster: each worker's share of a GPU, 0 to 1.",
+    ),
+]
+CpusPerWorkerOption = Annotated[
+    float | None,
+    typer.Option(
+        "--cpus-per-worker",
+        metavar="Y",
+        help="With --cluster: CPUs per worker; default: the study's training.threads.",
+    ),
+]
 MaxParamsOption = Annotated[
     int | None, typer.Option("--max-params", min=1, help="No larger models.")
 ]
@@ -118,6 +145,26 @@ SetOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+
+
+def placement(
+    devices: str,
+    workers: str,
+    workers_per_device: int,
+    cluster: str | None,
+    gpus_per_worker: float,
+    cpus_per_worker: float | None,
+) -> Placement:
+    """Return where workers run. Raises UsageError for options that exclude each other."""
+    if cluster is not None:
+        on_nodes = RayCluster(cluster, cpus_per_worker, gpus_per_worker)
+        return Placement(devices, workers, workers_per_device, on_nodes)
+    if gpus_per_worker or cpus_per_worker is not None:
+        raise UsageError(
+            "--gpus-per-worker and --cpus-per-worker go with --cluster; without it: --devices and "
+            "--workers-per-device"
+        )
+    return Placement(devices, workers, workers_per_device)
 
 
 def find_study(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -125,6 +126,7 @@ def _record(
     summary["workers"] = [
         {
             "host": row.host,
+            "node": row.node or None,
             "pid": row.pid,
             "device": row.device,
             "trial": row.trial,
@@ -150,6 +152,9 @@ def _show(snapshot: Snapshot, view: LiveView | None = None) -> None:
         view.show(snapshot)
         return
     output.rendered(StudyView(snapshot))
+    if nodes := Counter((row.host, row.node) for row in snapshot.workers if row.node):
+        shown = (f"{host} ({node}): {n}" for (host, node), n in sorted(nodes.items()))
+        output.line(f"workers on the cluster's nodes: {', '.join(shown)}")
     if snapshot.held_by_another_program:
         numbers = ", ".join(map(str, snapshot.held_by_another_program))
         output.line(

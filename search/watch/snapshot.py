@@ -32,6 +32,8 @@ class WorkerRow:
     beat_age_s: float
     """Seconds since its last heartbeat."""
     trial: int | None
+    node: str = ""
+    """The first digits of the cluster's id of its node; empty outside of a cluster."""
     of_trial: int | None = None
     """The search's trial that a replicate or finalist repeats."""
     name: str = ""

@@ -158,7 +158,9 @@ class Watcher:
         return tuple(self._row(worker, values.get(_key(worker)[0], ())) for worker in holders)
 
     def _row(self, worker: WorkerStatus, curve: tuple[float, ...]) -> WorkerRow:
-        row = WorkerRow(worker.host, worker.pid, worker.device, worker.beat_age_s, None)
+        row = WorkerRow(
+            worker.host, worker.pid, worker.device, worker.beat_age_s, None, node=worker.node
+        )
         if worker.trial_id is None:
             return row
         plan = self._plans.get(worker.trial_id)

@@ -117,7 +117,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("search.sampling", "search.limits"),
     ("search.study",),
     ("search.trial", "search.warm_start"),
-    ("search.workers", "search.evaluation"),
+    ("search.workers", "search.cluster", "search.evaluation"),
     ("search.model_file", "search.report", "search.submit", "search.summary", "search.watch"),
     ("search.course", "search.doctor", "search.dashboard", "search.api"),
     ("search.cli",),
@@ -213,6 +213,7 @@ def test_what_the_lower_packages_know(
         ("onnx", ("search.model_file.export",)),
         ("onnxruntime", ("search.model_file.predict",)),
         ("PIL", ("search.images",)),
+        ("ray", ("search.cluster",)),
     ],
 )
 def test_libraries_with_one_place(library: str, users: tuple[str, ...]) -> None:

@@ -183,6 +183,9 @@ OPTIONS = [
         "no Apple GPU", f"optimize {_MAKE} --devices mps", 2, ("mps", "this machine has no Apple")
     ),
     Case("no device", ["optimize", "--trials", "1", "--devices", ""], 2, ("--devices", "auto")),
+    Case("no such cluster", f"optimize {_MAKE} --cluster head:6379", 2, ("ray://HOST:10001",)),
+    Case("a share without a cluster", f"optimize {_MAKE} --gpus-per-worker 0.5", 2, ("--cluster",)),
+    Case("minutes on a cluster", "optimize --minutes 1 --cluster local", 2, ("this machine",)),
     Case("trials negative", "optimize --trials -1", 2, ("--trials", "1")),
     Case("trials no number", "optimize --trials many", 2, ("--trials", "integer")),
     Case("trials far too many", f"optimize --trials {'9' * 30}", 2, ("--trials", "1000000")),
