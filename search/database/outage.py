@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -15,8 +17,30 @@ import tenacity
 from .. import env
 from ..errors import StorageError
 
+WARN_EVERY_S = 60.0
+"""Seconds between two warnings of one process. Many workers on a full server wait several times a minute."""
+
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+class _Warnings:
+    """Warns of outages, at most once in WARN_EVERY_S."""
+
+    def __init__(self) -> None:
+        self.warned_at = -math.inf
+
+    def __call__(self, state: tenacity.RetryCallState) -> None:
+        """Warn before the second attempt waits: the first one's failure is often over at once."""
+        if state.attempt_number != 2 or time.monotonic() - self.warned_at < WARN_EVERY_S:
+            return
+        self.warned_at = time.monotonic()
+        error = state.outcome.exception() if state.outcome else None
+        why = reason_of(error) if error else "no answer"
+        _log.warning("the storage does not answer (%s); waiting for it", why)
+
+
+_warn = _Warnings()
 
 READ_ONLY = "25006"
 """SQLSTATE read_only_sql_transaction: a failover is under way, or an administrator's switch."""
@@ -40,18 +64,12 @@ def retry_outage(
     $BLOODSEARCH_OUTAGE_S), or when `give_up()` returns true because a signal came.
     """
 
-    def warn_once(state: tenacity.RetryCallState) -> None:
-        if state.attempt_number == 2:
-            error = state.outcome.exception() if state.outcome else None
-            why = reason_of(error) if error else "no answer"
-            _log.warning("the storage does not answer (%s); waiting for it", why)
-
     limit = env.outage_s() if limit_s is None else limit_s
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(is_outage),
         wait=tenacity.wait_random_exponential(multiplier=0.1, max=5),
         stop=lambda state: give_up() or tenacity.stop_after_delay(limit)(state),
-        before_sleep=warn_once,
+        before_sleep=_warn,
         reraise=True,
     )
     try:

@@ -173,10 +173,11 @@ def open_storage(text: str, *, create: bool, give_up: Callable[[], bool] | None 
             return _open(url, create, env.outage_s())
         return retry_outage(lambda: _open(url, create, 0.0), give_up=give_up)
     except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError, RuntimeError) as error:
-        raise StorageError(
-            f"cannot use {shown(url)}: {redact(reason_of(error), url)}; "
-            "check the URL, or name another database with --storage"
-        ) from None
+        reason = redact(reason_of(error), url)
+        advice = "check the URL, or name another database with --storage"
+        if "statement pooling mode" in reason:
+            advice = "set pool_mode = transaction in PgBouncer's configuration"
+        raise StorageError(f"cannot use {shown(url)}: {reason}; {advice}") from None
 
 
 def _open(url: sa.URL, create: bool, patience_s: float) -> Storage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
 import threading
 from collections.abc import Iterator
 
@@ -12,6 +13,10 @@ from ..errors import LostStudyError
 from .liveness import Identity
 from .registry import Registry
 from .shutdown import Drain
+
+RETRY = (0.1, 0.3)
+"""The pause before a heartbeat that failed is tried again, as a part of the interval. On a server without a
+free connection half of them fail; six in a row, an interval apart, cost a healthy worker its lease."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,24 +41,25 @@ class Heartbeat:
             self._n_registered += 1
             self.lost.clear()
 
-    def send(self) -> None:
-        """Store one heartbeat and act on the answer. Logs errors instead of raising them."""
+    def send(self) -> bool:
+        """Store one heartbeat and act on the answer. Return False if it failed; errors are logged."""
         n_before = self._n_registered
         try:
             reply = self._registry.heartbeat(self._worker)
         except LostStudyError:
             self.lost.set()  # the next write raises the error again, with its message
-            return
+            return True
         except Exception as error:
             if not is_outage(error):
                 _log.warning("heartbeat: %s", type(error).__name__)
-            return
+            return False
         with self._lock:
             # when a suspended process resumes, a claim may register it while this answer is on its way
             if not reply.registered and n_before == self._n_registered:
                 self.lost.set()
         if reply.drain:
             self._drain.request()
+        return True
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -67,5 +73,6 @@ class Heartbeat:
             thread.join(timeout=1)
 
     def _run(self) -> None:
-        while not self._done.wait(self._registry.times.heartbeat_s):
-            self.send()
+        pause_s = heartbeat_s = self._registry.times.heartbeat_s
+        while not self._done.wait(pause_s):
+            pause_s = heartbeat_s * (1 if self.send() else random.uniform(*RETRY))

@@ -60,6 +60,8 @@ class Registry:
         self._node = node
         self._suspects: dict[str, tuple[float, float]] = {}
         """Stale workers: their last heartbeat, and the monotonic time when this process noticed."""
+        self.n_workers = 0
+        """The registered workers when `remove_dead` last looked."""
 
     def register(self, worker: Identity) -> None:
         """Store the worker, in place of an earlier row of the same worker."""
@@ -158,6 +160,7 @@ class Registry:
         column = workers_table.c
         query = sa.select(workers_table, self.storage.age(column.beat).label("age"))
         rows = db.execute(query.where(column.study_id == self.study_id)).all()
+        self.n_workers = len(rows)
         dead = [
             _identity(row)
             for row in rows

@@ -8,6 +8,7 @@ other end is a death: the trial stays leased until another process reclaims it a
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import sys
 from collections.abc import Callable
@@ -39,6 +40,9 @@ MAX_FAILURES_IN_A_ROW = 3
 MAX_OUTAGES_IN_A_ROW = 5
 """After so many trials in a row that an outage interrupted, the fault is not an outage."""
 POLL_S = 0.25
+"""The shortest pause in seconds of a worker that got no trial."""
+MAX_POLLS_PER_S = 50.0
+"""How often all workers without a trial may claim together. Each claim keeps the others waiting."""
 EXIT_RECYCLE = 75
 """Asks the supervisor to start a new process in this one's place."""
 EXIT_RETIRED = 76
@@ -91,6 +95,11 @@ def torch_trainer(study_info: StudyInfo, settings: WorkerSettings) -> Trainer:
     )
 
 
+def poll_s(n_workers: int) -> float:
+    """Return how long one of `n_workers` waits before it claims again, in seconds."""
+    return max(POLL_S, n_workers / MAX_POLLS_PER_S)
+
+
 def run_worker(
     settings: WorkerSettings, drain: Drain, make_trainer: MakeTrainer = torch_trainer
 ) -> None:
@@ -136,13 +145,15 @@ class _Worker:
                 else:
                     raise Interrupted("drained; run the same command again to resume")
         except (BloodsearchError, Recycle):
-            self._leave()
+            self._leave(limit_s=0)
             raise
-        self._leave()
+        self._leave(limit_s=5)
 
-    def _leave(self) -> None:
+    def _leave(self, limit_s: float) -> None:
+        """Unregister. Wait up to `limit_s` seconds for a database that is unavailable or full."""
         with contextlib.suppress(Exception):
-            self.leases.registry.unregister(self.identity)
+            unregister = functools.partial(self.leases.registry.unregister, self.identity)
+            retry_outage(unregister, limit_s=limit_s)
         self.storage.close()
 
     def _step(self) -> Verdict | None:
@@ -151,7 +162,7 @@ class _Worker:
         self.heartbeat.registered()  # every claim registers the worker
         if isinstance(claim, Verdict):
             if claim is Verdict.WAIT:
-                self.drain.wait(POLL_S)
+                self.drain.wait(poll_s(self.leases.registry.n_workers))
             return claim
         session = LeasedTrial(
             claim, self.info, self.leases, self.identity, self.pruner, self.heartbeat, self.drain

@@ -14,6 +14,7 @@ from pgbouncer import pgbouncer
 from tests_support import assert_exact, supervisor, tiny
 
 from bloodsearch.search.database.storage import open_storage
+from bloodsearch.search.errors import StorageError
 from bloodsearch.search.study import load
 from bloodsearch.search.workers.leases import Leases
 
@@ -84,6 +85,16 @@ def test_killed_creator_leaves_no_lock(pooled_url: str, postgres_url: str) -> No
     assert time.monotonic() - started < 10
     assert advisory_locks(postgres_url) == 0
     storage.close()
+
+
+def test_statement_mode_is_refused_with_what_to_set(postgres_url: str) -> None:
+    with (
+        pgbouncer(postgres_url, "statement", pool_size=4) as url,
+        pytest.raises(
+            StorageError, match=r"statement pooling mode; set pool_mode = transaction in"
+        ),
+    ):
+        open_storage(url, create=True)
 
 
 def test_nothing_is_left_in_the_poolers_connections(postgres_url: str) -> None:

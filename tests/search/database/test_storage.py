@@ -6,6 +6,7 @@ import os
 import pickle
 import sqlite3
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 from tests_support import tiny
 
 from bloodsearch.search.database.connections import refuse_writes
-from bloodsearch.search.database.outage import is_outage, retry_outage
+from bloodsearch.search.database.outage import _Warnings, is_outage, retry_outage
 from bloodsearch.search.database.storage import Storage, open_storage, parse_url
 from bloodsearch.search.errors import StorageError
 
@@ -181,6 +182,22 @@ def test_outage_is_waited_for() -> None:
         return "done"
 
     assert retry_outage(operation, limit_s=30) == "done"
+
+
+def test_outages_are_named_once_a_minute(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bloodsearch.search.database.outage._warn", _Warnings())
+    for _ in range(2):
+        answers = iter([outage(), outage(), None])
+
+        def operation(answers: Iterator[Exception | None] = answers) -> None:
+            if error := next(answers):
+                raise error
+
+        retry_outage(operation, limit_s=30)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("the storage does not answer (server closed")
 
 
 def test_outage_past_its_limit_ends_in_a_storage_error() -> None:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import cast
 
 import pytest
+import sqlalchemy as sa
 
-from bloodsearch.search.workers.heartbeat import Heartbeat
+from bloodsearch.search.workers.heartbeat import RETRY, Heartbeat
+from bloodsearch.search.workers.lease_times import LeaseTimes
 from bloodsearch.search.workers.liveness import own_identity
 from bloodsearch.search.workers.registry import HeartbeatReply, Registry
 from bloodsearch.search.workers.shutdown import Drain
@@ -15,6 +17,8 @@ from bloodsearch.search.workers.shutdown import Drain
 
 class Answers:
     """A registry that does something while a heartbeat is under way, and then answers."""
+
+    times = LeaseTimes.of(60)
 
     def __init__(self, registered: bool) -> None:
         self.registered = registered
@@ -53,3 +57,25 @@ def test_an_answer_from_before_a_claim_is_not_held_against_the_claimed_trial() -
     answers.meanwhile = lambda: None
     heartbeat.send()  # this one was asked after the claim
     assert heartbeat.lost.is_set()
+
+
+def test_refused_heartbeat_is_sent_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a whole interval later: on a full server several are refused in a row."""
+    answers = Answers(registered=True)
+    heartbeat = heartbeat_of(answers)
+    pauses: list[float] = []
+
+    def refuse() -> None:
+        if len(pauses) < 3:
+            raise sa.exc.OperationalError("UPDATE", {}, Exception("too many clients already"))
+
+    def wait(seconds: float) -> bool:
+        pauses.append(seconds)
+        return len(pauses) == 5
+
+    answers.meanwhile = refuse
+    monkeypatch.setattr(heartbeat._done, "wait", wait)
+    heartbeat._run()
+    interval = answers.times.heartbeat_s
+    assert [pause == interval for pause in pauses] == [True, False, False, True, True]
+    assert max(pauses[1:3]) <= interval * max(RETRY) < interval

@@ -377,6 +377,12 @@ def test_claim_looks_for_the_dead_now_and_then(
     assert claim(leases, another(leases, "third")) == trial_id
 
 
+def test_claim_knows_how_many_workers_there_are(leases: Leases, worker: Identity) -> None:
+    another(leases, "second")
+    claim(leases, worker)
+    assert leases.registry.n_workers == 2
+
+
 def test_lost_trial_cannot_be_finished_or_released(
     leases: Leases, worker: Identity, dead_worker: Identity
 ) -> None:

@@ -21,7 +21,7 @@ from bloodsearch.search.trial.outcome import Outcome
 from bloodsearch.search.trial.session import Session
 from bloodsearch.search.workers.leases import Leases
 from bloodsearch.search.workers.shutdown import Drain
-from bloodsearch.search.workers.worker import WorkerSettings, run_worker
+from bloodsearch.search.workers.worker import POLL_S, WorkerSettings, poll_s, run_worker
 
 Train = Callable[[Path, Drain], Outcome]
 
@@ -169,3 +169,8 @@ def test_a_worker_learns_from_the_trials_that_it_finished(storage: Storage) -> N
     # decades from the best rate, of a range of three; drawn at random, 1.0 here
     assert statistics.fmean(away[:8]) > 0.5
     assert statistics.fmean(away[15:]) < 0.5
+
+
+def test_many_idle_workers_claim_less_often() -> None:
+    assert poll_s(1) == poll_s(8) == POLL_S
+    assert poll_s(1_000) == 20
