@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 import time
-from collections.abc import Container
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -151,25 +152,33 @@ class Registry:
         return bool(self._suspects)
 
     def remove_dead(
-        self, db: sa.Connection, known: Container[str] = (), *, foreign: bool = False
+        self, db: sa.Connection, known: Collection[str] = (), *, foreign: bool = False
     ) -> list[Identity]:
         """Remove the dead workers of the study and return them. Call with the study locked.
 
         Those with the ids `known` are dead. With `foreign` so are the stand-ins of other programs.
         """
         column = workers_table.c
-        query = sa.select(workers_table, self.storage.age(column.beat).label("age"))
-        rows = db.execute(query.where(column.study_id == self.study_id)).all()
-        self.n_workers = len(rows)
+        age = self.storage.age(column.beat)
+        of_study = column.study_id == self.study_id
+        count = sa.select(sa.func.count()).select_from(workers_table).where(of_study)
+        self.n_workers = db.execute(count).scalar_one()
+        # a worker elsewhere that sends heartbeats is alive: most of a thousand rows stay in the database
+        suspicious = (column.host == socket.gethostname()) | (age > self.times.lease_s)
+        suspicious |= column.worker_id.in_(list(known))
+        if foreign:
+            suspicious |= column.worker_id.startswith(FOREIGN)
+        query = sa.select(workers_table, age.label("age")).where(of_study, suspicious)
+        rows = db.execute(query).all()
         dead = [
             _identity(row)
             for row in rows
             if row.worker_id in known or self._is_dead(row) or (foreign and _is_foreign(row))
             if _removed(db, row, whatever_it_sent=row.worker_id in known)
         ]
-        registered = {row.worker_id for row in rows} - {worker.worker_id for worker in dead}
+        watched = {row.worker_id for row in rows} - {worker.worker_id for worker in dead}
         self._suspects = {
-            worker_id: seen for worker_id, seen in self._suspects.items() if worker_id in registered
+            worker_id: seen for worker_id, seen in self._suspects.items() if worker_id in watched
         }
         return dead
 

@@ -24,6 +24,7 @@ from .. import env
 from ..database.outage import is_outage, reason_of, retry_outage
 from ..database.passwords import RedactingFilter
 from ..database.storage import Storage, open_storage, parse_url
+from ..database.trial_cache import with_trial_cache
 from ..errors import BloodsearchError, Interrupted, StorageError
 from ..pruning.pruner import make_pruner
 from ..study import StudyInfo, info, load
@@ -108,7 +109,7 @@ def run_worker(
     Raises Recycle when the process should be replaced, Interrupted when drained, StorageError when
     the storage stayed unavailable, Retired after three failed trials in a row.
     """
-    storage = open_storage(settings.storage_url, create=False, give_up=drain)
+    storage = with_trial_cache(open_storage(settings.storage_url, create=False, give_up=drain))
     study = retry_outage(lambda: load(storage, settings.study_name), give_up=drain)
     _Worker(settings, storage, study, drain, make_trainer).run()
 

@@ -278,6 +278,13 @@ def test_other_hosts_are_judged_by_their_beat(
     assert leases.reclaim() == n_reclaimed
 
 
+def test_worker_elsewhere_that_its_supervisor_saw_end_is_dead(leases: Leases) -> None:
+    far = dataclasses.replace(own_identity("cpu"), worker_id="far", host="elsewhere", pid=1)
+    leases.registry.register(far)
+    claim(leases, far)
+    assert leases.reclaim({"far": True}) == 1
+
+
 def test_other_container_of_this_host_is_judged_by_its_beat(leases: Leases) -> None:
     me = own_identity("cpu")
     boot = me.boot_id.split("/")[0]
