@@ -91,7 +91,10 @@ class RemoteWorker:
         return self._end
 
     def terminate(self) -> None:
-        """Ask it to drain; without a process yet it ends at once."""
+        """Ask it to drain.
+
+        One that is still starting ends with its place: `close` takes its standard input away.
+        """
         if self._runs:
             self._signal(signal.SIGTERM)
         elif self._end is None:
@@ -165,18 +168,21 @@ class RemoteWorker:
         arguments = list(self._arguments)
         if self._data_root is not None:
             arguments += ["--data-root", str(self._data_root)]
-        self._runs = True
         started = self._actor.start.remote(
             self._program, arguments, self._environment, self._folder
         )
-        self._next(started, lambda nothing: self._report())
+        self._next(started, self._started)
+
+    def _started(self, nothing: None) -> None:
+        self._runs = True
+        self._report()
 
     def _report(self) -> None:
         self._next(self._actor.report.remote(), self._reported)
 
     def _reported(self, answer: str | int) -> None:
         if isinstance(answer, str):
-            self._launcher.tell(answer)
+            self._launcher.tell_once(answer)
             self._report()
         else:
             self._end_with(End.of(answer))
