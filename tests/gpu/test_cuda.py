@@ -15,7 +15,7 @@ import torch
 from bloodsearch.models import CNNConfig, MLPConfig, Shape, build_model
 from bloodsearch.search import doctor
 from bloodsearch.search.training.config import LossConfig, OptimizerConfig, TrialConfig
-from bloodsearch.search.training.device import DeviceData, choose_precision
+from bloodsearch.search.training.device import DeviceData, Precision, choose_precision
 from bloodsearch.search.training.endings import OutOfMemory
 from bloodsearch.search.training.fit import fit
 from bloodsearch.search.training.losses import make_loss
@@ -258,6 +258,17 @@ def test_a_resumed_training(on_gpu: DeviceData, cuda_graph: bool, seen: Seen) ->
     losses = [[epoch.train_loss for epoch in r.history] for r in (whole, resumed)]
     seen(f"last loss {losses[0][-1]:.5f} and {losses[1][-1]:.5f}")
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
+@pytest.mark.gpu(expected="the losses of bfloat16 within 10 % of those of float32")
+def test_bfloat16_agrees_with_float32(on_gpu: DeviceData, seen: Seen) -> None:
+    precisions: tuple[Precision, ...] = ("bfloat16", "float32")
+    half, full = (
+        [epoch.train_loss for epoch in fit(BASE, on_gpu, seed=3, precision=precision).history]
+        for precision in precisions
+    )
+    seen(f"last loss {half[-1]:.4f} and {full[-1]:.4f}")
+    assert half == pytest.approx(full, rel=0.1)
 
 
 def nondeterministic(data: DeviceData) -> list[str]:
