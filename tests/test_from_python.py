@@ -11,6 +11,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 from PIL import Image
+from tests_support import small_set
+from worker_here import worker_here
 
 import bloodsearch
 from bloodsearch import make_sampler, open_storage, run_trials
@@ -31,7 +33,6 @@ OWN_OBJECTIVE = code("docs/guides/python.md")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_ten_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (28, 28, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "cells.png")
@@ -39,7 +40,8 @@ def test_the_ten_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     short = FROM_PYTHON.replace("trials=4", "trials=3, epochs=1, overrides=SHORT")
     small = {"training.final_epochs": 1, "space.arch": "mlp", "space.mlp_width": [16, 32]}
     names: dict[str, object] = {"SHORT": small}
-    exec(short, names)
+    with small_set(), worker_here():
+        exec(short, names)
     out, err = capsys.readouterr()
     assert "Prediction(file='cells.png'" in out
     assert "report.html" in out

@@ -1,12 +1,14 @@
-"""Data other than BloodMNIST from the search to a prediction, with real workers: each task, gray and RGB."""
+"""Data other than BloodMNIST from the search to a prediction: each task, gray and RGB."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from worker_here import worker_here
 
 from bloodsearch import export, final_eval, load_study, optimize, predict, report
 from bloodsearch.search.data.info import FileInfo
@@ -24,6 +26,12 @@ STUDY: dict[str, Any] = {
     },
 }  # fmt: skip
 SIZES = {"train": 60, "val": 24, "test": 30}
+
+
+@pytest.fixture(autouse=True)
+def _here() -> Iterator[None]:
+    with worker_here():
+        yield
 
 
 def write(path: Path, *, side: int, channels: int, description: FileInfo) -> str:

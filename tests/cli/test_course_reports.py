@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests_support import run_command, small_set
+from worker_here import worker_here
 
 pytestmark = [pytest.mark.xdist_group("course-reports"), pytest.mark.slow]
 
@@ -41,7 +42,7 @@ published = {{ weighted_f1 = 0.9 }}
 @pytest.fixture(scope="module", autouse=True)
 def n_test() -> Iterator[int]:
     """The number of test images of the small synthetic set, on which these tests train."""
-    with small_set() as n:
+    with small_set() as n, worker_here():
         yield n
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from worker_here import worker_here
 
 from bloodsearch.search.cli import main
 from bloodsearch.search.records import Ending
@@ -22,6 +24,12 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 NAME = "bloodmnist-synthetic"
 HALF = ["--set", "training.mlp_final_epochs=2", "--set", "training.final_epochs=1"]
 HALF += ["--set", "space.cnn_width=4", "--set", "space.mlp_width=64"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _here() -> Iterator[None]:
+    with worker_here():
+        yield
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,11 +45,18 @@ def assert_neutral(text: str) -> None:
 
 
 @pytest.fixture
-def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """A database in which a stranger wrote PLANTED wherever text fits."""
+def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, planted_file: Path) -> str:
+    """A copy of the database in which a stranger wrote PLANTED."""
     make = synthetic.make_split
     monkeypatch.setattr(synthetic, "make_split", lambda split: make(split, 16))
-    url = f"sqlite:///{tmp_path / 'x.db'}"
+    return f"sqlite:///{shutil.copy(planted_file, tmp_path)}"
+
+
+@pytest.fixture(scope="module")
+def planted_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database in which a stranger wrote PLANTED wherever text fits."""
+    path = tmp_path_factory.mktemp("planted") / "x.db"
+    url = f"sqlite:///{path}"
     storage = open_storage(url, create=True)
     study = create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
     params = {"arch": "mlp", "optimizer": PLANTED, PLANTED: PLANTED, "lr": float("nan")}
@@ -65,7 +73,7 @@ def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
         columns = [c["name"] for c in sa.inspect(db).get_columns("bloodsearch_workers")]
         assert {"host", "device"} <= set(columns)
     engine.dispose()
-    return url
+    return path
 
 
 @pytest.mark.parametrize("command", ["status", "leaderboard", "show 4", "show 5"])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests_support import run_command
+from worker_here import worker_here
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "own-data.md"
 SHORTER = {
@@ -32,12 +33,12 @@ def test_the_guide_from_pictures_to_a_prediction(tmp_path: Path) -> None:
         exec(make, {})
     assert len(list((tmp_path / "digits").rglob("*.png"))) == 1797
     said = {}
+    storage = f"sqlite:///{tmp_path / 'own.db'}"
     for line in commands.splitlines():
         words = shlex.split(line)[1:]
         more = SHORTER.get(words[0], "").split()
-        done = run_command(
-            *words, *more, cwd=tmp_path, BLOODSEARCH_STORAGE=f"sqlite:///{tmp_path / 'own.db'}"
-        )
+        with worker_here():
+            done = run_command(*words, *more, cwd=tmp_path, BLOODSEARCH_STORAGE=storage)
         said[" ".join(words[:2] if words[0] == "data" else words[:1])] = done.stdout
     assert "1,797 pictures of 8 x 8 pixels" in said["data import"]
     assert "whole groups" in said["data import"]

@@ -24,7 +24,8 @@ def test_a_large_model_takes_longer_than_a_small_one() -> None:
     base: Params = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_depth": 3}
     configs = [to_config(base | {"mlp_width": width}, epochs=3, patience=0) for width in (8, 2048)]
     slots = Placement(workers=2).slots(1)
-    small, large = epoch_seconds(configs, slots, dataset="synthetic")
+    with small_set():
+        small, large = epoch_seconds(configs, slots, dataset="synthetic")
     assert 0 < small < large / 3
 
 

@@ -20,7 +20,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 from postgres_roles import conninfo
-from tests_support import SMALL_SET, TINY_STUDY
+from tests_support import SMALL_SET, TINY_STUDY, run_command, small_set
 
 from bloodsearch.search.database.storage import open_storage
 from bloodsearch.search.errors import UsageError
@@ -236,14 +236,13 @@ class TestSlurmScript:
 def test_a_job_trains_the_study_to_its_budget(postgres_url: str, tmp_path: Path) -> None:
     """The script as it is written, with the real command: preempted once, then run to its end."""
     (tmp_path / "tiny.toml").write_text(TINY_STUDY)
-    own = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    env = {**os.environ, "PATH": own, "BLOODSEARCH_STORAGE": postgres_url, **SMALL_SET}
 
     def bloodsearch(*words: str) -> str:
-        command = ["bloodsearch", *words, "--name", "tiny"]
-        return subprocess.run(
-            command, cwd=tmp_path, env=env, check=True, capture_output=True, text=True
-        ).stdout
+        with small_set():
+            done = run_command(
+                *words, "--name", "tiny", cwd=tmp_path, BLOODSEARCH_STORAGE=postgres_url
+            )
+        return done.stdout
 
     create = WorkerJob("tiny.toml", 2, name="tiny").create_arguments(2)
     bloodsearch(*create[:2], *create[4:], "--dataset", "synthetic")
