@@ -6,7 +6,7 @@ import importlib
 import sys
 
 NAMES = (
-    *("exactness", "kills", "overhead", "efficiency", "survival", "ray_overhead"),
+    *("exactness", "kills", "overhead", "scale", "efficiency", "survival", "ray_overhead"),
     *(
         "epochs",
         "operations",
