@@ -118,6 +118,8 @@ class StudyView:
             yield Text.assemble((f"{happening.at:%H:%M:%S} ", "dim"), _text(happening.text))
         if self.last:
             yield _text(self.last, "dim")
+        if self.in_place and self.elapsed_s is None:
+            yield Text("Ctrl-C ends this view, not the search", style="dim")
 
 
 def _counts(s: Snapshot) -> Text:

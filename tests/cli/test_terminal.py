@@ -102,6 +102,7 @@ def test_status_watch_shows_the_same_from_elsewhere(tmp_path: Path) -> None:
         command = [sys.executable, "-P", "-m", "bloodsearch", "status", "mine", "--watch"]
         with Terminal(command, cwd=tmp_path) as watching:
             text = watching.wait_for("images/s")
+            assert "Ctrl-C ends this view, not the search" in text
             assert_one_view(text)
             assert "of 40 trials finished" in text
             watching.press_ctrl_c()
