@@ -70,7 +70,8 @@ class TrialEnded:
         mark = "  best so far" if self.is_best else ""
         if self.mean_value is not None:
             mark = f"  mean so far {self.mean_value:.4f} (n = {self.n_complete})"
-        return f"{head}{row.value:.4f}  {row.epochs:>3} epochs  {row.seconds:6.1f} s{mark}"
+        epochs = "epoch " if row.epochs == 1 else "epochs"
+        return f"{head}{row.value:.4f}  {row.epochs:>3} {epochs}  {row.seconds:6.1f} s{mark}"
 
 
 @dataclass(frozen=True, slots=True)

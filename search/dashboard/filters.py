@@ -19,8 +19,11 @@ Headers = list[tuple[str, str]]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 READ_METHODS = ("GET", "HEAD", "OPTIONS")
-LINKS = b"a:not([class]) { color: #2b7de1 }\n"
-"""The links of a note: the browser's own blue cannot be read in the dark theme."""
+NOTES = b"""
+a:not([class]) { color: #2b7de1 }
+td:not([class]), th:not([class]) { padding: 0.15em 1em 0.15em 0 }
+"""
+"""Links that can be read in the dark theme too, and room between the columns of a table."""
 NO_BUTTONS = b"""
 button:has([data-testid=AddBoxIcon], [data-testid=DriveFileRenameOutlineIcon], [data-testid=DeleteIcon],
 [data-testid=EditIcon], [data-testid=UploadFileIcon]) { display: none !important }

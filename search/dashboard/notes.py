@@ -105,7 +105,7 @@ def trial_note(page: StudyPage, trial: TrialRecord, rank: int | None = None) -> 
     blocks += [text for text in (_classes(trial, page.data), _parameters(trial)) if text]
     where = ["--name", page.name, "--storage", page.storage]
     words = ["show"] if not trial.trained else ["show", "replay"]
-    blocks.append("\n".join(_code(command(word, trial.number, *where)) for word in words))
+    blocks.append("  \n".join(_code(command(word, trial.number, *where)) for word in words))
     return "\n\n".join(blocks)
 
 
@@ -156,7 +156,7 @@ def _top(page: StudyPage) -> str:
         ]
         for trial in page.top
     ]
-    heads = ["trial", "macro-F1#", "family", "weights#", "epochs#", "time#", "worst class"]
+    heads = ["trial", "macro-F1", "family", "weights", "epochs", "time", "worst class"]
     return _table(heads, rows)
 
 
@@ -174,9 +174,7 @@ def _mean(page: StudyPage) -> list[str]:
         ]
         for name, values in sorted(groups.items(), key=lambda item: -statistics.mean(item[1]))
     ]
-    return [
-        _table(["trial of the search", "mean validation macro-F1#", "sd over seeds#", "n#"], rows)
-    ]
+    return [_table(["trial of the search", "mean validation macro-F1", "sd over seeds", "n"], rows)]
 
 
 def _openings(page: StudyPage) -> str:
@@ -267,10 +265,8 @@ def _study_link(link: Link) -> str:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table. Columns whose name ends in "#" are numbers, aligned right."""
-    names = [head.removesuffix("#") for head in heads]
-    rule = ["---:" if head.endswith("#") else ":---" for head in heads]
-    lines = [names, rule, *rows]
+    # aligned left: optuna-dashboard leaves no room between the columns, so numbers would touch the next one
+    lines = [heads, [":---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 

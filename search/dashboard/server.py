@@ -21,8 +21,8 @@ from ..database.storage import Storage
 from ..errors import RefusedError, UsageError
 from .artifacts import artifact_folder
 from .filters import (
-    LINKS,
     NO_BUTTONS,
+    NOTES,
     App,
     hardened,
     known_hosts_only,
@@ -54,7 +54,7 @@ def make_app(
 
     store = FileSystemArtifactStore if writable else _ReadOnlyStore
     app: App = hardened(wsgi(storage.optuna, artifact_store=store(artifact_folder(storage))))
-    app = with_style(app, LINKS if writable else LINKS + NO_BUTTONS)
+    app = with_style(app, NOTES if writable else NOTES + NO_BUTTONS)
     if not writable:
         refuse_writes(storage.engine)
         app = read_only(app)
