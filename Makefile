@@ -7,13 +7,14 @@
 # make bench  run all benchmarks (hours) and keep their results in benchmarks/results/; the one of a CUDA device
 #             is run by name: .venv/bin/python -m benchmarks gpu
 # make docs   write the tables and the reference pages that are generated
+# make pictures  draw the README's pictures of the terminal, the dashboard and the report; needs a Chromium
 #
 # Each target first creates the environment .venv. PYTHON names the interpreter for it (3.11 or newer).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo quick test check chaos gpu bench docs clean
+.PHONY: setup demo quick test check chaos gpu bench docs pictures clean
 
 setup: $(VENV)/.ready
 
@@ -62,6 +63,9 @@ bench: setup
 docs: setup
 	$(BIN)/python -m benchmarks readme
 	$(BIN)/python -m benchmarks.reference
+
+pictures: setup
+	$(BIN)/python -m benchmarks.pictures docs/pictures
 
 clean:
 	rm -rf $(VENV) .types build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

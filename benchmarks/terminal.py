@@ -8,6 +8,7 @@ with Terminal(["bloodsearch", "optimize", ...], columns=80, rows=24) as terminal
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import pty
 import select
@@ -146,12 +147,13 @@ class Terminal:
         return console.export_svg(title=title)
 
     def _line(self, y: int) -> Text:
+        chars = [self.screen.buffer[y][x] for x in range(self.screen.columns)]
+        runs = itertools.groupby(chars, key=lambda char: (char.fg, char.bold, char.italics))
         line = Text()
-        for x in range(self.screen.columns):
-            char = self.screen.buffer[y][x]
-            line.append(
-                char.data, Style(color=_color(char.fg), bold=char.bold, italic=char.italics)
-            )
+        for (color, bold, italic), run in runs:
+            text = "".join(char.data for char in run)
+            line.append(text, Style(color=_color(color), bold=bold, italic=italic))
+        line.rstrip()
         return line
 
     def _set_size(self, columns: int, rows: int) -> None:
