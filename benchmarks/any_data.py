@@ -1,20 +1,17 @@
-"""The generic study on small sets: BreastMNIST, and digits that are imported from pictures.
+"""The generic study on a small set: what benchmarks/digits.py and benchmarks/breastmnist.py share.
 
-    python -m benchmarks any_data
-
-The commands are a user's: `data import`, `optimize --dataset X --trials 20`, `final-eval`. The digits are
-scikit-learn's, written out as pictures with a made-up writer for every 60, whose digits stay in one split.
-With $BENCH_FOLDER an interrupted run goes on. Each test split is opened once, by `final-eval`. OPENED_BEFORE
-declares what no ledger of this run can know.
+The commands are a user's: `optimize --dataset X --trials 20`, `final-eval`. With $BENCH_FOLDER an interrupted
+run goes on. The test split is opened once, by `final-eval`. OPENED_BEFORE declares what no ledger of this run
+can know.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import resource
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,35 +23,8 @@ from bloodsearch.search.study import load
 from bloodsearch.search.study_names import finalists_name, replicates_name
 
 N_TRIALS, N_REPLICATES, N_FINALISTS, N_ROUNDS = 20, 5, 4, 2
-PER_WRITER = 60
 OPENED_BEFORE = {"breastmnist": 1}
 """Openings of a test split in earlier runs of this benchmark, whose results were not kept."""
-
-
-def write_digits(folder: Path) -> Path:
-    """Write scikit-learn's digits as PNG files, and return the table of their labels and writers."""
-    from PIL import Image
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    (folder / "png").mkdir(parents=True, exist_ok=True)
-    listing = folder / "digits.csv"
-    with listing.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(["path", "label", "group"])
-        for i, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
-            path = Path("png") / f"{i:04d}.png"
-            Image.fromarray((image * 255 / 16).round().astype("uint8")).save(folder / path)
-            rows.writerow([path, f"digit {label}", f"writer {i // PER_WRITER}"])
-    return listing
-
-
-def import_digits(folder: Path) -> Path:
-    out = folder / "digits.npz"
-    if not out.exists():
-        listing = write_digits(folder)
-        bloodsearch(folder, "data", "import", str(listing), "--size", "8", "--out", str(out))
-    return out
 
 
 def measure(folder: Path, name: str, dataset: str) -> dict[str, Any]:
@@ -112,40 +82,28 @@ def _digits(row: dict[str, float], key: str) -> str:
     return f"{row[key]:.3f}" if key in row else ""
 
 
-def run() -> None:
+def run_set(name: str, make: Callable[[Path], str]) -> None:
+    """Measure one set; `make` returns what --dataset takes, in a folder where files may be written."""
     folder = Path(os.environ.get("BENCH_FOLDER") or tempfile.mkdtemp(prefix="bs-any-data-"))
     folder.mkdir(parents=True, exist_ok=True)
-    sets = {"breastmnist": "breastmnist", "digits": str(import_digits(folder))}
-    results = {name: measure(folder, name, dataset) for name, dataset in sets.items()}
-    rows = []
-    for name, result in results.items():
-        final = result["final"]
-        macro, accuracy, auc = (
-            final[key] for key in ("test_macro_f1", "test_accuracy", "test_auc")
-        )
-        spent = [
-            ", ".join(f"{value:.1f}" for value in result[clock].values())
-            for clock in ("minutes", "processor_minutes")
-        ]
-        figures = [f"{s['mean']:.4f} (sd {s['std']:.4f})" for s in (macro, accuracy, auc)]
-        opened = result["test_openings_in_all"]
-        rows.append([f"{name}: bloodsearch, n = {macro['n']}", *spent, *figures, opened])
-        rows += [
-            [
-                f"{name}: {method}, published",
-                "",
-                "",
-                "",
-                _digits(row, "accuracy"),
-                _digits(row, "auc"),
-                "",
-            ]
-            for method, row in published(name).items()
-        ]
+    result = measure(folder, name, make(folder))
+    final = result["final"]
+    macro, accuracy, auc = (final[key] for key in ("test_macro_f1", "test_accuracy", "test_auc"))
+    spent = [
+        ", ".join(f"{value:.1f}" for value in result[clock].values())
+        for clock in ("minutes", "processor_minutes")
+    ]
+    figures = [f"{s['mean']:.4f} (sd {s['std']:.4f})" for s in (macro, accuracy, auc)]
+    opened = result["test_openings_in_all"]
+    rows = [[f"bloodsearch, n = {macro['n']}", *spent, *figures, opened]]
+    rows += [
+        [f"{method}, published", "", "", "", _digits(row, "accuracy"), _digits(row, "auc"), ""]
+        for method, row in published(name).items()
+    ]
     table(
-        f"generic study: {N_TRIALS} trials, {N_FINALISTS} finalists, {N_ROUNDS} rounds",
+        f"generic study on {name}: {N_TRIALS} trials, {N_FINALISTS} finalists, {N_ROUNDS} rounds",
         [
-            "data",
+            "what",
             "minutes: search, final",
             "of a processor",
             "test macro-F1",
@@ -155,4 +113,4 @@ def run() -> None:
         ],
         rows,
     )
-    save("any_data", results)
+    save(name, result)

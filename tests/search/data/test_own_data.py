@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from bloodsearch.search.data.info import FileInfo, Fingerprint
 from bloodsearch.search.data.load import dataset_info, joined, load_dataset, open_test_split
 from bloodsearch.search.data.places import file_of
 from bloodsearch.search.errors import DataError
+from bloodsearch.search.training.device import to_device
 
 Arrays = dict[str, np.ndarray]
 SIZES = {"train": 30, "val": 12, "test": 9}
@@ -83,6 +85,7 @@ def test_groups_are_part_of_the_data(tmp_path: Path) -> None:
     assert grouped.n_groups == 10  # groups 0 to 3 are in both splits
     assert grouped.fingerprint.content_hash != plain.fingerprint.content_hash
     assert joined(grouped).groups is None
+    assert to_device(grouped, torch.device("cpu")).groups is grouped.groups
 
 
 def test_a_study_finds_its_file_again_in_another_folder(tmp_path: Path) -> None:
