@@ -240,7 +240,13 @@ TRIALS = [
     _good(
         "final-eval without trials", "final-eval fresh --workers 1", 5, "no complete trial", "run"
     ),
-    _good("final-eval of nothing", "final-eval tiny --workers 1 --trial 9", 2, "9", "leaderboard"),
+    _good(
+        "final-eval of nothing",
+        "final-eval tiny --workers 1 --trial 9",
+        2,
+        "has no trial 9",
+        "numbered 0 to 1",
+    ),
     _good("final-eval of a waiting trial", "final-eval tiny --trial 1", 2, "1", "leaderboard"),
     _good("no replicates", "final-eval tiny --replicates 0", 2, "--replicates"),
     _good(
@@ -498,7 +504,7 @@ STORAGE = [
     Case("storage: other program, status", "status --storage sqlite:///x.db", 4, ("no studies",), _SONGS),
     Case("storage: other program, optimize", f"optimize demo {_MAKE} --storage sqlite:///x.db", 4,
          ("belongs to another program", "songs", "--storage"), _SONGS),
-    Case("storage: missing", "status --storage sqlite:///x.db", 4, ("optimize` creates",)),
+    Case("storage: missing", "status --storage sqlite:///x.db", 4, ("create this one with",)),
     Case("storage: no folder", f"optimize demo {_MAKE} --storage sqlite:///no/x.db", 4, ("create it",)),
     Case("storage: given empty", ["status", "--storage", ""], 4, (_ADDRESS,)),
     # an address with its password where something else belongs
