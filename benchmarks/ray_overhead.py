@@ -2,23 +2,24 @@
 
     python -m benchmarks ray_overhead
 
-Simulated workers train nothing, so all the time is claims, reports and ends of trials on PostgreSQL. The time
-is taken between the start of the last worker's first trial and the last end, so it does not hold the start of
-workers. "A node's end": a node of three is killed with SIGKILL while its worker is stopped, as on a machine
-without power. The time runs until its trial is at work on another node.
+Simulated workers train nothing, so all the time is claims, reports and ends of trials on PostgreSQL. It is
+the mean time between a worker's starts of two trials, while all workers are at work, less the training.
+"A node's end": a node of three is killed with SIGKILL while its worker is stopped, as on a machine without
+power. The time runs until its trial is at work on another node.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
+import statistics
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import optuna
 
 from benchmarks.common import postgres_urls, save, shown, spread, table
 from benchmarks.simulated_search import FINGERPRINT, study_file
@@ -32,10 +33,10 @@ from bloodsearch.search.workers.supervisor import Supervisor
 
 WORKER = Path(__file__).with_name("simulated_worker.py")
 N_WORKERS = (1, 4, 16)
-N_TRIALS = 12
+N_TRIALS = 16
 """Per worker."""
 N_RUNS = 3
-EPOCHS, EPOCH_S = 5, 0.1
+EPOCHS, EPOCH_S = 5, 0.2
 NODE_LOSSES = 3
 
 
@@ -76,21 +77,27 @@ def supervisor(url: str, placement: Placement, n_trials: int, **options: Any) ->
 
 
 def one_run(url: str, placement: Placement, n_workers: int) -> tuple[float, float]:
-    """Return milliseconds per trial outside of its training, and seconds until the first trial starts."""
+    """Return milliseconds per trial outside of its training, and seconds until all workers have a trial."""
+    log = Path(os.environ["SIM_LOG"])
+    log.write_text("")
     search = supervisor(url, placement, n_workers * N_TRIALS)
     began = time.time()
     search.run()
-    trials = search.leases.study.get_trials(
-        deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)
-    )
-    starts = [t.datetime_start.timestamp() for t in trials if t.datetime_start]
-    # by worker all trials follow each other: the time of a trial is the distance of two starts
-    ends = [t.datetime_complete.timestamp() for t in trials if t.datetime_complete]
-    seconds = (
-        (max(ends) - sorted(starts)[n_workers - 1]) * n_workers / (len(trials) - n_workers + 1)
-    )
+    trials = search.leases.study.get_trials(deepcopy=False)
+    start_of = {t.number: t.datetime_start.timestamp() for t in trials if t.datetime_start}
+    starts: dict[str, list[float]] = {}
+    for line in log.read_text().splitlines():
+        number, pid = line.split()
+        starts.setdefault(pid, []).append(start_of[int(number)])
+    all_at_work = max(min(own) for own in starts.values())
+    gaps = [
+        later - earlier
+        for own in starts.values()
+        for earlier, later in itertools.pairwise(sorted(own))
+        if earlier >= all_at_work
+    ]
     search.leases.storage.close()
-    return 1000 * (seconds - EPOCHS * EPOCH_S), min(starts) - began
+    return 1000 * (statistics.fmean(gaps) - EPOCHS * EPOCH_S), all_at_work - began
 
 
 def seconds_to_move(url: str, cluster: Any) -> float:
@@ -123,7 +130,8 @@ def seconds_to_move(url: str, cluster: Any) -> float:
 
 def run() -> None:
     """Measure both places in turns, N_RUNS times each, and then the loss of a node."""
-    os.environ |= {"SIM_EPOCHS": str(EPOCHS), "SIM_EPOCH_S": str(EPOCH_S)}
+    log = Path(tempfile.mkstemp(prefix="bs-claims-")[1])
+    os.environ |= {"SIM_EPOCHS": str(EPOCHS), "SIM_EPOCH_S": str(EPOCH_S), "SIM_LOG": str(log)}
     setattr(launch, "PROGRAM", ("-P", str(WORKER)))  # noqa: B010
     overhead: dict[str, list[float]] = {}
     starts: dict[str, list[float]] = {}
@@ -153,9 +161,9 @@ def run() -> None:
         ]
         for n in N_WORKERS
     ]
-    columns = ["workers", "ms per trial, local", "ms, Ray", "s to first trial, local", "s, Ray"]
+    columns = ["workers", "ms per trial, local", "ms, Ray", "s until all work, local", "s, Ray"]
     table(
-        "Simulated trials on PostgreSQL: time outside of trainings, and until the first trial starts; "
+        "Simulated trials on PostgreSQL: time outside of trainings, and until every worker has a trial; "
         "median (min .. max, n)",
         columns,
         rows,
@@ -165,6 +173,7 @@ def run() -> None:
         ["", "seconds"],
         [["until its trial is at work on another node", shown(spread(moves))]],
     )
+    log.unlink()
     save("ray_overhead", {"overhead_ms": overhead, "start_s": starts, "move_s": moves})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 from report_support import fake_trial
@@ -75,6 +76,19 @@ def test_a_running_worker_is_a_row(
     (worker_row,) = found["workers"]
     assert worker_row["device"] == "cuda:7"
     assert (worker_row["trial"], worker_row["curve"]) == (0, [0.75])
+
+
+def test_workers_of_a_cluster_are_shown_by_node(
+    sqlite_storage: Storage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leases = Leases(sqlite_storage, tiny(sqlite_storage))
+    for node in ("a" * 56, "b" * 56, "a" * 56):
+        leases.registry.register(own_identity("cpu", node=node))
+    text, host = status(sqlite_storage, capsys), socket.gethostname()
+    nodes = f"{host} ({'a' * 12}): 2, {host} ({'b' * 12}): 1"
+    assert f"workers on the cluster's nodes: {nodes}\n" in text
+    found = json.loads(status(sqlite_storage, capsys, "--json"))
+    assert sorted(row["node"] for row in found["workers"]) == ["a" * 12, "a" * 12, "b" * 12]
 
 
 @pytest.mark.parametrize(
