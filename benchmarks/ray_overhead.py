@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from benchmarks.common import postgres_urls, save, shown, spread, table
 from benchmarks.simulated_search import FINGERPRINT, study_file
 from bloodsearch.search.api.placement import Placement
@@ -111,7 +113,10 @@ def seconds_to_move(url: str, cluster: Any) -> float:
             os.kill(worker.pid, signal.SIGSTOP)
             node = next(n for n in cluster.worker_nodes if n.node_id.startswith(worker.node))
             lost.update(worker=worker, at=time.monotonic())
+            actor = psutil.Process(psutil.Process(worker.pid).ppid())
             cluster.remove_node(node, allow_graceful=False)
+            psutil.wait_procs([actor], timeout=60)
+            os.kill(worker.pid, signal.SIGKILL)  # or its transaction could hold the study's lock
         elif lost and "seconds" not in lost:
             now_on = {w.trial_id: w.worker_id for w in workers}
             if (
@@ -123,7 +128,6 @@ def seconds_to_move(url: str, cluster: Any) -> float:
     placement = Placement(workers=2, cluster=RayCluster("auto"))
     search = supervisor(url, placement, 40, on_tick=look)
     search.run()
-    os.kill(lost["worker"].pid, signal.SIGKILL)
     search.leases.storage.close()
     return float(lost["seconds"])
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import psutil
 import pytest
 import simulated_command
 import sqlalchemy as sa
@@ -241,6 +242,7 @@ def test_dead_node_gives_its_trials_back_and_those_without_a_place_wait(
     """Four workers, three places; then a machine is gone, and its trial runs on another one."""
     monkeypatch.setenv("SIM_LOG", str(log := tmp_path / "claims.log"))
     monkeypatch.setenv("SIM_EPOCH_S", "0.3")
+    monkeypatch.setattr("bloodsearch.search.cluster.launcher.NOTICE_S", 1.0)
     lost: list[WorkerStatus] = []
     deaths: set[int] = set()
 
@@ -274,8 +276,12 @@ def deaths_of(storage: Storage, workers: list[WorkerStatus]) -> list[int]:
 
 def cut_power(cluster: Any, workers: list[WorkerStatus], frozen: list[int]) -> None:
     """The machine of `workers` says nothing any more: not they, and not Ray's processes there."""
+    actors = [psutil.Process(psutil.Process(worker.pid).ppid()) for worker in workers]
     for worker in workers:
         frozen.append(worker.pid)
         os.kill(worker.pid, signal.SIGSTOP)
     (node,) = (n for n in cluster.worker_nodes if n.node_id.startswith(workers[0].node))
     cluster.remove_node(node, allow_graceful=False)
+    psutil.wait_procs(actors, timeout=60)
+    for worker in workers:  # or its transaction could hold the study's lock for ever
+        os.kill(worker.pid, signal.SIGKILL)
