@@ -57,9 +57,10 @@ def kind_for(x: torch.Tensor, weight: torch.Tensor) -> Kind | None:
 
 @functools.cache
 def has_amx() -> bool:
-    """Return whether the AMX kernel is here and the system lets this process use the unit."""
-    able = kernels.has("weight_gradient_amx", torch.bfloat16) and torch.cpu._is_amx_tile_supported()
-    return able and torch.cpu._init_amx()
+    """Return whether the AMX kernels are here and the system lets this process use the unit."""
+    names = ("weight_gradient_amx", "first_pool_amx")
+    built = all(kernels.has(name, torch.bfloat16) for name in names)
+    return built and torch.cpu._is_amx_tile_supported() and torch.cpu._init_amx()
 
 
 class _Convolution(torch.autograd.Function):
