@@ -71,6 +71,17 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_home: Path)
 
 
 @pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Train on one thread: results on a CPU depend on the number, and the kernels have one."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def real_data() -> Path:
     """The folder with the real bloodmnist.npz; the test is skipped without it."""
     folder = os.environ.get("BLOODSEARCH_DATA")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch.nn import functional as F
@@ -11,7 +9,10 @@ from torch.nn import functional as F
 from bloodsearch.models.convolution import Convolution, has_amx
 from bloodsearch.models.first_layer import conv_pool, is_first
 
-pytestmark = pytest.mark.skipif(not has_amx(), reason="this processor has no AMX")
+pytestmark = [
+    pytest.mark.skipif(not has_amx(), reason="this processor has no AMX"),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 # images, channels, filters, pixels of a side, side of the filters
 SHAPES = [
@@ -21,15 +22,6 @@ SHAPES = [
     (5, 3, 24, 6, 5),
     (1, 1, 8, 64, 7),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """The kernel has one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def images(n: int, channels: int, side: int) -> torch.Tensor:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import optuna
 import pytest
-import torch
 from session_support import PlainSession
 from tests_support import FINGERPRINT, tiny_study
 
@@ -32,12 +31,7 @@ T = TypeVar("T")
 POINT = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_width": 8}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Waiting(PlainSession):
