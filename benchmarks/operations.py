@@ -33,28 +33,36 @@ def fastest_ms(work: Callable[[], object], n_runs: int = N_RUNS) -> float:
     return 1000 * min(times[2:])
 
 
+def maps(n_in: int, n_out: int, side: int, dtype: Any) -> tuple[Any, Any, Any]:
+    """Return a convolution's input, weight and output's gradient in channels-last memory."""
+    import torch
+
+    shapes = ((BATCH, n_in, side, side), (n_out, n_in, 3, 3), (BATCH, n_out, side, side))
+    x, weight, g = (
+        torch.randn(shape).to(dtype).to(memory_format=torch.channels_last) for shape in shapes
+    )
+    return x, weight, g
+
+
+def onednn_backward(x: Any, weight: Any, g: Any, of: list[bool]) -> object:
+    """Compute the gradients of input, weights and bias that `of` asks for."""
+    import torch
+
+    ones, zeros = [1, 1], [0, 0]
+    return torch.ops.aten.convolution_backward(
+        g, x, weight, [len(weight)], ones, ones, ones, False, zeros, 1, of
+    )
+
+
 def convolutions(dtype: Any) -> list[dict[str, Any]]:
     import torch
     from torch.nn import functional as F
 
     found = []
     for n_in, n_out, side in CONVOLUTIONS:
-        x, weight, g = (
-            torch.randn(shape).to(dtype).to(memory_format=torch.channels_last)
-            for shape in (
-                (BATCH, n_in, side, side),
-                (n_out, n_in, 3, 3),
-                (BATCH, n_out, side, side),
-            )
-        )
+        x, weight, g = maps(n_in, n_out, side, dtype)
         bias = torch.randn(n_out).to(dtype)
-
-        def backward(of: list[bool], g: Any = g, x: Any = x, weight: Any = weight) -> Any:
-            ones, zeros = [1, 1], [0, 0]
-            return torch.ops.aten.convolution_backward(
-                g, x, weight, [len(weight)], ones, ones, ones, False, zeros, 1, of
-            )
-
+        backward = partial(onednn_backward, x, weight, g)
         flop = 2 * BATCH * n_in * n_out * 9 * side**2
         name = f"convolution {n_in} -> {n_out} at {side}x{side}"
         parts: dict[str, Callable[[], object]] = {
@@ -68,17 +76,6 @@ def convolutions(dtype: Any) -> list[dict[str, Any]]:
     return found
 
 
-def maps(n_in: int, n_out: int, side: int) -> tuple[Any, Any, Any]:
-    """Return a convolution's input, weight and output's gradient in bfloat16."""
-    import torch
-
-    shapes = ((BATCH, n_in, side, side), (n_out, n_in, 3, 3), (BATCH, n_out, side, side))
-    x, weight, g = (
-        torch.randn(shape).bfloat16().to(memory_format=torch.channels_last) for shape in shapes
-    )
-    return x, weight, g
-
-
 def gradients() -> list[list[str]]:
     """Time the gradient of convolutions' weights, oneDNN's and the kernel's: rows of shape, ms, ms, ratio."""
     import torch
@@ -87,17 +84,11 @@ def gradients() -> list[list[str]]:
 
     rows = []
     for n_in, n_out, side in GRADIENTS:
-        x, weight, g = maps(n_in, n_out, side)
+        x, weight, g = maps(n_in, n_out, side, torch.bfloat16)
         kind = kind_for(x, weight)
         if kind is None:
             continue
-
-        def onednn(x: Any = x, weight: Any = weight, g: Any = g) -> object:
-            ones, zeros, wanted = [1, 1], [0, 0], [False, True, True]
-            return torch.ops.aten.convolution_backward(
-                g, x, weight, [len(weight)], ones, ones, ones, False, zeros, 1, wanted
-            )
-
+        onednn = partial(onednn_backward, x, weight, g, [False, True, True])
         ours = partial(by_amx if kind == "amx" else by_avx512, x, g, 3, biased=True)
         times = [fastest_ms(onednn), fastest_ms(ours)]
         shape = f"{n_in} -> {n_out}, {side} x {side}"
@@ -116,7 +107,7 @@ def first_layers() -> list[list[str]]:
 
     rows = []
     for n_out in (16, 32, 64):
-        x, _, _ = maps(3, n_out, 28)
+        x, _, _ = maps(3, n_out, 28, torch.bfloat16)
         layer = Convolution(3, n_out, 3, bias=True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if not is_first(x, layer):
             continue

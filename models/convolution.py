@@ -28,14 +28,11 @@ class Convolution(nn.Conv2d):
         super().__init__(n_in, n_out, side, stride=stride, padding=side // 2, bias=bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if (
-            self.stride == (1, 1)
-            and self.weight.requires_grad
-            and torch.is_grad_enabled()
-            and kind_for(x, self.weight) is not None
-        ):
-            out: torch.Tensor = _Convolution.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
-            return out
+        if self.stride == (1, 1) and self.weight.requires_grad and torch.is_grad_enabled():
+            kind = kind_for(x, self.weight)
+            if kind is not None:
+                out: torch.Tensor = _Convolution.apply(x, self.weight, self.bias, kind)  # type: ignore[no-untyped-call]
+                return out
         return super().forward(x)
 
 
@@ -66,9 +63,9 @@ def has_amx() -> bool:
 class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, kind: Kind
     ) -> torch.Tensor:
-        ctx.kind = kind_for(x, weight)
+        ctx.kind = kind
         half = weight.to(x.dtype)
         ctx.save_for_backward(x, half)
         ctx.biased = bias is not None
@@ -88,7 +85,7 @@ class _Convolution(torch.autograd.Function):
             g_x, _, _ = torch.ops.aten.convolution_backward(
                 g, x, weight, None, [1, 1], padding, [1, 1], False, [0, 0], 1, [True, False, False]
             )
-        return g_x, g_weight, g_bias
+        return g_x, g_weight, g_bias, None
 
 
 def by_avx512(

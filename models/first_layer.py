@@ -13,7 +13,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from . import kernels
-from .convolution import Convolution, by_amx, has_amx, rounded_up
+from .convolution import Convolution, by_amx, kind_for, rounded_up
 
 
 def conv_pool(x: torch.Tensor, conv: Convolution, *, relu: bool) -> torch.Tensor:
@@ -28,13 +28,10 @@ def conv_pool(x: torch.Tensor, conv: Convolution, *, relu: bool) -> torch.Tensor
 def is_first(x: torch.Tensor, conv: Convolution) -> bool:
     """Return whether `x` are bfloat16 images and the kernel is here for them."""
     return (
-        x.dtype == torch.bfloat16
-        and kernels.usable(x)
-        and not x.requires_grad
+        not x.requires_grad
         and conv.stride == (1, 1)
         and conv.kernel_size[0] * x.shape[1] <= 16
-        and torch.get_num_threads() == 1
-        and has_amx()
+        and kind_for(x, conv.weight) == "amx"
     )
 
 

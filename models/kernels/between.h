@@ -16,18 +16,9 @@ static void NAME(pool_image)(const T *restrict x, long h, long w, long c, long r
             ahead(low + 2 * w * c, 2 * c * sizeof(T));
             for (long k = 0; k < c; k += LANES) {
                 Floats others[3] = {NAME(get)(top + c, k, c), NAME(get)(low, k, c), NAME(get)(low + c, k, c)};
-                Floats best = NAME(get)(top, k, c);
-                Ints place = {0};
-                for (int p = 0; p < 3; p++) {
-                    Ints wins = (others[p] > best) | (others[p] != others[p]);
-                    best = chosen(wins, others[p], best);
-                    place = (wins & (p + 1)) | (~wins & place);
-                }
-                if (relu) {
-                    Ints cut = best <= 0;
-                    best = passed(best, best);
-                    place = (cut & 4) | (~cut & place);
-                }
+                Ints place;
+                Floats best = maximum(NAME(get)(top, k, c), others, &place);
+                if (relu) best = cut(best, &place);
                 NAME(put)(out, best, k, c);
                 put_bytes(from, place, k, c);
             }

@@ -71,21 +71,12 @@ AMX void first_pool_amx_bfloat16(const uint16_t *x, long n, long h, long w, long
             for (long j = 0; j < w / 2; j++, out += co, from += co)
                 for (long k = 0; k < co; k += LANES) {
                     const float *top = line + 2 * j * padded + k, *low = top + width * padded;
-                    Floats best = get_float32(top, 0, LANES);
                     Floats others[3] = {get_float32(top + padded, 0, LANES), get_float32(low, 0, LANES),
                                         get_float32(low + padded, 0, LANES)};
-                    Ints place = {0};
-                    for (int p = 0; p < 3; p++) {
-                        Ints wins = (others[p] > best) | (others[p] != others[p]);
-                        best = chosen(wins, others[p], best);
-                        place = (wins & (p + 1)) | (~wins & place);
-                    }
+                    Ints place;
+                    Floats best = maximum(get_float32(top, 0, LANES), others, &place);
                     if (bias) best += get_float32(bias, k, co);
-                    if (relu) {
-                        Ints cut = best <= 0;
-                        best = passed(best, best);
-                        place = (cut & 4) | (~cut & place);
-                    }
+                    if (relu) best = cut(best, &place);
                     put_bfloat16(out, round_bfloat16(best), k, co);
                     put_bytes(from, place, k, co);
                 }

@@ -21,6 +21,25 @@ static inline Floats chosen(Ints mask, Floats a, Floats b) { return (Floats)((ma
 // What a ReLU of `z` lets through of `v`: zero where z <= 0. NaN is let through, as in torch.
 static inline Floats passed(Floats v, Floats z) { return (Floats)(~(z <= 0) & (Ints)v); }
 
+// The maximum of `first` and three others, and its place among them, 0 to 3. As in torch, the first of equal values wins
+// and NaN beats all.
+static inline Floats maximum(Floats first, const Floats others[3], Ints *place) {
+    *place = (Ints){0};
+    for (int p = 0; p < 3; p++) {
+        Ints wins = (others[p] > first) | (others[p] != others[p]);
+        first = chosen(wins, others[p], first);
+        *place = (wins & (p + 1)) | (~wins & *place);
+    }
+    return first;
+}
+
+// ReLU of a maximum. Place 4 says that it cuts the gradient off.
+static inline Floats cut(Floats best, Ints *place) {
+    Ints below = best <= 0;
+    *place = (below & 4) | (~below & *place);
+    return passed(best, best);
+}
+
 // Ask for `bytes` from `at` on, which will be read or written soon. The processor does not do so by itself where a
 // kernel reads two rows at once. It may ask behind the end of a map.
 static inline void ahead(const void *at, long bytes) {
