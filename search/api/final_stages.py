@@ -50,7 +50,7 @@ def stage_lines(stored: StoredStudy, request: FinalRequest) -> list[str]:
     stored_info = info(stored.study)
     file, data = stored_info.study_file, stored_info.dataset
     n_workers = len(request.placement.slots(file.training.threads))
-    whole = data.n_trained(0) / data.n_trained(stored_info.n_folds)
+    whole = data.whole_share(stored_info.n_folds)
     known = [
         Candidate(trial_record(trial).family or "", seconds, seconds * whole)
         for trial in entrants(stored, request)

@@ -94,7 +94,7 @@ def plan(request: SearchRequest, *, minutes: float | None = None) -> Plan:
     measured = measure(
         configs, slots, dataset=given_as(named), data_root=request.data_root, n_folds=n_folds
     )
-    whole = data.info.n_trained(0) / data.info.n_trained(n_folds)
+    whole = data.info.whole_share(n_folds)
     families = family_costs(drawn, timed, measured.seconds)
     costs = [
         BaselineCost(baseline.name, config.epochs, epoch_s)

@@ -161,7 +161,7 @@ def _run_minutes(request: SearchRequest, on_progress: OnProgress) -> SearchResul
                 n_folds=n_folds,
             )
 
-        whole = data.n_trained(0) / data.n_trained(n_folds)
+        whole = data.whole_share(n_folds)
         plan = fit(file, minutes, len(slots), seconds, data.shape, whole)
         on_progress(Notice(str(plan)))
         file, n_trials = plan.file, plan.file.search.trials or 0

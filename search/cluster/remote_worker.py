@@ -142,8 +142,7 @@ class RemoteWorker:
     def _found(self, answer: tuple[bool, Path | None]) -> None:
         is_there, root = answer
         if is_there:
-            self._data_root = root
-            self._start()
+            self._start_with(root)
             return
         fingerprint = self._launcher.fingerprint
         try:
@@ -159,10 +158,13 @@ class RemoteWorker:
     def _sent(self, answer: tuple[bool, Path | None]) -> None:
         is_there, root = answer
         if is_there:
-            self._data_root = root
-            self._start()
+            self._start_with(root)
         else:
             self._refuse(f"the data that were sent to {self._where['host']} are not the study's")
+
+    def _start_with(self, data_root: Path | None) -> None:
+        self._data_root = data_root
+        self._start()
 
     def _start(self) -> None:
         arguments = list(self._arguments)

@@ -73,6 +73,10 @@ class DatasetInfo(Frozen):
             return self.n_images["train"]
         return (n_folds - 1) * (self.n_images["train"] + self.n_images["val"])
 
+    def whole_share(self, n_folds: int) -> float:
+        """Return an epoch on the training split as a share of a trial's, which may be one of each fold."""
+        return self.n_trained(0) / self.n_trained(n_folds)
+
     @property
     def preparation(self) -> Preparation:
         """Return how a picture becomes an image of this set."""

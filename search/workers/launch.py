@@ -29,7 +29,7 @@ class Task:
     data_root: Path | None
 
     def arguments(self, slot: Slot, worker_id: str) -> list[str]:
-        """Return the arguments of `worker-process`, without those that name its device and its data."""
+        """Return the arguments of `worker-process`, without those that name its slot and its data."""
         arguments = [self.study_name, "--worker-id", worker_id]
         arguments += ["--device", slot.device, "--threads", str(slot.threads)]
         if self.n_trials is not None:
