@@ -55,7 +55,7 @@ class TrialEnded:
     is_best: bool
 
     mean_value: float | None = None
-    """The mean of the complete replicates so far; None for other trainings."""
+    """The mean of the complete replicates of this trial's configuration; None for other trainings."""
     n_complete: int = 0
     """The number of these replicates."""
 

@@ -52,7 +52,7 @@ class Placement:
         return plan_slots(self.devices, str(self.workers), self.per_device, threads=threads)
 
     def launcher(self, storage: Storage, study: StudyInfo, *, collects: bool) -> Launcher:
-        """Return what starts workers on `slots`.
+        """Return what starts workers on `slots`. Connects to the cluster if there is one.
 
         Args:
             storage: The open storage. Raises StorageError for SQLite in a cluster of several nodes.
@@ -63,9 +63,10 @@ class Placement:
 
         if self.cluster is None:
             return LocalLauncher(collects=collects)
-        from ..cluster.connection import check_storage
+        from ..cluster.connection import check_storage, connect
         from ..cluster.launcher import ClusterLauncher
 
+        connect(self.cluster.address)  # callers need not have asked for `slots` before
         check_storage(storage)
         cpus = self.cluster.cpus(study.study_file.training.threads)
         return ClusterLauncher(study.fingerprint, cpus, self.cluster.gpus_per_worker)

@@ -15,7 +15,7 @@ from ..database.storage import Storage
 from ..evaluation.leaderboard import standing
 from ..records import study_record
 from ..study import info
-from ..watch.watcher import Watcher, mean_of_replicates
+from ..watch.watcher import Watcher, configuration_of, mean_of_replicates
 from ..workers.leases import Leases
 from ..workers.supervisor import Supervisor
 from .events import Notice, OnProgress, RunEnded, RunStarted, TrialEnded
@@ -112,18 +112,24 @@ class Follower:
         is_best = self.ranks and row.state == "complete" and is_better
         if is_best:
             self.best = row.value
-        mean, n_complete = self._mean()
+        mean, n_complete = self._mean(trial)
         self.on_progress(
             TrialEnded(
                 row, self.noun, self.n_done, self.n_trials, self.best, is_best, mean, n_complete
             )
         )
 
-    def _mean(self) -> tuple[float | None, int]:
-        """Return the mean of the complete replicates so far, and their number."""
+    def _mean(self, trial: FrozenTrial) -> tuple[float | None, int]:
+        """Return the mean of the complete replicates of `trial`'s configuration, and their number."""
         if self.kind != "replicates":
             return None, 0
-        complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        configuration = configuration_of(trial)
+        complete = [
+            other
+            for other in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            # of two that ended between two looks, the first line does not know the second
+            if other.number in self.seen and configuration_of(other) == configuration
+        ]
         return mean_of_replicates(self.kind, complete), len(complete)
 
     def _n_finished(self, leases: Leases) -> int:

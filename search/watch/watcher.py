@@ -232,8 +232,14 @@ class Watcher:
 def mean_of_replicates(kind: Kind, complete: Sequence[FrozenTrial]) -> float | None:
     """Return the mean of replicates of one configuration; None if the trials are something else."""
     values = [trial.value for trial in complete if trial.value is not None]
-    one = len({trial_record(trial).replicate_of for trial in complete}) == 1
+    one = len({configuration_of(trial) for trial in complete}) == 1
     return statistics.fmean(values) if kind == "replicates" and one and values else None
+
+
+def configuration_of(trial: FrozenTrial) -> tuple[str | None, int | None]:
+    """Return what the replicates of one configuration have in common: the baseline or the trial repeated."""
+    record = trial_record(trial)
+    return record.baseline, record.replicate_of
 
 
 def _mean_seconds(finished: Sequence[FrozenTrial]) -> float | None:

@@ -34,6 +34,24 @@ def test_only_a_search_has_a_best_trial_so_far(
     assert ended.best_value == (0.5 if best else None)
 
 
+def test_mean_so_far_is_of_one_configuration(storage: Storage) -> None:
+    """Not of all baselines or finalists that one study holds, nor of a trial that is told of later."""
+    study = create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT, kind="replicates")
+    events: list[Event] = []
+    follower = Follower(study, 5, events.append, "replicate")
+    for value, attrs in (
+        (0.5, {"baseline": "A"}),
+        (0.75, {"baseline": "B"}),
+        (1.0, {"baseline": "A"}),
+        (0.25, {"replicate_of": 3}),
+        (0.375, {"replicate_of": 4}),
+    ):
+        study.add_trial(create_trial(state=TrialState.COMPLETE, value=value, user_attrs=attrs))
+    follower.poll()
+    told = [(e.mean_value, e.n_complete) for e in events if isinstance(e, TrialEnded)]
+    assert told == [(0.5, 1), (0.75, 1), (0.75, 2), (0.25, 1), (0.375, 1)]
+
+
 def test_with_a_watcher_each_trial_is_told_once_and_before_the_snapshot(
     sqlite_storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

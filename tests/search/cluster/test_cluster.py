@@ -150,6 +150,16 @@ def test_workers_share_the_gpu_that_ray_assigns(
         assert "--node" in line
 
 
+def test_launcher_connects_when_nobody_asked_for_slots(ray_cluster: Any, storage: Storage) -> None:
+    """`compare --cluster` asks for the launcher first."""
+    import ray
+
+    ray.shutdown()
+    placement = Placement(workers=2, cluster=RayCluster("auto"))
+    placement.launcher(storage, info(tiny(storage)), collects=False)
+    assert ray.is_initialized()
+
+
 def test_sqlite_is_refused_on_several_nodes(
     ray_cluster: Any, sqlite_storage: Storage, messages: list[str]
 ) -> None:
