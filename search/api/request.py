@@ -80,7 +80,8 @@ def resolve(request: SearchRequest) -> tuple[StudyFile, SearchRequest]:
         with contextlib.suppress(StorageError):  # it may not exist yet
             stored = _stored(request, request.name)
             dataset = request.dataset or stored.fingerprint
-            trials = request.trials or stored.n_trials
+            # the stored budget is that of the search, not of its baselines or grid
+            trials = request.trials or (stored.n_trials if request.only is None else None)
             return stored.study_file, replace(request, dataset=dataset, trials=trials)
     file, resolved = _asked(request)
     begun = _as_begun(resolved, file)

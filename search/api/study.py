@@ -141,7 +141,8 @@ def load_part(
     for base in bases:
         if part_name(base, part) in stored:
             return StoredStudy(opened, load(opened, part_name(base, part)))
-    words = ["optimize", source, "--only", part, "--storage", opened.shown]
+    words = ["optimize"] + ([] if name in stored else [source])  # a stored study has its file
+    words += ["--only", part, "--storage", opened.shown]
     words += [] if name is None else ["--name", name]
     raise StorageError(
         f"no study {part_name(bases[0], part)!r} in {opened.shown}; {command(*words)} creates it"

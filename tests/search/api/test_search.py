@@ -28,8 +28,9 @@ from bloodsearch.search.api.events import (
 )
 from bloodsearch.search.api.placement import Placement
 from bloodsearch.search.api.results import SearchResult
+from bloodsearch.search.api.study import load_part
 from bloodsearch.search.database.storage import open_storage
-from bloodsearch.search.errors import DataError
+from bloodsearch.search.errors import DataError, StorageError
 from bloodsearch.search.workers import waiting
 from bloodsearch.search.workers.leases import Leases
 from bloodsearch.search.workers.liveness import own_identity
@@ -249,6 +250,18 @@ def test_searched_trials_come_before_and_between_baselines(sqlite_url: str) -> N
     rows.close()
     assert names == {0: None, 1: "b0"}
     assert "2 of the next trials are the study's baselines (b0, b1)" in notices(events)
+
+
+def test_baselines_of_a_stored_study_by_its_name(sqlite_url: str) -> None:
+    """Its budget is that of the search, and its file the one that it was created with."""
+    search(sqlite_url, BASELINES, trials=2, name="x")
+    with pytest.raises(StorageError, match=r"bloodsearch optimize --only baselines .*--name x"):
+        load_part(None, "baselines", storage=sqlite_url, name="x")
+    result = search(sqlite_url, None, None, name="x", only="baselines", replicates=2, dataset=None)
+    assert (result.study, result.complete) == ("x-baselines", 4)
+    opened = load_part(None, "baselines", storage=sqlite_url, name="x")
+    assert opened.study.study_name == "x-baselines"
+    opened.storage.close()
 
 
 def test_without_baselines(sqlite_url: str) -> None:
