@@ -108,7 +108,7 @@ def _claims(course: Course) -> Section:
         interval = "none from one replicate"
         if has_interval:
             interval = f"{c.difference.low:+.4f} to {c.difference.high:+.4f}"
-        needed = c.difference.needed() if has_interval and c.verdict == "cannot be told" else None
+        needed = c.difference.needed() if has_interval and c.alone == "cannot be told" else None
         rows.append(
             [c.text, c.where, c.compared, f"{c.difference.mean:+.4f}", interval, c.n,
              "" if c.published is None else f"{c.published:+.4f}", c.spoken(),
@@ -121,8 +121,9 @@ def _claims(course: Course) -> Section:
             "Each claim is tested by a difference of means over replicates with common seeds. The interval "
             "is Student's, of the paired differences. It covers the choice of seeds, not the finite split. "
             f'"Equal" means a difference of less than {MARGIN} either way, "no gain" a gain of less than '
-            f"{MARGIN}. The last column is the number of replicates that would detect a difference as large "
-            "as the estimate with 80 % probability."
+            f"{MARGIN}. A verdict counts all claims of the table (Holm's procedure, 5 % for the whole "
+            "table), so it asks for more than the 95 % interval of one claim. The last column is the number "
+            "of replicates that would detect a difference as large as the estimate with 80 % probability."
         ],
         [Picture("claims", title, functools.partial(course_figures.forest, tested, title))],
         [Table("claims", "The claims, tested", [*columns, "replicates needed"], rows)],

@@ -6,7 +6,7 @@ import contextlib
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -21,7 +21,7 @@ Verdict = Literal["holds", "does not hold", "cannot be told"]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Mean of A minus mean of B. `low` and `high` bound its 95 % interval over replicates (Student's t)."""
+    """Mean of A minus mean of B. `low` and `high` bound its interval over replicates (Student's t)."""
 
     mean: float
     low: float
@@ -34,6 +34,15 @@ class Difference:
     """Of the paired differences, or of a difference of two independent replicates."""
     freedom: float = math.nan
     """Degrees of freedom of the interval."""
+    confidence: float = CONFIDENCE
+    """Of the interval."""
+
+    def at(self, confidence: float) -> Difference:
+        """Return the same difference with the interval of another confidence."""
+        if not self.known or not math.isfinite(self.freedom):
+            return replace(self, confidence=confidence)
+        half = (self.high - self.low) / 2 * _ratio(self, 0.5 + confidence / 2)
+        return replace(self, low=self.mean - half, high=self.mean + half, confidence=confidence)
 
     @property
     def known(self) -> bool:
@@ -132,11 +141,14 @@ def larger(a_minus_b: Difference) -> Verdict:
 def equal(a_minus_b: Difference, margin: float) -> Verdict:
     """Return the verdict on the claim that A and B differ by less than `margin` either way.
 
-    It holds by two one-sided tests at 5 % each (Schuirmann 1987): the 90 % interval lies within the margins.
+    It holds by two one-sided tests (Schuirmann 1987), at 5 % each with a 95 % interval: the 90 % interval
+    lies within the margins.
     """
     if not a_minus_b.known:
         return "cannot be told"
-    half = _half_of_90(a_minus_b)
+    half = (a_minus_b.high - a_minus_b.low) / 2
+    if half and math.isfinite(a_minus_b.freedom):
+        half *= _ratio(a_minus_b, a_minus_b.confidence)
     if -margin < a_minus_b.mean - half and a_minus_b.mean + half < margin:
         return "holds"
     return (
@@ -146,11 +158,9 @@ def equal(a_minus_b: Difference, margin: float) -> Verdict:
     )
 
 
-def _half_of_90(difference: Difference) -> float:
-    """Return half the width of the 90 % interval, from that of the 95 % interval."""
+def _ratio(difference: Difference, quantile: float) -> float:
+    """Return Student's quantile as a multiple of the one that bounds the difference's interval."""
     from scipy.stats import t
 
-    half = (difference.high - difference.low) / 2
-    if not half or not math.isfinite(difference.freedom):
-        return half
-    return half * float(t.ppf(0.95, difference.freedom) / t.ppf(0.975, difference.freedom))
+    own = t.ppf(0.5 + difference.confidence / 2, difference.freedom)
+    return float(t.ppf(quantile, difference.freedom) / own)

@@ -49,6 +49,23 @@ def test_report_a() -> None:
     }
 
 
+def test_a_verdict_counts_all_claims_of_the_table() -> None:
+    """Holm: a claim with p = 0.03 holds alone and among claims that are clear, not among unclear ones."""
+    weak = {1: 0.93, 2: 0.94, 3: 0.95}  # 0.02, 0.03, 0.04 above the other: t = 5.2, p = 0.035
+    values = {"A-cnn": weak, "A-cnn-ce": dict.fromkeys(SEEDS, 0.91)}
+    (only,) = claims("report_a", values, {})
+    assert (only.spoken(), only.alone) == ("holds", "holds")
+    clear = values | {"A-mlp": dict.fromkeys(SEEDS, 0.2), "A-mlp-64": scores(0.1)}
+    shown = [claim.spoken() for claim in claims("report_a", clear, {})]
+    assert shown == ["holds"] * 3
+    unclear = clear | {"A-mlp-64": {1: 0.1, 2: 0.3, 3: 0.2}}
+    found = {claim.text: claim for claim in claims("report_a", unclear, {})}
+    claim = found["The weighted loss helps the CNN"]
+    assert claim.verdict == "cannot be told"
+    assert claim.spoken() == "cannot be told at n = 3 (holds as the only claim, not as one of 3)"
+    assert found["The CNN beats the MLP"].verdict == "holds"
+
+
 def test_report_b_nll_is_cross_entropy() -> None:
     values = {
         f"B-{f}-{i}": scores(0.9 if f == "cnn" else 0.8)

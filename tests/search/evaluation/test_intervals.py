@@ -108,3 +108,20 @@ def test_equality_is_two_one_sided_tests() -> None:
         above = stats.ttest_1samp(values, 0.005, alternative="less").pvalue
         holds = equal(paired_difference(values.tolist()), 0.005) == "holds"
         assert holds == (max(below, above) < 0.05)
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.99])
+def test_an_interval_of_another_confidence_is_scipys(confidence: float) -> None:
+    values = [0.01, 0.03, 0.02, 0.05]
+    found = paired_difference(values).at(confidence)
+    expected = stats.ttest_1samp(values, 0.0).confidence_interval(confidence)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.at(0.95).low == pytest.approx(paired_difference(values).low)
+    assert paired_difference([0.01]).at(confidence).low == -math.inf
+
+
+def test_equality_asks_more_of_a_wider_interval() -> None:
+    """The one-sided tests have the level of the interval: 5 % at 95 %, 0.1 % at 99.9 %."""
+    close = paired_difference([0.001, 0.002, 0.0, 0.001])
+    assert equal(close, 0.005) == "holds"
+    assert equal(close.at(0.999), 0.005) == "cannot be told"
