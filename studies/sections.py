@@ -140,6 +140,8 @@ class Ladder(Section):
     """Rungs between the search, which is the first one, and the final trainings, which are the last."""
     finalists: Count = 4
     """Configurations that reach the final length. The worse half leaves after each seed."""
+    keep: tuple[str, ...] = ()
+    """Baselines that reach the final length whatever their shorter trainings say, in place of the worst."""
 
 
 class Range(Section):
@@ -169,5 +171,9 @@ Entry = Range | tuple[Value, ...] | Value
 class Minutes(Section):
     space: dict[str, Entry] = Field(default_factory=dict)
     """Entries of the space that a search with --minutes has instead of the study's own."""
+    baselines: tuple[Baseline, ...] = ()
+    """Recipes that a search with --minutes tries first, instead of the study's own baselines. They reach the
+    final length, with one place left for the search's best. A width or depth that a recipe leaves out is the
+    space's largest."""
     cnn_widths: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = (16, 24, 32, 48, 64)
     """Filters of the first block, one of which is chosen by the speed measured."""

@@ -36,9 +36,13 @@ def entrants(stored: StoredStudy, request: FinalRequest) -> list[FrozenTrial]:
     if request.trial is not None:
         return [choose_winner(study, request.trial)]
     file = info(study).study_file
-    n = n_entrants(file) if climbs(stored, request) else request.finalists or FINALISTS
+    does_climb = climbs(stored, request)
     return candidates(
-        study, n, max_params=request.max_params, max_latency_ms=request.max_latency_ms
+        study,
+        n_entrants(file) if does_climb else request.finalists or FINALISTS,
+        max_params=request.max_params,
+        max_latency_ms=request.max_latency_ms,
+        keep=file.ladder.keep if does_climb and file.ladder is not None else (),
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...models.config import FIRST_SHAPE, Shape
-from ...studies import Ladder, StudyFile
+from ...studies import PARAMETERS, Ladder, StudyFile
 from ..errors import UsageError
 from ..evaluation.ladder import n_trainings, survivors
 from ..evaluation.stages import Candidate, Stage, race_stages
@@ -26,8 +26,10 @@ from .final_stages import FINALISTS, REPLICATES, ROUNDS
 from .study import study_file
 from .timing import PRUNED_SHARE
 
-RUNG_SHARE, FINAL_SHARE, RESERVE = 0.15, 0.45, 0.05
+RUNG_SHARE, FINAL_SHARE, RESERVE = 0.15, 0.6, 0.05
 """Shares of the time. The search gets the rest; the reserve is for starting and timing."""
+FEWEST_FINALISTS, ENTRANTS_A_FINALIST = 2, 2
+"""A rung that fewer trials enter chooses too little for what it costs, and is left out."""
 SHORTEST_FINAL, LONGEST_FINAL = 2 / 3, 5 / 3
 """Of the study's own final epochs: 40 to 100 where a CNN has 60. Longer trainings of a narrower network gain
 less than a wider network."""
@@ -94,23 +96,24 @@ def fit(
     models = _models(file, families, shape)
     cost = dict(zip(models, seconds(list(models.values())), strict=True))
     budget = 60 * minutes
-    n_finalists = (file.ladder or Ladder()).finalists
-    n_waves = _waves(n_finalists, n_workers)
-    lengths = _lengths(file, cost, FINAL_SHARE * budget / n_waves)
-    if lengths is None:
+    last = _last_rung(file, cost, FINAL_SHARE * budget, n_workers)
+    if last is None:
         fastest = min(cost, key=lambda width: (width is MLP, cost[width]))
         raise UsageError(
             f"--minutes {minutes:g} is too short for a ladder here, where an epoch takes "
             f"{cost[fastest]:.1f} s ({_name(fastest)}); give more minutes, or use --trials N"
         )
-    width, final = lengths
+    n_finalists, width, final = last
     searched = {family: file.training.epochs_of(family) for family in families}
     epoch_s = {family: cost[width if family == "cnn" else MLP] for family in families}
     middle = {family: round(math.sqrt(searched[family] * final[family])) for family in families}
-    final_s = n_waves * max(final[family] * epoch_s[family] for family in families)
+    final_s = _waves(n_finalists, n_workers) * max(
+        final[family] * epoch_s[family] for family in families
+    )
     each_middle_s = max(middle[family] * epoch_s[family] for family in families)
-    n_middle = math.floor(RUNG_SHARE * budget * n_workers / each_middle_s)
-    n_middle = min(MAX_RUNG_TRIALS, max(n_finalists, n_middle))
+    n_middle = min(MAX_RUNG_TRIALS, n_workers * math.floor(RUNG_SHARE * budget / each_middle_s))
+    if n_middle < ENTRANTS_A_FINALIST * n_finalists:
+        n_middle = 0
     middle_s = math.ceil(n_middle / n_workers) * each_middle_s
     left_s = max(0.0, (1 - RESERVE) * budget - final_s - middle_s)
     # one trial of each family
@@ -118,16 +121,20 @@ def fit(
     n_fitting = math.floor(left_s * n_workers * len(families) / trials_s)
     n_trials = max(MIN_TRIALS, n_middle, n_fitting)
     search_s = n_trials * trials_s / len(families) / n_workers
-    ladder = {"rungs": [{"epochs": middle, "trials": n_middle}], "finalists": n_finalists}
+    rungs = [{"epochs": middle, "trials": n_middle}] if n_middle else []
+    baselines = _recipes(file, families, width)
+    # at least one place is for what the search has found
+    kept = [baseline["name"] for baseline in baselines][: n_finalists - 1]
+    ladder = {"rungs": rungs, "finalists": n_finalists, "keep": kept}
     n_final = n_trainings(n_finalists, REPLICATES)
     return Plan(
         minutes,
         n_workers,
-        _resolved(file, width, final, n_trials, ladder),
+        _resolved(file, width, final, n_trials, ladder, baselines),
         {_name(model): cost[model] for model in (width, MLP) if model in cost},
         [
             ("search", n_trials, searched, search_s / 60),
-            ("rung 2", n_middle, middle, middle_s / 60),
+            *([("rung 2", n_middle, middle, middle_s / 60)] if n_middle else []),
             ("final trainings", n_final, final, final_s / 60),
         ],
     )
@@ -175,8 +182,36 @@ def _second_stage(
     )
 
 
+def _recipes(file: StudyFile, families: list[str], width: Width) -> list[dict[str, Any]]:
+    """Return the recipes that are tried first, with the space's fixed values and its largest network."""
+    assert file.minutes is not None
+    space = file.space | file.minutes.space
+    fixed = {name: entry for name, entry in space.items() if isinstance(entry, str | int | float)}
+    fitted = file.model_copy(update={"space": space})
+    recipes = []
+    for recipe in file.minutes.baselines:
+        if (family := recipe.params.get("arch")) not in families:
+            continue
+        size: Params = {"shift": int(fitted.largest("shift"))}
+        if family == "cnn" and width is not MLP:
+            size |= {name: int(fitted.largest(name)) for name in ("cnn_blocks", "cnn_stem")}
+            size["cnn_width"] = width
+        known = {
+            name: value
+            for name, value in (fixed | size).items()
+            if family in PARAMETERS[name].when.get("arch", (family,))
+        }
+        recipes.append(recipe.model_dump(mode="json") | {"params": known | recipe.params})
+    return recipes
+
+
 def _resolved(
-    file: StudyFile, width: Width, final: dict[str, int], n_trials: int, ladder: dict[str, Any]
+    file: StudyFile,
+    width: Width,
+    final: dict[str, int],
+    n_trials: int,
+    ladder: dict[str, Any],
+    baselines: list[dict[str, Any]],
 ) -> StudyFile:
     """Return the study in plain numbers."""
     space = file.model_dump(mode="json")["minutes"]["space"]
@@ -187,7 +222,7 @@ def _resolved(
         "training.final_epochs": final,
         "training.final_patience": 0,
         "search.trials": n_trials,
-        "baselines": [],  # recipes of 40 epochs, which the time is not meant for
+        "baselines": baselines,  # the study's own are of 40 epochs, which the time is not meant for
         "ladder": ladder,
     }
     return study_file(file.model_copy(update={"minutes": None}), changes)
@@ -230,20 +265,54 @@ def _waves(n_finalists: int, n_workers: int) -> int:
     return contested + math.ceil(counts.count(1) / n_workers)  # the winner's seeds train together
 
 
+def _last_rung(
+    file: StudyFile, cost: Mapping[Width, float], seconds: float, n_workers: int
+) -> tuple[int, Width, dict[str, int]] | None:
+    """Return the finalists, the widest CNN's filters and the final epochs that take `seconds` at most.
+
+    A training of twice the length gains more than a choice among twice the finalists. So there are more than
+    two only where that costs no time, or where all of them reach the longest length.
+    """
+    most = (file.ladder or Ladder()).finalists
+    fewest = min(FEWEST_FINALISTS, most)
+    found = None
+    for n in range(fewest, most + 1):
+        n_waves = _waves(n, n_workers)
+        lengths = _lengths(file, cost, seconds / n_waves)
+        if lengths is None:
+            break
+        width, final = lengths
+        widest = max((w for w in cost if w is not MLP), default=MLP)
+        is_longest = width == widest and all(
+            final[family] == longest
+            for family, longest in _longest(file).items()
+            if family in final
+        )
+        if n == fewest or is_longest or n_waves == _waves(fewest, n_workers):
+            found = n, width, final
+    return found
+
+
+def _longest(file: StudyFile) -> dict[str, int]:
+    return {
+        "mlp": round(LONGEST_MLP * file.training.final_epochs_of("mlp")),
+        "cnn": round(LONGEST_FINAL * file.training.final_epochs_of("cnn")),
+    }
+
+
 def _lengths(
     file: StudyFile, cost: Mapping[Width, float], seconds: float
 ) -> tuple[Width, dict[str, int]] | None:
     """Return the widest CNN's filters (MLP without CNNs) and final epochs that take `seconds` at most."""
     final: dict[str, int] = {}
     if MLP in cost:
-        longest = round(LONGEST_MLP * file.training.final_epochs_of("mlp"))
-        final["mlp"] = min(longest, math.floor(seconds / cost[MLP]))
+        final["mlp"] = min(_longest(file)["mlp"], math.floor(seconds / cost[MLP]))
     widths = [width for width in cost if width is not MLP]
     own = file.training.final_epochs_of("cnn")
     fitting = [width for width in widths if seconds / cost[width] >= SHORTEST_FINAL * own]
     width = max(fitting, default=min(widths, default=MLP))
     if width is not MLP:
-        final["cnn"] = min(round(LONGEST_FINAL * own), math.floor(seconds / cost[width]))
+        final["cnn"] = min(_longest(file)["cnn"], math.floor(seconds / cost[width]))
     long_enough = all(n > file.training.epochs_of(family) for family, n in final.items())
     return (width, final) if long_enough else None
 

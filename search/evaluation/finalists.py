@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -113,9 +113,16 @@ class Raced:
 
 
 def candidates(
-    study: optuna.Study, k: int, *, max_params: int | None, max_latency_ms: float | None
+    study: optuna.Study,
+    k: int,
+    *,
+    max_params: int | None,
+    max_latency_ms: float | None,
+    keep: Sequence[str] = (),
 ) -> list[FrozenTrial]:
     """Return the `k` best configurations within the limits, each as its best complete trial, best first.
+
+    Baselines named in `keep` are among them in place of the worst.
 
     Raises RefusedError when there are none.
     """
@@ -135,7 +142,18 @@ def candidates(
     for trial in best_first:
         params = trial_record(trial).params or {}
         distinct.setdefault(repr(sorted(params.items())), trial)
-    return list(distinct.values())[:k]
+    return best_with_kept(list(distinct.values()), k, keep)
+
+
+def best_with_kept(
+    best_first: Sequence[FrozenTrial], k: int, keep: Sequence[str]
+) -> list[FrozenTrial]:
+    """Return the `k` best trials, best first, with the baselines `keep` among them in place of the worst."""
+    kept = [trial for trial in best_first if trial_record(trial).baseline in keep][:k]
+    numbers = {trial.number for trial in kept}
+    others = [trial for trial in best_first if trial.number not in numbers][: k - len(kept)]
+    numbers |= {trial.number for trial in others}
+    return [trial for trial in best_first if trial.number in numbers]
 
 
 def race(

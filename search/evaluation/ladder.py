@@ -26,7 +26,17 @@ from ..records import best_trial, trial_record
 from ..seeds import derive_seed, replicate_seeds
 from ..study import StudyInfo, create_or_resume, info
 from ..study_names import finals_name, rung_name
-from .finalists import N_ATTEMPTS, Finalist, Prefer, Raced, choose, gather, last_reason, queue_seed
+from .finalists import (
+    N_ATTEMPTS,
+    Finalist,
+    Prefer,
+    Raced,
+    best_with_kept,
+    choose,
+    gather,
+    last_reason,
+    queue_seed,
+)
 from .selection import queue_replicates, trials_of
 
 Train = Callable[[optuna.Study, str], None]
@@ -81,9 +91,11 @@ def climb(
     best, rows = entrants, list[dict[str, Any]]()
     for number, rung in enumerate(study_info.study_file.rungs(), start=2):
         arena = _arena(storage, study_info, rung, number)
-        best, row = _climb_one(storage, arena, best[: rung.trials], number, train)
+        entering = best_with_kept(best, rung.trials, ladder.keep)
+        best, row = _climb_one(storage, arena, entering, number, train)
         rows.append(row)
-    finals = _finals(storage, study_info, best[: ladder.finalists], n_replicates, prefer, train)
+    finalists = best_with_kept(best, ladder.finalists, ladder.keep)
+    finals = _finals(storage, study_info, finalists, n_replicates, prefer, train)
     raced = replace(finals, rungs=rows, is_ladder=True)
     study.set_user_attr("selection", raced.as_dict())
     return raced

@@ -18,7 +18,7 @@ from bloodsearch.search.api.search import optimize
 from bloodsearch.search.api.study import study_file
 from bloodsearch.search.errors import UsageError
 from bloodsearch.search.training.config import TrialConfig
-from bloodsearch.studies import generic_study, load_study_file, only_arch
+from bloodsearch.studies import StudyFile, generic_study, load_study_file, only_arch
 
 STUDY = load_study_file("bloodmnist")
 GRAY = Shape(size=28, channels=1, classes=2)
@@ -38,6 +38,11 @@ def machine(factor: float) -> Seconds:
     return seconds
 
 
+def kept(file: StudyFile) -> tuple[str, ...]:
+    assert file.ladder is not None
+    return file.ladder.keep
+
+
 def minutes_of(plan: Plan) -> float:
     return sum(minutes for _, _, _, minutes in plan.rungs)
 
@@ -48,13 +53,43 @@ def minutes_of(plan: Plan) -> float:
 def test_a_plan_fits_into_its_time(factor: float, n_workers: int, minutes: int) -> None:
     plan = fit(STUDY, minutes, n_workers, machine(factor))
     assert minutes_of(plan) <= minutes
-    assert len(str(plan).splitlines()) == 4
+    assert len(str(plan).splitlines()) == 1 + len(plan.rungs)
     assert plan.file.minutes is None  # plain numbers
-    assert [rung.trials for rung in plan.file.rungs()] == [plan.rungs[1][1]]
+    assert [rung.trials for rung in plan.file.rungs()] == [n for _, n, *_ in plan.rungs[1:-1]]
+    assert plan.file.ladder is not None
+    n_finalists = plan.file.ladder.finalists
+    assert all(rung.trials >= 2 * n_finalists for rung in plan.file.rungs())
+
+
+def test_finalists_are_more_where_they_cost_no_time_or_time_is_left() -> None:
+    """Of two workers, five trainings of one winner keep one idle; with two finalists none is."""
+    short, long = (fit(STUDY, minutes, 2, machine(1.0)).file for minutes in (20, 600))
+    assert short.ladder is not None
+    assert long.ladder is not None
+    assert short.ladder.finalists == 2
+    assert short.training.final_epochs_of("cnn") == 60  # 12 minutes of 3 trainings, 4 s an epoch
+    assert long.ladder.finalists == 3
+    assert long.training.final_epochs_of("cnn") == 100
+    (many,) = fit(STUDY, 20, 16, machine(1.0)).file.rungs()
+    assert many.trials == 16
+
+
+def test_recipes_are_tried_first_at_the_width_that_is_chosen() -> None:
+    file = fit(STUDY, 60, 2, machine(1.0)).file
+    (recipe,) = file.baselines
+    assert recipe.name == "by-hand"
+    assert recipe.params["cnn_width"] == 64
+    assert recipe.params["cnn_convs"] == 2  # what the space fixes
+    assert {"epochs", "patience"}.isdisjoint(recipe.params)
+    assert kept(file) == ("by-hand",)
+    assert {*recipe.params} <= {*file.space} | {"cnn_stem"}
+    assert fit(only_arch(STUDY, "mlp"), 20, 2, machine(1.0)).file.baselines == ()
+    one = study_file(STUDY, {"ladder.finalists": 1})
+    assert kept(fit(one, 60, 2, machine(1.0)).file) == ()  # the search has the only place
 
 
 def test_a_fast_machine_searches_wider_networks() -> None:
-    slow, fast = (fit(STUDY, 60, 2, machine(factor)) for factor in (4.0, 0.5))
+    slow, fast = (fit(STUDY, 60, 2, machine(factor)) for factor in (8.0, 0.5))
     assert (slow.file.space["cnn_width"], fast.file.space["cnn_width"]) == ((12, 24), (32, 64))
     for plan in (slow, fast):
         assert plan.file.training.final_epochs_of("cnn") >= 40
@@ -128,7 +163,7 @@ def test_the_same_speed_makes_the_same_study() -> None:
 
 def test_one_family_alone_can_be_fitted() -> None:
     plan = fit(only_arch(STUDY, "mlp"), 20, 2, machine(10.0))
-    assert plan.file.training.final_epochs == {"mlp": 135}
+    assert plan.file.training.final_epochs == {"mlp": 240}
     assert "CNN" not in str(plan)
 
 

@@ -13,7 +13,7 @@ from tests_support import FINGERPRINT, tiny_study
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.errors import RefusedError
 from bloodsearch.search.evaluation.final import prepare
-from bloodsearch.search.evaluation.finalists import Prefer, Raced, candidates
+from bloodsearch.search.evaluation.finalists import Prefer, Raced, best_with_kept, candidates
 from bloodsearch.search.evaluation.ladder import climb, n_trainings, rung_rows
 from bloodsearch.search.evaluation.race_text import race_text
 from bloodsearch.search.evaluation.selection import replicates
@@ -51,6 +51,7 @@ class Table:
         self.storage, self.weights, self.left = storage, weights, cut_after
         self.trained: list[tuple[str, int]] = []
         self.bad: dict[tuple[str, int], TrialState] = {}
+        self.long = LONG
 
     def __call__(self, arena: optuna.Study, noun: str) -> None:
         leases, me = Leases(self.storage, arena), own_identity("cpu")
@@ -66,7 +67,7 @@ class Table:
             bad = self.bad.get((arena.study_name, of))
             value = MIDDLE.get(of, 0.0)
             if arena.study_name == "tiny-finals":
-                value = LONG[of] + SHIFT[seeds.index(attrs["seed"])]
+                value = self.long[of] + SHIFT[seeds.index(attrs["seed"])]
                 path = self.weights / f"{claim.number}.pt"
                 path.touch()
                 self.storage.optuna.set_trial_user_attr(claim.trial_id, "weights", str(path))
@@ -101,6 +102,27 @@ def test_each_rung_trains_the_best_of_the_rung_below(
     stored = Race.read(study.user_attrs["selection"])
     assert [value.trial for value in stored.rungs[0].values] == [0, 2, 4, 1, 3]
     assert "The search values were too" not in race_text(stored)
+
+
+def test_a_kept_baseline_reaches_the_last_rung_in_place_of_the_worst(
+    storage: Storage, tmp_path: Path
+) -> None:
+    file = tiny_study(
+        training={"epochs": 3, "final_epochs": 12}, ladder=LADDER | {"finalists": 2, "keep": ["b"]}
+    )
+    made = create_or_resume(storage, "tiny", file, FINGERPRINT)
+    for i, value in enumerate((*SHORT, 0.5)):
+        attrs = {"params": {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_width": 8 + i}}
+        named = attrs | ({"baseline": "b"} if value == 0.5 else {})
+        made.add_trial(create_trial(state=TrialState.COMPLETE, value=value, user_attrs=named))
+    entrants = candidates(made, 5, max_params=None, max_latency_ms=None, keep=("b",))
+    assert [trial.number for trial in entrants] == [1, 3, 4, 0, 6]
+    assert [t.number for t in best_with_kept(entrants, 5, ())] == [1, 3, 4, 0, 6]
+    table = Table(storage, tmp_path)
+    table.long = LONG | {6: 0.99}
+    raced = climb(storage, made, entrants, n_replicates=2, prefer="best", train=table)
+    assert [of for name, of in table.trained if name == "tiny-finals"] == [0, 6]
+    assert raced.winner == 6
 
 
 def test_the_last_rung_holds_the_replicates_of_the_winner(
