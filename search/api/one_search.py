@@ -30,6 +30,7 @@ from ..study import (
 from ..study_names import is_reserved
 from ..summary import summarize
 from ..warm_start import warm_start
+from ..workers.launch import LocalLauncher
 from ..workers.leases import Leases
 from ..workers.slots import Slot, idle_cores
 from .events import Notice, OnProgress, SearchEnded
@@ -102,6 +103,17 @@ class Run:
         reserved = self.part is None and is_reserved(self.name)
         if reserved and not is_stored(request, self.name):
             check_not_reserved(self.name)
+        if request.create_only:
+            return self._run(slots, None)
+        launcher = request.placement.prepare(slots, collects=request.snapshots)
+        try:
+            return self._run(slots, launcher)
+        finally:
+            if launcher is not None:
+                launcher.close()
+
+    def _run(self, slots: list[Slot], launcher: LocalLauncher | None) -> SearchResult:
+        request = self.request
         data = load_dataset(request.dataset or registry.DEFAULT, request.data_root)
         fingerprint = data.fingerprint
         check_points(self.file, fingerprint.info)
@@ -112,7 +124,7 @@ class Run:
             return self._end(storage, study, in_time=False, created_only=True)
         self._announce(storage, study, fingerprint, slots)
         try:
-            in_time = self._train(storage, study)
+            in_time = self._train(storage, study, launcher)
         except BloodsearchError as error:
             try:
                 self._end(storage, study, in_time=False)
@@ -180,7 +192,7 @@ class Run:
                 "searches without them"
             )
 
-    def _train(self, storage: Storage, study: optuna.Study) -> bool:
+    def _train(self, storage: Storage, study: optuna.Study, launcher: LocalLauncher | None) -> bool:
         counts = Leases(storage, study).counts()
         n_done = counts[TrialState.COMPLETE] + counts[TrialState.PRUNED]
         if n_done >= self.n_trials:
@@ -196,6 +208,7 @@ class Run:
             timeout_s=self.request.timeout_s,
             owns_process=self.request.owns_process,
             snapshots=self.request.snapshots,
+            launcher=launcher,
         )
 
     def _end(

@@ -11,7 +11,7 @@ from ..errors import UsageError
 if TYPE_CHECKING:
     from ..database.storage import Storage
     from ..study import StudyInfo
-    from ..workers.launch import Launcher
+    from ..workers.launch import Launcher, LocalLauncher
     from ..workers.slots import Slot
 
 
@@ -50,6 +50,19 @@ class Placement:
         if self.cluster is not None:
             return self.cluster.slots(str(self.workers), threads)
         return plan_slots(self.devices, str(self.workers), self.per_device, threads=threads)
+
+    def prepare(self, slots: list[Slot], *, collects: bool) -> LocalLauncher | None:
+        """Return a launcher whose workers import already, before their study is known; None in a cluster.
+
+        It has to be closed. `collects` is that of `launcher`.
+        """
+        from ..workers.launch import LocalLauncher
+
+        if self.cluster is not None:
+            return None
+        launcher = LocalLauncher(collects=collects)
+        launcher.prepare(slots)
+        return launcher
 
     def launcher(self, storage: Storage, study: StudyInfo, *, collects: bool) -> Launcher:
         """Return what starts workers on `slots`. Connects to the cluster if there is one.

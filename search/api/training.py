@@ -16,6 +16,7 @@ from ..evaluation.leaderboard import standing
 from ..records import study_record
 from ..study import info
 from ..watch.watcher import Watcher, configuration_of, mean_of_replicates
+from ..workers.launch import Launcher
 from ..workers.leases import Leases
 from ..workers.supervisor import Supervisor
 from .events import Notice, OnProgress, RunEnded, RunStarted, TrialEnded
@@ -156,6 +157,7 @@ def run_workers(
     noun: str = "trial",
     owns_process: bool = False,
     snapshots: bool = False,
+    launcher: Launcher | None = None,
 ) -> bool:
     """Train until `study` has `n_trials` finished trials. Return False if the time was up first.
 
@@ -171,12 +173,13 @@ def run_workers(
         owns_process: Whether a signal may end this process when the storage hangs.
         snapshots: Whether a Snapshot is an event, too, once per POLL_S. Workers' messages are then events
             instead of lines on standard error.
+        launcher: One that is prepared; by default that of `placement`.
 
     Raises Interrupted when drained by a signal or by `bloodsearch stop`.
     """
     leases = Leases(storage, study)
     stored = info(study)
-    launcher = placement.launcher(storage, stored, collects=snapshots)
+    launcher = launcher or placement.launcher(storage, stored, collects=snapshots)
     watcher = Watcher(storage, study) if snapshots else None
     publisher = Publisher(storage, study, n_trials, lambda text: on_progress(Notice(text)))
     follower = Follower(study, n_trials, on_progress, noun, publisher.add, leases, watcher)

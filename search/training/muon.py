@@ -15,6 +15,7 @@ import torch
 from torch.optim.adamw import adamw
 
 from ...models import kernels
+from .eager import Eager
 
 N_STEPS = 3
 """Newton-Schulz iterations. Most singular values are then between 0.1 and 1.2. Small ones stay smaller: of
@@ -29,7 +30,7 @@ Smaller products gain nothing. On an AMD EPYC (Zen 5) a bank of 64 x 576 takes 0
 in float32, one of 128 x 1152 takes 0.45 and 1.14 ms."""
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(Eager):
     """Orthogonalised momentum for convolution filters, AdamW for everything else.
 
     `lr` is AdamW's; filters move by FILTER_SHARE times as much. The weight decay is decoupled in both.

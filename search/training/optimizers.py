@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from .config import OptimizerConfig
+from .eager import SGD, Adam, AdamW
 from .muon import Muon
 
 
@@ -20,7 +21,7 @@ def make_optimizer(
         return Muon(model, lr=config.lr, weight_decay=config.weight_decay, half=half)
     parameters = list(model.parameters())
     if config.name == "sgd":
-        return torch.optim.SGD(
+        return SGD(
             parameters,
             lr=config.lr,
             momentum=config.momentum,
@@ -28,5 +29,5 @@ def make_optimizer(
             weight_decay=config.weight_decay,
             fused=True,
         )
-    kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
+    kind = Adam if config.name == "adam" else AdamW
     return kind(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +18,8 @@ from .slots import Slot
 # -P: a user's own models.py or search.py in the current folder must not be imported
 PROGRAM: tuple[str, ...] = ("-P", "-m", "bloodsearch", "worker-process")
 """What follows the interpreter in a worker's command."""
+SPARE: tuple[str, ...] = ("-P", "-m", "bloodsearch.search.cli.spare", "worker-process")
+"""The same for a worker that reads the rest of its command from standard input, once it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,36 +146,74 @@ class LocalLauncher:
     collects: bool = False
     """Whether `lines` returns what workers print, instead of standard error."""
     _lines: ChildLines | None = field(default=None, init=False)
+    _spares: list[tuple[Slot, subprocess.Popen[bytes]]] = field(default_factory=list, init=False)
+
+    def prepare(self, slots: Sequence[Slot]) -> None:
+        """Start a process for each slot that imports what a worker needs, before its work is known."""
+        if self.program[-1] == SPARE[-1]:
+            self._spares = [(slot, self._spawn([*SPARE], slot, {})) for slot in slots]
 
     def start(self, task: Task, slot: Slot, worker_id: str, after: Worker | None) -> LocalWorker:
         """Start a child process."""
         if after is not None:
             after.close()
+        arguments = [*task.arguments(slot, worker_id), "--slot", slot.label]
+        if task.data_root is not None:
+            arguments += ["--data-root", str(task.data_root)]
+        environment = {"BLOODSEARCH_STORAGE": task.storage_url}
+        process = self._spare(slot, arguments, environment)
+        if process is None:
+            process = self._spawn([*self.program, *arguments], slot, environment)
+        return LocalWorker(worker_id, slot.label, process)
+
+    def _spare(
+        self, slot: Slot, arguments: list[str], environment: dict[str, str]
+    ) -> subprocess.Popen[bytes] | None:
+        """Return the slot's spare process, which has got its work; None if there is none or it has died."""
+        for i, (of, process) in enumerate(self._spares):
+            if of == slot:
+                del self._spares[i]
+                assert process.stdin is not None
+                work = {"arguments": arguments, "environment": environment}
+                try:
+                    process.stdin.write(json.dumps(work).encode() + b"\n")
+                    process.stdin.flush()
+                except OSError:
+                    _end(process)
+                    return None
+                return process
+        return None
+
+    def _spawn(
+        self, arguments: list[str], slot: Slot, environment: dict[str, str]
+    ) -> subprocess.Popen[bytes]:
         if self.collects and self._lines is None:
             self._lines = ChildLines()
-        command = [
-            sys.executable,
-            *self.program,
-            *task.arguments(slot, worker_id),
-            "--slot",
-            slot.label,
-        ]
-        if task.data_root is not None:
-            command += ["--data-root", str(task.data_root)]
-        process = subprocess.Popen(
-            command,
+        return subprocess.Popen(
+            [sys.executable, *arguments],
             stdin=subprocess.PIPE,
             stderr=self._lines.writer if self._lines else None,
-            env={**os.environ, **slot.environment(), "BLOODSEARCH_STORAGE": task.storage_url},
+            env={**os.environ, **slot.environment(), **environment},
             # a terminal's Ctrl-C reaches the supervisor alone, which then drains its children once
             start_new_session=True,
         )
-        return LocalWorker(worker_id, slot.label, process)
 
     def lines(self) -> list[str]:
         """Return what workers have printed."""
         return self._lines.read() if self._lines else []
 
     def close(self) -> list[str]:
-        """Return what workers printed last."""
-        return self._lines.close() if self._lines else []
+        """End what was prepared in vain, and return what workers printed last."""
+        for _, process in self._spares:
+            _end(process)
+        self._spares = []
+        lines, self._lines = self._lines, None
+        return lines.close() if lines else []
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):  # what a dead process did not read
+            process.stdin.close()
