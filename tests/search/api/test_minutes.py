@@ -76,14 +76,16 @@ def test_finalists_are_more_where_they_cost_no_time_or_time_is_left() -> None:
 
 def test_recipes_are_tried_first_at_the_width_that_is_chosen() -> None:
     file = fit(STUDY, 60, 2, machine(1.0)).file
-    (recipe,) = file.baselines
+    recipe, mlp = file.baselines
     assert recipe.name == "by-hand"
     assert recipe.params["cnn_width"] == 64
     assert recipe.params["cnn_convs"] == 2  # what the space fixes
     assert {"epochs", "patience"}.isdisjoint(recipe.params)
-    assert kept(file) == ("by-hand",)
+    assert kept(file) == ("by-hand",)  # and one place is for what the search finds
+    assert {*mlp.params} <= {*file.space} | {"mlp_norm"}
     assert {*recipe.params} <= {*file.space} | {"cnn_stem"}
-    assert fit(only_arch(STUDY, "mlp"), 20, 2, machine(1.0)).file.baselines == ()
+    alone = fit(only_arch(STUDY, "mlp"), 20, 2, machine(1.0)).file
+    assert (alone.baselines, kept(alone)) == ((mlp,), ("by-hand-mlp",))
     one = study_file(STUDY, {"ladder.finalists": 1})
     assert kept(fit(one, 60, 2, machine(1.0)).file) == ()  # the search has the only place
 
