@@ -4,7 +4,8 @@
 
 A page names a result between `<!-- bench NAME -->` and `<!-- /bench -->`, and a course report's page in docs/
 between `<!-- course NAME -->` and `<!-- /course -->`. `<!-- beside bloodmnist -->` is the README's table
-of what others get. The text between the two comments is replaced.
+of what others get, `<!-- unsaid report_b -->` what is known of the choices that a report leaves unsaid. The
+text between the two comments is replaced.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from benchmarks.common import RESULTS
 from bloodsearch.search.data.published import published
 
 ROOT = Path(__file__).parents[1]
-_BLOCK = re.compile(r"(<!-- (bench|course|beside) (\w+) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- (bench|course|beside|unsaid) (\w+) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
 
 def pages() -> list[Path]:
@@ -30,7 +31,7 @@ def pages() -> list[Path]:
 
 def filled(text: str) -> str:
     """Return `text` with the tables of each block's committed result."""
-    writers = {"bench": rendered, "course": course, "beside": beside}
+    writers = {"bench": rendered, "course": course, "beside": beside, "unsaid": unsaid}
     return _BLOCK.sub(lambda match: match[1] + writers[match[2]](match[3]) + match[4], text)
 
 
@@ -97,6 +98,19 @@ def course(name: str, docs: Path = ROOT / "docs") -> str:
     short = ["claim", "estimate", "95 % interval", "n", "published", "verdict"]
     verdicts = [[row[column] for column in short] for row in claims]
     return f"{_pipes(columns, scores)}{_pipes(short, verdicts)}\n"
+
+
+def unsaid(report: str) -> str:
+    """Return the tables of one report's unsaid choices: on validation, and tested with the best of them."""
+    start = f"report {report.removeprefix('report_').upper()}"
+    parts = []
+    for name in ("unsaid", "unsaid_tested"):
+        record = json.loads((RESULTS / f"{name}.json").read_text())
+        tables = [table for table in record["tables"] if table["title"].startswith(start)]
+        machine = record["machine"]
+        source = f"`python -m benchmarks.{name}`, {machine['processor']}, {machine['date']}"
+        parts.append("\n".join(map(_table, tables)) + f"\n{source}\n\n")
+    return "".join(parts)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

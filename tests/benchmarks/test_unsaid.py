@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks import common, unsaid
+from benchmarks import common, unsaid, unsaid_tested
 from benchmarks.unsaid import Published, Reading, configurations, kept_epoch, key, readings, work
+from bloodsearch.studies import parse_study
 
 CURVES = {
     "loss": [1.0, 0.5, 0.6, 0.7, 0.4],
@@ -102,3 +103,33 @@ def test_other_data_do_not_get_into_the_same_file(capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit):
         unsaid.main(["--dataset", "synthetic"])
     assert "--results" in capsys.readouterr().err
+
+
+def test_the_settings_are_chosen_of_those_that_bloodsearch_has() -> None:
+    """The best of all watches accuracy; the best that bloodsearch can train stops after one epoch."""
+    one = Published("A-mlp", {}, "macro_f1", 0.85)
+    accuracy, macro_f1 = [0.1, 0.1, 0.1, 0.9, 0.1], [0.6, 0.5, 0.5, 0.55, 0.5]
+    runs = {key("A-mlp", batch, 0): fake(macro_f1=[0.1] * 5) for batch in (32, 64)}
+    runs[key("A-mlp", 128, 0)] = fake(accuracy=accuracy, macro_f1=macro_f1)
+    batch, reading = unsaid.chosen(runs, [one], 1)
+    assert (batch, reading.watched, reading.kept) == (128, "macro_f1", "best")
+    assert unsaid.complete(runs, [one], 1) == [one]
+    assert unsaid.complete(runs, [one], 2) == []
+
+
+def test_the_tested_study_trains_each_twin_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [one for one in configurations() if one.name in unsaid_tested.MISSED]
+    assert len(wanted) == 9
+    file = parse_study(unsaid_tested.study(wanted, 64, Reading(None, "macro_f1", "best")), "x")
+    names = [baseline.name for baseline in file.baselines]
+    assert names == ["A-cnn", "B-mlp-1", "B-mlp-2", "B-cnn-1", "B-cnn-2"]
+    assert {baseline.params["batch_size"] for baseline in file.baselines} == {64}
+    assert file.training.final_epochs_of("mlp") == file.training.epochs_of("cnn") == 100
+    shown: list[list[list[Any]]] = []
+    monkeypatch.setattr(unsaid_tested, "table", lambda title, columns, rows: shown.append(rows))
+    scores = {"values": [0.9, 0.96, 0.9]}
+    rows = [{"name": name, "test_macro_f1": scores, "test_weighted_f1": scores} for name in names]
+    unsaid_tested.show({"configurations": rows}, wanted, "batch 64")
+    (a,), b = shown
+    assert a[-1] == "reached by 1 of 3 trainings alone"  # 0.92 of 0.938
+    assert {row[0]: row[-1] for row in b}["B-mlp-3"] == "reached"
