@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 
@@ -12,10 +13,10 @@ from ...studies import StudyFile
 from ..data import registry
 from ..data.info import Fingerprint
 from ..data.load import Dataset, load_dataset
-from ..database.outage import is_outage
+from ..database.outage import is_outage, retry_outage
 from ..database.storage import Storage, open_storage
 from ..env import storage_url
-from ..errors import BloodsearchError, DataError, LostStudyError
+from ..errors import BloodsearchError, DataError, Interrupted, LostStudyError
 from ..evaluation.baselines import baselines_part, queue_baselines
 from ..records import trial_record
 from ..sampling.grid import grid, grid_part
@@ -132,7 +133,10 @@ class Run:
                 if not (is_outage(unreachable) or isinstance(error, LostStudyError)):
                     raise
             raise error
-        result = self._end(storage, study, in_time=in_time)
+        try:
+            result = self._end(storage, study, in_time=in_time, waits=True)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted; the same command shows the result") from None
         if not in_time:
             self._notice(
                 "the time was up before the last trial; run the same command again to resume"
@@ -212,10 +216,18 @@ class Run:
         )
 
     def _end(
-        self, storage: Storage, study: optuna.Study, *, in_time: bool, created_only: bool = False
+        self,
+        storage: Storage,
+        study: optuna.Study,
+        *,
+        in_time: bool,
+        created_only: bool = False,
+        waits: bool = False,
     ) -> SearchResult:
+        """Tell of the end. With `waits`, a database that restarts just now is waited for."""
+        summary = functools.partial(summarize, storage, study)
         result = SearchResult.of(
-            summarize(storage, study),
+            retry_outage(summary) if waits else summary(),
             elapsed_seconds=time.monotonic() - self.started,
             in_time=in_time,
             created_only=created_only,

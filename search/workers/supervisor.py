@@ -81,6 +81,8 @@ class Supervisor:
     """Whether a signal may end this process when the storage hangs. False in a library call."""
     _signals: int = field(default=0, init=False)
     _signalled_at: float = field(default=0.0, init=False)
+    _lost_storage: bool = field(default=False, init=False)
+    """Whether the storage did not answer after the last worker's end."""
     _n_stops: int | None = field(default=None, init=False)
     _stop_looked_at: float = field(default=0.0, init=False)
     _children: list[_Child] = field(default_factory=list, init=False)
@@ -119,6 +121,8 @@ class Supervisor:
             finally:
                 self._drain()
                 self._pass_on(self.launcher.close())
+        if self._signals and self._lost_storage:  # what waits for it next has not heard the signal
+            raise Interrupted("interrupted; run the same command again to resume")
         check_budget(self.leases, self.n_trials, [child.retired for child in self._children])
         return True
 
@@ -218,13 +222,15 @@ class Supervisor:
                     killed[worker.worker_id] = False
                 time.sleep(0.02)
             worker.close()
-        with contextlib.suppress(StorageError):
+        try:
             retry_outage(lambda: self.leases.reclaim(killed), limit_s=5, give_up=self._signalled)
             retry_outage(
                 lambda: remove_leftovers(self.leases.storage, self.leases.study),
                 limit_s=5,
                 give_up=self._signalled,
             )
+        except StorageError:
+            self._lost_storage = True
 
     def _out_of_time(self, started: float) -> bool:
         now = time.monotonic()

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+import sqlalchemy as sa
 from optuna.trial import TrialState
 
 from bloodsearch import RefusedError, StudyFileError, UsageError, load_study, optimize
-from bloodsearch.search.api import training
+from bloodsearch.search.api import one_search, training
 from bloodsearch.search.api.events import (
     Event,
     Notice,
@@ -30,7 +31,7 @@ from bloodsearch.search.api.placement import Placement
 from bloodsearch.search.api.results import SearchResult
 from bloodsearch.search.api.study import load_part
 from bloodsearch.search.database.storage import open_storage
-from bloodsearch.search.errors import DataError, StorageError
+from bloodsearch.search.errors import DataError, Interrupted, StorageError
 from bloodsearch.search.workers import waiting
 from bloodsearch.search.workers.leases import Leases
 from bloodsearch.search.workers.liveness import own_identity
@@ -262,6 +263,30 @@ def test_baselines_of_a_stored_study_by_its_name(sqlite_url: str) -> None:
     opened = load_part(None, "baselines", storage=sqlite_url, name="x")
     assert opened.study.study_name == "x-baselines"
     opened.storage.close()
+
+
+def test_a_database_that_restarts_at_the_very_end_is_waited_for(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The budget is spent: an outage of a second must not end the command with an error."""
+    outages = [sa.exc.OperationalError("SELECT 1", {}, Exception("gone"))] * 2
+    from bloodsearch.search.summary import summarize as read
+
+    def summarize(*args: Any) -> dict[str, Any]:
+        if outages:
+            raise outages.pop()
+        return read(*args)
+
+    monkeypatch.setattr(one_search, "summarize", summarize)
+    assert search(sqlite_url).complete == 2
+    assert not outages
+
+    def interrupted(*args: Any) -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(one_search, "summarize", interrupted)
+    with pytest.raises(Interrupted, match="the same command shows the result"):
+        search(sqlite_url, trials=2)
 
 
 def test_without_baselines(sqlite_url: str) -> None:
