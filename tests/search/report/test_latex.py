@@ -68,8 +68,16 @@ def test_a_table_has_its_rules_and_as_many_cells_as_columns(tmp_path: Path) -> N
     assert r"y\_z & 2.5000 &" in tex
 
 
+def has_latex() -> bool:
+    """Whether pdflatex and what the tables use are here: Debian's texlive-latex-base has no booktabs."""
+    if shutil.which("pdflatex") is None or shutil.which("kpsewhich") is None:
+        return False
+    packages = ["booktabs.sty", "geometry.sty", "textcomp.sty"]
+    return subprocess.run(["kpsewhich", *packages], capture_output=True).returncode == 0
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
+@pytest.mark.skipif(not has_latex(), reason="no pdflatex with booktabs")
 def test_latex_compiles_the_tables(storage: Storage, make_study: MakeStudy, tmp_path: Path) -> None:
     report = build(storage, make_study([0.6, 0.9, None, 0.92]), None)
     planted = Table(
