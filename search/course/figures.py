@@ -108,7 +108,7 @@ def forest(claims: Sequence[Claim], title: str) -> Figure:
     shown += [c.published for c in claims if c.published is not None] + [-2 * MARGIN, 2 * MARGIN]
     pad = 0.04 * (max(shown) - min(shown))
     axes.set_xlim(min(shown) - pad, max(shown) + pad)
-    axes.set_yticks(range(len(claims)), [f"{c.text}\n{c.spoken()}" for c in claims], fontsize=9)
+    axes.set_yticks(range(len(claims)), [f"{c.text}\n{c.short()}" for c in claims], fontsize=9)
     axes.invert_yaxis()
     axes.set_xlabel("difference (0.01 = one point) with 95 % interval")
     handles = [

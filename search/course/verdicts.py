@@ -38,15 +38,18 @@ class Claim:
     def n(self) -> int:
         return self.difference.n_a
 
-    def spoken(self) -> str:
-        """Return the verdict as the report shows it."""
+    def short(self) -> str:
+        """Return the verdict as the figure shows it, beside the claim."""
         if self.verdict == "cannot be told":
-            shown = f"cannot be told at n = {self.n}"
-            if self.alone == "cannot be told":
-                return shown
-            return f"{shown} ({self.alone} as the only claim, not as one of {self.among})"
+            return f"cannot be told at n = {self.n}"
         same = self.difference.low == self.difference.high == 0
         return f"{self.verdict}: the same on every seed" if same else self.verdict
+
+    def spoken(self) -> str:
+        """Return the verdict as the table shows it, with the one that the other claims take away."""
+        if self.verdict == self.alone:
+            return self.short()
+        return f"{self.short()} ({self.alone} as the only claim, not as one of {self.among})"
 
 
 def claims(report: str, values: Values, best_sgd: Mapping[str, str]) -> list[Claim]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bloodsearch.search.course.figures import forest
 from bloodsearch.search.course.gather import published
 from bloodsearch.search.course.verdicts import claims
 from bloodsearch.search.data.registry import registered
@@ -64,6 +65,9 @@ def test_a_verdict_counts_all_claims_of_the_table() -> None:
     assert claim.verdict == "cannot be told"
     assert claim.spoken() == "cannot be told at n = 3 (holds as the only claim, not as one of 3)"
     assert found["The CNN beats the MLP"].verdict == "holds"
+    # beside the figure there is no room for more
+    (axes,) = forest(list(found.values()), "claims").axes
+    assert "cannot be told at n = 3" in axes.get_yticklabels()[1].get_text().splitlines()
 
 
 def test_report_b_nll_is_cross_entropy() -> None:
