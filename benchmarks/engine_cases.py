@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bloodsearch.models import build_model
 from bloodsearch.models.config import ModelConfig
-from bloodsearch.search.sampling.space import baseline_params, to_config
+from bloodsearch.search.sampling.space import baseline_params, to_config, without_length
 from bloodsearch.search.training.config import TrialConfig
 from bloodsearch.studies import PARAMETERS, Entry, Range, StudyFile, Value, load_study_file
 
@@ -35,8 +35,7 @@ def case(name: str, *, epochs: int, patience: int = 0) -> TrialConfig:
         study, baseline_name = BASELINES[name]
         found = {b.name: b for b in load_study_file(study).baselines}[baseline_name]
         params = baseline_params(found)
-    params = {k: v for k, v in params.items() if k not in ("epochs", "patience")}
-    return to_config(params, epochs=epochs, patience=patience)
+    return to_config(without_length(params), epochs=epochs, patience=patience)
 
 
 def wide_params(width: int) -> dict[str, Value]:

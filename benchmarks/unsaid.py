@@ -29,7 +29,7 @@ from typing import Any, Literal
 from benchmarks import common
 from benchmarks.common import in_own_process, save, table
 from bloodsearch.search.course.stop_rules import Rule, stop
-from bloodsearch.search.sampling.space import Params, baseline_params, to_config
+from bloodsearch.search.sampling.space import Params, baseline_params, to_config, without_length
 from bloodsearch.studies import load_study_file
 
 EPOCHS = 100
@@ -124,8 +124,8 @@ def child(name: str, batch: int, seed: int, epochs: int, dataset: str) -> None:
     torch.set_num_threads(1)
     data = to_device(load_dataset(dataset), torch.device("cpu"))
     params = next(c.params for c in configurations() if c.name == name)
-    point = {k: v for k, v in params.items() if k not in ("epochs", "patience")}
-    config = to_config(point | {"batch_size": batch}, epochs=epochs, patience=0)
+    point = without_length(params) | {"batch_size": batch}
+    config = to_config(point, epochs=epochs, patience=0)
     training = Training(config, data, seed, None, choose_precision(data.device))
     curves: dict[str, list[float]] = {"loss": [], "accuracy": [], "macro_f1": [], "weighted_f1": []}
 

@@ -23,7 +23,7 @@ from benchmarks import unsaid
 from benchmarks.common import RESULTS, save, table
 from bloodsearch.search.api.final import final_eval_baselines
 from bloodsearch.search.api.search import optimize
-from bloodsearch.search.sampling.space import Params
+from bloodsearch.search.sampling.space import Params, without_length
 
 MISSED = ("A-cnn", *(f"B-{family}-{i}" for family in ("mlp", "cnn") for i in range(1, 5)))
 REPLICATES = 3
@@ -37,8 +37,7 @@ def study(
     for one in wanted:
         name = unsaid.TRAIN_ALIKE.get(one.name, one.name)
         if name == one.name:
-            own = {k: v for k, v in one.params.items() if k not in ("epochs", "patience")}
-            params[name] = own | {"batch_size": batch}
+            params[name] = without_length(one.params) | {"batch_size": batch}
     return {
         "name": "unsaid",
         "search": {"sampler": "baselines"},

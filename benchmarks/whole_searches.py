@@ -35,7 +35,7 @@ from benchmarks.common import in_own_process, save, table
 from bloodsearch.search.api.final_stages import REPLICATES
 from bloodsearch.search.api.minutes import FINAL_SHARE, fit
 from bloodsearch.search.api.placement import AUTO
-from bloodsearch.search.sampling.space import Params, suggest, to_config
+from bloodsearch.search.sampling.space import Params, suggest, to_config, without_length
 from bloodsearch.studies import StudyFile, load_study_file, parse_study
 
 HAND_MADE: Params = {
@@ -96,7 +96,7 @@ def _trained(
     from bloodsearch.search.api.final import final_eval_baselines
     from bloodsearch.search.api.search import optimize
 
-    params = {k: v for k, v in winner.items() if k not in ("epochs", "patience")}
+    params = without_length(winner)
     study = {
         "name": "whole",
         "search": {"sampler": "baselines", "seed": seed},

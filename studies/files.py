@@ -103,9 +103,7 @@ def only_arch(file: StudyFile, arch: str) -> StudyFile:
     if arch not in families:
         raise StudyFileError(f"study {file.name}: space.arch has no {shown(arch)}, only {families}")
     data["space"] = {
-        key: value
-        for key, value in data["space"].items()
-        if arch in PARAMETERS[key].when.get("arch", (arch,))
+        key: value for key, value in data["space"].items() if PARAMETERS[key].is_of(arch)
     } | {"arch": arch}
     data["baselines"] = [b for b in data["baselines"] if b["params"].get("arch") == arch]
     data["name"] = f"{file.name}-{arch}"

@@ -32,6 +32,10 @@ class Parameter:
     when: When = field(default_factory=dict)
     """The parameter exists only if each of these parameters has one of these values."""
 
+    def is_of(self, family: Value | None) -> bool:
+        """Return whether models of a family have the parameter."""
+        return family in self.when.get("arch", (family,))
+
     def problem(self, value: object) -> str | None:
         """Return why `value` is not allowed, or None if it is."""
         return None if self._allows(value) else f"{shown(value)} is not {self.allowed()}"

@@ -29,7 +29,8 @@ from .timing import PRUNED_SHARE
 RUNG_SHARE, FINAL_SHARE, RESERVE = 0.15, 0.6, 0.05
 """Shares of the time. The search gets the rest; the reserve is for starting and timing."""
 FEWEST_FINALISTS, ENTRANTS_A_FINALIST = 2, 2
-"""A rung that fewer trials enter chooses too little for what it costs, and is left out."""
+"""Finalists that share the final trainings' time, and trials that enter a rung for each of them. A rung that
+fewer trials enter chooses too little for what it costs, and is left out."""
 SHORTEST_FINAL, LONGEST_FINAL = 2 / 3, 5 / 3
 """Of the study's own final epochs: 40 to 100 where a CNN has 60. Longer trainings of a narrower network gain
 less than a wider network."""
@@ -197,9 +198,7 @@ def _recipes(file: StudyFile, families: list[str], width: Width) -> list[dict[st
             size |= {name: int(fitted.largest(name)) for name in ("cnn_blocks", "cnn_stem")}
             size["cnn_width"] = width
         known = {
-            name: value
-            for name, value in (fixed | size).items()
-            if family in PARAMETERS[name].when.get("arch", (family,))
+            name: value for name, value in (fixed | size).items() if PARAMETERS[name].is_of(family)
         }
         recipes.append(recipe.model_dump(mode="json") | {"params": known | recipe.params})
     return recipes

@@ -21,7 +21,7 @@ from ..database.storage import Storage, options_of
 from ..errors import BloodsearchError, RefusedError, UsageError
 from ..files import finite, write_json
 from ..records import trial_record
-from ..sampling.space import baseline_params
+from ..sampling.space import baseline_params, without_length
 from ..seeds import replicate_seeds
 from ..study import create_or_resume, enqueue, info
 from ..study_names import baselines_name, without_part
@@ -100,11 +100,7 @@ def queue_baselines(
         for i, seed in enumerate(seeds):
             for baseline in part.baselines:
                 if (baseline.name, seed) not in usable:
-                    point = {
-                        key: value
-                        for key, value in baseline_params(baseline).items()
-                        if key not in ("epochs", "patience")
-                    }
+                    point = without_length(baseline_params(baseline))
                     enqueue(study, part, point, baseline=baseline.name, seed=seed, replicate=i)
     trials = study.get_trials(deepcopy=False)
     return study, sum(trial.state is not TrialState.FAIL for trial in trials)

@@ -129,6 +129,11 @@ def baseline_params(baseline: Baseline) -> Params:
     return {name: _cast(name, value) for name, value in baseline.params.items()}
 
 
+def without_length(params: Params) -> Params:
+    """Return the parameters without a baseline's own epochs and patience."""
+    return {name: value for name, value in params.items() if name not in ("epochs", "patience")}
+
+
 def to_config(
     params: Params,
     *,

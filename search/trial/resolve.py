@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..limits import TooCostly, check_size
-from ..sampling.space import Params, searched, to_config
+from ..sampling.space import Params, searched, to_config, without_length
 from ..study import StudyInfo
 from ..training.config import TrialConfig
 from .session import Session
@@ -13,7 +13,7 @@ def resolve(params: Params, study_info: StudyInfo, *, final: bool) -> TrialConfi
     """Return the training configuration of a point, for the search or the final evaluation."""
     training = study_info.study_file.training
     if study_info.kind == "rung":  # a baseline's own epochs count in the search alone
-        params = _without_length(params)
+        params = without_length(params)
     if not final:
         return to_config(
             params,
@@ -24,15 +24,11 @@ def resolve(params: Params, study_info: StudyInfo, *, final: bool) -> TrialConfi
         )
     epochs = training.final_epochs_of(params["arch"])
     return to_config(
-        _without_length(params),
+        without_length(params),
         epochs=epochs,
         patience=training.final_patience,
         shape=study_info.dataset.shape,
     )
-
-
-def _without_length(params: Params) -> Params:
-    return {name: value for name, value in params.items() if name not in ("epochs", "patience")}
 
 
 def parameters(session: Session, study_info: StudyInfo) -> Params:
