@@ -15,31 +15,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...models.config import FIRST_SHAPE, Shape
-from ...studies import PARAMETERS, Ladder, StudyFile
+from ...studies import PARAMETERS, StudyFile
 from ..errors import UsageError
-from ..evaluation.ladder import n_trainings, survivors
+from ..evaluation.ladder import n_trainings
 from ..evaluation.stages import Candidate, Stage, race_stages
 from ..sampling.space import Params, to_config
 from ..training.config import TrialConfig
 from .family_costs import FamilyCost, draw, family_costs, timed_points
+from .final_lengths import MLP, Width, last_rung, waves
 from .final_stages import FINALISTS, REPLICATES, ROUNDS
 from .study import study_file
 from .timing import PRUNED_SHARE
 
 RUNG_SHARE, FINAL_SHARE, RESERVE = 0.15, 0.6, 0.05
 """Shares of the time. The search gets the rest; the reserve is for starting and timing."""
-FEWEST_FINALISTS, ENTRANTS_A_FINALIST = 2, 2
-"""Finalists that share the final trainings' time, and trials that enter a rung for each of them. A rung that
-fewer trials enter chooses too little for what it costs, and is left out."""
-SHORTEST_FINAL, LONGEST_FINAL = 2 / 3, 5 / 3
-"""Of the study's own final epochs: 40 to 100 where a CNN has 60. Longer trainings of a narrower network gain
-less than a wider network."""
-LONGEST_MLP = 3 / 2
+ENTRANTS_A_FINALIST = 2
+"""A rung that fewer trials enter chooses too little for what it costs, and is left out."""
 MIN_TRIALS, MAX_RUNG_TRIALS = 16, 16
-MLP = None
-"""Stands for the MLP among the widths of CNNs."""
 
-Width = int | None
 Seconds = Callable[[Sequence[TrialConfig]], list[float]]
 """Returns the seconds of an epoch of each configuration, with all workers busy."""
 
@@ -97,7 +90,7 @@ def fit(
     models = _models(file, families, shape)
     cost = dict(zip(models, seconds(list(models.values())), strict=True))
     budget = 60 * minutes
-    last = _last_rung(file, cost, FINAL_SHARE * budget, n_workers)
+    last = last_rung(file, cost, FINAL_SHARE * budget, n_workers)
     if last is None:
         fastest = min(cost, key=lambda width: (width is MLP, cost[width]))
         raise UsageError(
@@ -108,7 +101,7 @@ def fit(
     searched = {family: file.training.epochs_of(family) for family in families}
     epoch_s = {family: cost[width if family == "cnn" else MLP] for family in families}
     middle = {family: round(math.sqrt(searched[family] * final[family])) for family in families}
-    final_s = _waves(n_finalists, n_workers) * max(
+    final_s = waves(n_finalists, n_workers) * max(
         final[family] * epoch_s[family] for family in families
     )
     each_middle_s = max(middle[family] * epoch_s[family] for family in families)
@@ -255,65 +248,6 @@ def _models(file: StudyFile, families: list[str], shape: Shape) -> dict[Width, T
         width: to_config(shared | point, epochs=1, patience=0, shape=shape)
         for width, point in points.items()
     }
-
-
-def _waves(n_finalists: int, n_workers: int) -> int:
-    """Return how many final trainings follow one another on each worker."""
-    counts = survivors(n_finalists, REPLICATES)
-    contested = sum(math.ceil(n / n_workers) for n in counts if n > 1)
-    return contested + math.ceil(counts.count(1) / n_workers)  # the winner's seeds train together
-
-
-def _last_rung(
-    file: StudyFile, cost: Mapping[Width, float], seconds: float, n_workers: int
-) -> tuple[int, Width, dict[str, int]] | None:
-    """Return the finalists, the widest CNN's filters and the final epochs that take `seconds` at most.
-
-    A training of twice the length gains more than a choice among twice the finalists. So there are more than
-    two only where that costs no time, or where all of them reach the longest length.
-    """
-    most = (file.ladder or Ladder()).finalists
-    fewest = min(FEWEST_FINALISTS, most)
-    found = None
-    for n in range(fewest, most + 1):
-        n_waves = _waves(n, n_workers)
-        lengths = _lengths(file, cost, seconds / n_waves)
-        if lengths is None:
-            break
-        width, final = lengths
-        widest = max((w for w in cost if w is not MLP), default=MLP)
-        is_longest = width == widest and all(
-            final[family] == longest
-            for family, longest in _longest(file).items()
-            if family in final
-        )
-        if n == fewest or is_longest or n_waves == _waves(fewest, n_workers):
-            found = n, width, final
-    return found
-
-
-def _longest(file: StudyFile) -> dict[str, int]:
-    return {
-        "mlp": round(LONGEST_MLP * file.training.final_epochs_of("mlp")),
-        "cnn": round(LONGEST_FINAL * file.training.final_epochs_of("cnn")),
-    }
-
-
-def _lengths(
-    file: StudyFile, cost: Mapping[Width, float], seconds: float
-) -> tuple[Width, dict[str, int]] | None:
-    """Return the widest CNN's filters (MLP without CNNs) and final epochs that take `seconds` at most."""
-    final: dict[str, int] = {}
-    if MLP in cost:
-        final["mlp"] = min(_longest(file)["mlp"], math.floor(seconds / cost[MLP]))
-    widths = [width for width in cost if width is not MLP]
-    own = file.training.final_epochs_of("cnn")
-    fitting = [width for width in widths if seconds / cost[width] >= SHORTEST_FINAL * own]
-    width = max(fitting, default=min(widths, default=MLP))
-    if width is not MLP:
-        final["cnn"] = min(_longest(file)["cnn"], math.floor(seconds / cost[width]))
-    long_enough = all(n > file.training.epochs_of(family) for family, n in final.items())
-    return (width, final) if long_enough else None
 
 
 def _trial_epoch_s(family: str, width: Width, cost: Mapping[Width, float]) -> float:

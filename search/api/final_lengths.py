@@ -1,0 +1,79 @@
+"""How many finalists, how wide and how long: what `--minutes` makes of the time for final trainings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from ...studies import Ladder, StudyFile
+from ..evaluation.ladder import survivors
+from .final_stages import REPLICATES
+
+FEWEST_FINALISTS = 2
+SHORTEST_FINAL, LONGEST_FINAL = 2 / 3, 5 / 3
+"""Of the study's own final epochs: 40 to 100 where a CNN has 60. Longer trainings of a narrower network gain
+less than a wider network."""
+LONGEST_MLP = 3 / 2
+MLP = None
+"""Stands for the MLP among the widths of CNNs."""
+
+Width = int | None
+
+
+def waves(n_finalists: int, n_workers: int) -> int:
+    """Return how many final trainings follow one another on each worker."""
+    counts = survivors(n_finalists, REPLICATES)
+    contested = sum(math.ceil(n / n_workers) for n in counts if n > 1)
+    return contested + math.ceil(counts.count(1) / n_workers)  # the winner's seeds train together
+
+
+def last_rung(
+    file: StudyFile, cost: Mapping[Width, float], seconds: float, n_workers: int
+) -> tuple[int, Width, dict[str, int]] | None:
+    """Return the finalists, the widest CNN's filters and the final epochs that take `seconds` at most.
+
+    A training of twice the length gains more than a choice among twice the finalists. So there are more than
+    two only where that costs no time, or where all of them reach the longest length.
+    """
+    most = (file.ladder or Ladder()).finalists
+    fewest = min(FEWEST_FINALISTS, most)
+    found = None
+    for n in range(fewest, most + 1):
+        n_waves = waves(n, n_workers)
+        lengths = _lengths(file, cost, seconds / n_waves)
+        if lengths is None:
+            break
+        width, final = lengths
+        widest = max((w for w in cost if w is not MLP), default=MLP)
+        is_longest = width == widest and all(
+            final[family] == longest
+            for family, longest in _longest(file).items()
+            if family in final
+        )
+        if n == fewest or is_longest or n_waves == waves(fewest, n_workers):
+            found = n, width, final
+    return found
+
+
+def _longest(file: StudyFile) -> dict[str, int]:
+    return {
+        "mlp": round(LONGEST_MLP * file.training.final_epochs_of("mlp")),
+        "cnn": round(LONGEST_FINAL * file.training.final_epochs_of("cnn")),
+    }
+
+
+def _lengths(
+    file: StudyFile, cost: Mapping[Width, float], seconds: float
+) -> tuple[Width, dict[str, int]] | None:
+    """Return the widest CNN's filters (MLP without CNNs) and final epochs that take `seconds` at most."""
+    final: dict[str, int] = {}
+    if MLP in cost:
+        final["mlp"] = min(_longest(file)["mlp"], math.floor(seconds / cost[MLP]))
+    widths = [width for width in cost if width is not MLP]
+    own = file.training.final_epochs_of("cnn")
+    fitting = [width for width in widths if seconds / cost[width] >= SHORTEST_FINAL * own]
+    width = max(fitting, default=min(widths, default=MLP))
+    if width is not MLP:
+        final["cnn"] = min(_longest(file)["cnn"], math.floor(seconds / cost[width]))
+    long_enough = all(n > file.training.epochs_of(family) for family, n in final.items())
+    return (width, final) if long_enough else None
