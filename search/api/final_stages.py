@@ -10,7 +10,7 @@ from ..evaluation.finalists import candidates
 from ..evaluation.ladder import n_entrants
 from ..evaluation.selection import choose_winner
 from ..evaluation.stages import Candidate, Stage, ladder_stages, race_stages
-from ..records import trial_record
+from ..records import TrialRecord, trial_record
 from ..study import info
 from ..text import duration
 from .study import StoredStudy
@@ -56,9 +56,9 @@ def stage_lines(stored: StoredStudy, request: FinalRequest) -> list[str]:
     n_workers = len(request.placement.slots(file.training.threads))
     whole = data.whole_share(stored_info.n_folds)
     known = [
-        Candidate(trial_record(trial).family or "", seconds, seconds * whole)
+        Candidate(record.family or "", seconds, seconds * whole, record.baseline)
         for trial in entrants(stored, request)
-        if (seconds := _epoch_s(trial))
+        if (seconds := _epoch_s(record := trial_record(trial)))
     ]
     if not known:
         return []  # trials of another program: nothing is known of their time
@@ -94,7 +94,6 @@ def numbered(stages: list[Stage]) -> list[str]:
     ]
 
 
-def _epoch_s(trial: FrozenTrial) -> float | None:
-    record = trial_record(trial)
+def _epoch_s(record: TrialRecord) -> float | None:
     seconds = record.train_seconds or record.seconds
     return seconds / record.epochs if seconds and record.epochs else None

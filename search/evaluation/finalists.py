@@ -149,11 +149,15 @@ def best_with_kept(
     best_first: Sequence[FrozenTrial], k: int, keep: Sequence[str]
 ) -> list[FrozenTrial]:
     """Return the `k` best trials, best first, with the baselines `keep` among them in place of the worst."""
-    kept = [trial for trial in best_first if trial_record(trial).baseline in keep][:k]
-    numbers = {trial.number for trial in kept}
-    others = [trial for trial in best_first if trial.number not in numbers][: k - len(kept)]
-    numbers |= {trial.number for trial in others}
-    return [trial for trial in best_first if trial.number in numbers]
+    places = places_with_kept([trial_record(trial).baseline for trial in best_first], k, keep)
+    return [best_first[place] for place in places]
+
+
+def places_with_kept(baselines: Sequence[str | None], k: int, keep: Sequence[str]) -> list[int]:
+    """Return `k` places of a ranking by the names of its baselines: the first ones, and those of `keep`."""
+    kept = [place for place, name in enumerate(baselines) if name in keep][:k]
+    others = [place for place in range(len(baselines)) if place not in kept]
+    return sorted(kept + others[: k - len(kept)])
 
 
 def race(

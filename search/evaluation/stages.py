@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...studies import StudyFile
+from .finalists import places_with_kept
 from .ladder import n_trainings
 
 
@@ -19,6 +20,8 @@ class Candidate:
     """Seconds of a trial's epoch, of all folds together, with all workers busy."""
     final_epoch_s: float
     """Seconds of an epoch of a final training, which knows no folds."""
+    baseline: str | None = None
+    """Its name, if it is a baseline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,19 @@ def ladder_stages(
     assert file.ladder is not None
     stages = []
     for number, rung in enumerate(file.rungs(), start=2):
-        candidates = candidates[: rung.trials]
+        candidates = _entering(candidates, rung.trials, file.ladder.keep)
         lengths = [rung.epochs_of(c.family) for c in candidates]
         seconds = [length * c.epoch_s for length, c in zip(lengths, candidates, strict=True)]
         stages.append(_stage(f"rung {number}", lengths, seconds, len(candidates), n_workers))
-    finalists = candidates[: file.ladder.finalists]
+    finalists = _entering(candidates, file.ladder.finalists, file.ladder.keep)
     n = n_trainings(len(finalists), n_replicates)
     return [*stages, _final(file, finalists, n, n_workers)]
+
+
+def _entering(candidates: Sequence[Candidate], n: int, keep: Sequence[str]) -> list[Candidate]:
+    return [
+        candidates[place] for place in places_with_kept([c.baseline for c in candidates], n, keep)
+    ]
 
 
 def race_stages(

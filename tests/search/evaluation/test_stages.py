@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from tests_support import FINGERPRINT, tiny_study
 
 from bloodsearch.search.api.final_stages import stage_lines
@@ -19,7 +19,11 @@ LADDER = {"rungs": [{"epochs": 15, "trials": 2}], "finalists": 2}
 
 
 def lines(
-    storage: Storage, ladder: dict[str, object] | None, folds: int = 0, **request: object
+    storage: Storage,
+    ladder: dict[str, object] | None,
+    *others: FrozenTrial,
+    folds: int = 0,
+    **request: object,
 ) -> list[str]:
     sections: dict[str, object] = {"training": TRAINING, "search": {"folds": folds}}
     sections |= {"ladder": ladder} if ladder else {}
@@ -29,6 +33,7 @@ def lines(
             "params": {"arch": "cnn", "lr": value}, "family": "cnn", "epochs": 3, "train_seconds": 6.0,
         }  # fmt: skip
         study.add_trial(create_trial(state=TrialState.COMPLETE, value=value, user_attrs=attrs))
+    study.add_trials(others)
     placement = Placement("cpu", 2)
     return stage_lines(
         StoredStudy(storage, study), FinalRequest(placement=placement, **request)  # type: ignore[arg-type]
@@ -41,6 +46,21 @@ def test_a_ladder(sqlite_storage: Storage) -> None:
         "2. final trainings: 4 trainings of 60 epochs, about 4 min 00 s",
         "3. the test split is opened once and the winner's models predict it",
         "about 4 min 30 s in all with 2 workers",
+    ]
+
+
+def test_a_baseline_that_is_kept_takes_its_own_time(sqlite_storage: Storage) -> None:
+    """It is the worst of three, and an epoch of it takes five times as long as those of the others."""
+    kept = create_trial(
+        state=TrialState.COMPLETE,
+        value=0.1,
+        user_attrs={"params": {"arch": "cnn"}, "family": "cnn", "epochs": 3, "train_seconds": 30.0,
+                    "baseline": "b"},
+    )  # fmt: skip
+    found = lines(sqlite_storage, LADDER | {"keep": ["b"]}, kept, replicates=3)
+    assert found[:2] == [
+        "1. rung 2: 2 trainings of 15 epochs, about 1 min 30 s",
+        "2. final trainings: 4 trainings of 60 epochs, about 12 min 00 s",
     ]
 
 
