@@ -11,6 +11,7 @@ Needs a quiet machine: every search takes the given minutes on all cores. Conten
     random           the same with random search instead of TPE
     optuna           hand-written Optuna (TPE, median pruner) with this engine and the space of `ours`
     hand-made 1/3/5  residual double blocks of 64, 128, 256 filters, without any search, as 1, 3 or 5 seeds
+    recipe 5         the same with as many filters as `ours` gives its networks on this machine, as 5 seeds
 
 Each search has a database of its own, and its test split is opened once, by a final evaluation on the record.
 Plain Optuna with the usual loop is `python -m benchmarks plain_optuna`.
@@ -30,10 +31,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from scipy.stats import spearmanr, ttest_ind
+
 from benchmarks import common
-from benchmarks.common import in_own_process, save, table
+from benchmarks.common import in_own_process, result_path, save, table
 from bloodsearch.search.api.final_stages import REPLICATES
-from bloodsearch.search.api.minutes import FINAL_SHARE, fit
+from bloodsearch.search.api.minutes import FINAL_SHARE, Plan, fit
 from bloodsearch.search.api.placement import AUTO
 from bloodsearch.search.sampling.space import Params, suggest, to_config, without_length
 from bloodsearch.studies import StudyFile, load_study_file, parse_study
@@ -44,7 +47,10 @@ HAND_MADE: Params = {
     "shift": 2, "ema": 0.998, "cnn_blocks": 3, "cnn_width": 64, "cnn_growth": 2.0, "cnn_convs": 2,
     "cnn_residual": True, "cnn_norm": True, "cnn_head": "max", "cnn_dropout": 0.2,
 }  # fmt: skip
-CONTENDERS = ("ours", "random", "optuna", "hand-made 1", "hand-made 3", "hand-made 5")
+CONTENDERS = (
+    *("ours", "random", "optuna"),
+    *("hand-made 1", "hand-made 3", "hand-made 5", "recipe 5"),
+)
 WARM_UP_EPOCHS = 2
 """Before Optuna's median pruner prunes: with fewer it stops the best."""
 
@@ -55,6 +61,7 @@ def child(contender: str, minutes: float, seed: int, dataset: str) -> None:
     from bloodsearch.search.api.search import optimize
 
     started = time.monotonic()
+    rungs: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory(prefix="bs-whole-") as folder:
         where: dict[str, Any] = {"storage": f"sqlite:///{folder}/search.db", "name": "whole"}
         out = Path(folder) / "final"
@@ -72,25 +79,49 @@ def child(contender: str, minutes: float, seed: int, dataset: str) -> None:
             values, validation = final.test_macro_f1.values, final.val_macro_f1.values
             n_trials = search.complete + search.pruned
             winner: dict[str, Any] = final.params
+            rungs = _rungs(where["storage"])
+            finals = rungs["whole-finals"]
+            epochs = next(r["epochs"] for r in finals if r["trial"] == _most_trained(finals))
         else:
-            winner, epochs, n, n_trials = (
-                _search_by_hand(folder, minutes, seed, dataset)
-                if contender == "optuna"
-                else (HAND_MADE, *_hand_made(minutes, int(contender.split()[1]), dataset), 0)
-            )
-            values, validation = _trained(
-                winner, epochs, n, seed, out, {"dataset": dataset, **where}
-            )
+            threads, n_trials = 1, 0
+            if contender == "optuna":
+                winner, epochs, n_trials = _search_by_hand(folder, minutes, seed, dataset)
+                n = REPLICATES
+            else:
+                n = int(contender.split()[-1])
+                winner = _recipe(minutes, dataset) if contender.startswith("recipe") else HAND_MADE
+                epochs, threads = _all_of_the_time(winner, minutes, n, dataset)
+            data = {"dataset": dataset, **where}
+            values, validation = _trained(winner, epochs, n, seed, out, data, threads)
             searched = time.monotonic() - started
     result = {
         "test_macro_f1": values, "val_macro_f1": validation, "search_seconds": searched,
         "seconds": time.monotonic() - started, "n_trials": n_trials, "winner": winner,
+        "epochs": epochs, "rungs": rungs,
     }  # fmt: skip
     print(json.dumps(result))
 
 
+def _rungs(url: str) -> dict[str, list[dict[str, Any]]]:
+    """Return the complete trials of each study: value, epochs, and the number that each has in the search."""
+    import optuna
+
+    from bloodsearch.search.records import trial_record
+
+    rungs = {}
+    for study in optuna.get_all_study_names(storage=url):
+        trials = optuna.load_study(study_name=study, storage=url).trials
+        rungs[study] = [
+            {"trial": trial.number if (of := trial_record(trial).replicate_of) is None else of,
+             "value": trial.value, "epochs": len(trial.intermediate_values)}
+            for trial in trials
+            if trial.state is optuna.trial.TrialState.COMPLETE
+        ]  # fmt: skip
+    return rungs
+
+
 def _trained(
-    winner: Params, epochs: int, n: int, seed: int, out: Path, where: dict[str, Any]
+    winner: Params, epochs: int, n: int, seed: int, out: Path, where: dict[str, Any], threads: int
 ) -> tuple[list[float | None], list[float | None]]:
     """Train a configuration with `n` seeds and test it once, as a study of one baseline."""
     from bloodsearch.search.api.final import final_eval_baselines
@@ -100,7 +131,7 @@ def _trained(
     study = {
         "name": "whole",
         "search": {"sampler": "baselines", "seed": seed},
-        "training": {"epochs": epochs, "final_epochs": epochs},
+        "training": {"epochs": epochs, "final_epochs": epochs, "threads": threads},
         "baselines": [{"name": "one", "params": params}],
     }
     optimize(study, only="baselines", replicates=n, **where)
@@ -109,34 +140,45 @@ def _trained(
     return tested["test_macro_f1"]["values"], tested["val_macro_f1"]["values"]
 
 
-def _seconds(points: Sequence[Params], dataset: str) -> list[float]:
+def _plan(minutes: float, dataset: str) -> Plan:
+    """Return what `optimize --minutes` searches here."""
     from bloodsearch.search.api.timing import epoch_seconds
 
-    configs = [to_config(point, epochs=1, patience=0) for point in points]
-    return epoch_seconds(configs, AUTO.slots(1), dataset=dataset)
+    slots = AUTO.slots(1)
+    file = load_study_file("bloodmnist")
+    return fit(
+        file, minutes, len(slots), lambda configs: epoch_seconds(configs, slots, dataset=dataset)
+    )
 
 
-def _hand_made(minutes: float, n: int, dataset: str) -> tuple[int, int]:
-    """Return the epochs with which `n` trainings take all of the time, and `n`."""
-    waves = math.ceil(n / len(AUTO.slots(1)))
-    return max(1, math.floor(0.95 * 60 * minutes / waves / _seconds([HAND_MADE], dataset)[0])), n
+def _recipe(minutes: float, dataset: str) -> Params:
+    """Return the first recipe that `optimize --minutes` tries, a network as wide as fits into the time."""
+    return dict(_plan(minutes, dataset).file.baselines[0].params)
+
+
+def _all_of_the_time(point: Params, minutes: float, n: int, dataset: str) -> tuple[int, int]:
+    """Return the epochs with which `n` trainings take all of the time, and the threads of each.
+
+    A person who trains one network, or three on two cores, gives a training all cores where that is faster.
+    """
+    from bloodsearch.search.api.timing import epoch_seconds
+
+    config, budget = to_config(point, epochs=1, patience=0), 0.95 * 60 * minutes
+    lengths = []
+    for threads in sorted({1, len(AUTO.slots(1))}):
+        slots = AUTO.slots(threads)
+        epoch_s = epoch_seconds([config], slots, dataset=dataset)[0]
+        lengths.append((max(1, math.floor(budget / math.ceil(n / len(slots)) / epoch_s)), threads))
+    return max(lengths)
 
 
 def _search_by_hand(
     folder: str, minutes: float, seed: int, dataset: str
-) -> tuple[Params, int, int, int]:
+) -> tuple[Params, int, int]:
     """Search with Optuna's own sampler and pruner in as many processes as there are workers."""
     import optuna
 
-    from bloodsearch.search.api.timing import epoch_seconds
-
-    slots = AUTO.slots(1)
-    plan = fit(
-        load_study_file("bloodmnist"),
-        minutes,
-        len(slots),
-        lambda configs: epoch_seconds(configs, slots, dataset=dataset),
-    )
+    plan = _plan(minutes, dataset)
     path = Path(folder) / "plan.json"
     path.write_text(plan.file.model_dump_json())
     url = f"sqlite:///{folder}/optuna.db"
@@ -145,14 +187,14 @@ def _search_by_hand(
     commands = [
         [sys.executable, "-m", "benchmarks.whole_searches", "--worker", url, str(path),
          str(seconds), str(seed + 1000 * number), dataset]
-        for number in range(len(slots))
+        for number in range(plan.n_workers)
     ]  # fmt: skip
     workers = [subprocess.Popen(command, stdout=sys.stderr) for command in commands]
     for worker in workers:
         worker.wait()
     best = study.best_trial.user_attrs["params"]
     epochs = plan.file.training.final_epochs_of(best["arch"])
-    return best, epochs, REPLICATES, len(study.trials)
+    return best, epochs, len(study.trials)
 
 
 def work(url: str, path: str, seconds: float, seed: int, dataset: str) -> None:
@@ -195,30 +237,98 @@ def work(url: str, path: str, seconds: float, seed: int, dataset: str) -> None:
 
 
 def show(runs: dict[str, dict[str, Any]]) -> None:
-    """Print the mean over searches of the mean test score, and its spread over searches."""
-    rows = []
+    """Print the mean over searches of the mean test score, its spread, and how far ours is above."""
     for minutes in sorted({run["minutes"] for run in runs.values()}):
-        for contender in CONTENDERS:
-            of = [
+        of = {
+            contender: [
                 run
                 for run in runs.values()
                 if (run["minutes"], run["contender"]) == (minutes, contender)
             ]
-            if not of:
-                continue
-            means = [statistics.fmean(run["test_macro_f1"]) for run in of]
-            spread = f"{statistics.stdev(means):.4f}" if len(means) > 1 else "-"
-            search, total = (
-                statistics.fmean(run[key] for run in of) / 60
-                for key in ("search_seconds", "seconds")
-            )
-            rows.append(
-                [f"{minutes:g}", contender, len(of), f"{statistics.fmean(means):.4f}", spread,
-                 f"{search:.1f}", f"{total:.1f}"]
-            )  # fmt: skip
-    columns = ["minutes", "contender", "searches", "test macro-F1", "sd over searches"]
-    columns += ["search, min", "in all, min"]
-    table("whole searches in the same wall-clock", columns, rows)
+            for contender in CONTENDERS
+        }
+        rows = [_row(name, group, of["ours"]) for name, group in of.items() if group]
+        columns = ["contender", "searches", "trainings tested, each", "epochs of one"]
+        columns += [
+            "test macro-F1 (sd over searches)",
+            "ours is higher by (95 %)",
+            "minutes in all",
+        ]
+        table(f"{minutes:g} minutes for search and final trainings, test included", columns, rows)
+    show_rungs(runs)
+
+
+def _row(name: str, group: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[str]:
+    means = [statistics.fmean(run["test_macro_f1"]) for run in group]
+    n_tested = sorted({len(run["test_macro_f1"]) for run in group})
+    return [
+        name,
+        str(len(group)),
+        ", ".join(map(str, n_tested)),
+        ", ".join(map(str, sorted({run["epochs"] for run in group}))),
+        _mean(means),
+        "" if group is ours else _higher(ours, group),
+        f"{statistics.fmean(run['seconds'] for run in group) / 60:.1f}",
+    ]
+
+
+def _mean(values: Sequence[float]) -> str:
+    spread = f" ({statistics.stdev(values):.4f})" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.4f}{spread}"
+
+
+def _higher(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> str:
+    """Return the difference of the means over searches, with Welch's interval."""
+    pair = [[statistics.fmean(run["test_macro_f1"]) for run in group] for group in (ours, theirs)]
+    if not all(pair):
+        return ""
+    difference = f"{statistics.fmean(pair[0]) - statistics.fmean(pair[1]):+.4f}"
+    if min(map(len, pair)) < 2:
+        return difference
+    low, high = ttest_ind(*pair, equal_var=False).confidence_interval(0.95)
+    return f"{difference} ({low:+.4f} .. {high:+.4f})"
+
+
+def show_rungs(runs: dict[str, dict[str, Any]]) -> None:
+    """Print how the rungs of each search agree, and what the winner is worth when it is trained anew."""
+    rows = []
+    for name, run in runs.items():
+        of = {key.removeprefix("whole").strip("-"): rung for key, rung in run["rungs"].items()}
+        if "finals" not in of:
+            continue
+        last = [r for r in of["finals"] if r["trial"] == _most_trained(of["finals"])]
+        winner = last[0]["trial"]
+        rows.append(
+            [name, str(len(of[""])), f"{max(r['value'] for r in of['']):.4f}",
+             *(_agreement(of, *pair) for pair in (("", "rung-2"), ("rung-2", "finals"))),
+             _value(of[""], winner), _value(of.get("rung-2", []), winner),
+             _mean([r["value"] for r in last]), _mean(run["test_macro_f1"])]
+        )  # fmt: skip
+    columns = ["search", "complete trials", "best of them", "Spearman, search and rung 2"]
+    columns += ["rung 2 and finals", "the winner: search", "rung 2", "finals, validation", "test"]
+    if rows:
+        table("rungs (validation macro-F1 but for the last column; sd over seeds)", columns, rows)
+
+
+def _most_trained(finals: list[dict[str, Any]]) -> int:
+    trials: list[int] = [run["trial"] for run in finals]
+    return max(set(trials), key=trials.count)
+
+
+def _value(rung: list[dict[str, Any]], trial: int) -> str:
+    return next((f"{run['value']:.4f}" for run in rung if run["trial"] == trial), "")
+
+
+def _agreement(of: dict[str, list[dict[str, Any]]], below: str, above: str) -> str:
+    """Return the rank correlation of two rungs and the number of configurations that both trained."""
+    first, second = (
+        {run["trial"]: run["value"] for run in of.get(rung, [])} for rung in (below, above)
+    )
+    both = sorted(first.keys() & second.keys())
+    if len(both) < 3:
+        return ""
+    found = spearmanr([first[trial] for trial in both], [second[trial] for trial in both])
+    return f"{found.statistic:.2f} (n={len(both)})"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -243,7 +353,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("other data need another folder: --results")
     if given.results is not None:
         common.RESULTS = given.results
-    path = common.RESULTS / "whole_searches.json"
+    path = result_path("whole_searches", by_processor=True)
     runs: dict[str, dict[str, Any]] = {}
     if path.exists():
         runs = json.loads(path.read_text())["result"]
@@ -258,7 +368,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             result = in_own_process("whole_searches", *task)
             runs[key] = {"contender": contender, "minutes": given.minutes, **result}
             print(key, result["test_macro_f1"], flush=True)
-            save("whole_searches", runs)
+            save("whole_searches", runs, by_processor=True)
     show(runs)
 
 
