@@ -50,16 +50,17 @@ def test_a_ladder(sqlite_storage: Storage) -> None:
 
 
 def test_a_baseline_that_is_kept_takes_its_own_time(sqlite_storage: Storage) -> None:
-    """It is the worst of three, and an epoch of it takes five times as long as those of the others."""
+    """It is the worst of four, and an epoch of it takes five times as long as those of the others."""
     kept = create_trial(
         state=TrialState.COMPLETE,
         value=0.1,
         user_attrs={"params": {"arch": "cnn"}, "family": "cnn", "epochs": 3, "train_seconds": 30.0,
                     "baseline": "b"},
     )  # fmt: skip
-    found = lines(sqlite_storage, LADDER | {"keep": ["b"]}, kept, replicates=3)
+    ladder = {"rungs": [{"epochs": 15, "trials": 3}], "finalists": 2, "keep": ["b"]}
+    found = lines(sqlite_storage, ladder, kept, replicates=3)
     assert found[:2] == [
-        "1. rung 2: 2 trainings of 15 epochs, about 1 min 30 s",
+        "1. rung 2: 3 trainings of 15 epochs, about 2 min 20 s",
         "2. final trainings: 4 trainings of 60 epochs, about 12 min 00 s",
     ]
 
