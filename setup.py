@@ -82,6 +82,7 @@ setup(
                     "weight_gradient",
                     "weight_gradient_amx",
                     "first_layer_amx",
+                    "winograd",
                 )
             ],
             optional=True,

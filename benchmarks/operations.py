@@ -22,6 +22,12 @@ GRADIENTS = (
     (3, 64, 28), (3, 16, 28), (16, 32, 14), (32, 64, 14), (64, 64, 14), (64, 128, 14),
     (64, 128, 7), (128, 128, 7), (128, 256, 7), (128, 128, 3), (256, 256, 3),
 )  # fmt: skip
+WHOLE = (
+    (16, 16, 14), (16, 32, 14), (32, 32, 7), (32, 64, 7), (24, 24, 14), (32, 32, 14), (32, 64, 14),
+    (64, 64, 14), (64, 64, 7), (64, 128, 14), (64, 128, 7), (128, 128, 7), (128, 256, 7), (64, 64, 3),
+    (128, 128, 3), (256, 256, 3),
+)  # fmt: skip
+"""Inner convolutions of networks of 16, 24, 32 and 64 filters."""
 
 
 def fastest_ms(work: Callable[[], object], n_runs: int = N_RUNS) -> float:
@@ -93,6 +99,32 @@ def gradients() -> list[list[str]]:
         times = [fastest_ms(onednn), fastest_ms(ours)]
         shape = f"{n_in} -> {n_out}, {side} x {side}"
         rows.append([shape, *(f"{ms:.2f}" for ms in times), f"{times[0] / times[1]:.1f}x"])
+    return rows
+
+
+def in_float32() -> list[list[str]]:
+    """Time whole convolutions, oneDNN's and Winograd's: rows of shape, ms by pass, ratio of the sums."""
+    import torch
+    from torch.nn import functional as F
+
+    from bloodsearch.models import winograd
+
+    rows = []
+    for n_in, n_out, side in WHOLE:
+        x, weight, g = maps(n_in, n_out, side, torch.float32)
+        if not winograd.usable(x, weight):
+            continue
+        backward = partial(onednn_backward, x, weight, g)
+        pairs: list[tuple[Callable[[], object], Callable[[], object]]] = [
+            (partial(F.conv2d, x, weight, padding=1), partial(winograd.convolve, x, weight, None)),
+            (partial(backward, [True, False, False]), partial(winograd.input_gradient, g, weight)),
+            (partial(backward, [False, True, False]), partial(winograd.weight_gradient, x, g)),
+        ]
+        times = [[fastest_ms(work) for work in pair] for pair in pairs]
+        onednn, ours = (sum(column) for column in zip(*times, strict=True))
+        shape = f"{n_in} -> {n_out}, {side} x {side}"
+        both = (f"{theirs:.2f} / {mine:.2f}" for theirs, mine in times)
+        rows.append([shape, *both, f"{onednn / ours:.1f}x"])
     return rows
 
 
@@ -209,7 +241,16 @@ def child() -> None:
     steps = {name: whole_step(name, dtype) for name in ("A CNN", "A MLP")}
     peak = max(peak, measured_peak(precision))
     found = {"precision": precision, "peak": peak, "operations": operations, "steps": steps}
-    print(json.dumps({**found, "gradients": gradients(), "first_layers": first_layers()}))
+    print(
+        json.dumps(
+            {
+                **found,
+                "gradients": gradients(),
+                "first_layers": first_layers(),
+                "whole": in_float32(),
+            }
+        )
+    )
 
 
 def run() -> None:
@@ -232,6 +273,10 @@ def run() -> None:
         if found[key]:
             columns = [first, "torch's operations, ms", "kernel, ms", "ratio"]
             table(f"{what} in bfloat16, one thread, batch {BATCH}", columns, found[key])
+    if found["whole"]:
+        columns = ["channels, pixels", "forward: oneDNN / Winograd, ms", "input's gradient"]
+        columns += ["weights' gradient", "ratio of the sums"]
+        table(f"3 x 3 convolutions in float32, one thread, batch {BATCH}", columns, found["whole"])
     save("operations", found, by_processor=True)
 
 

@@ -115,3 +115,4 @@ static void norm_stats(const double *sums, long count, long c, const float *weig
 #include "weight_gradient.h"
 #include "weight_gradient_amx.h"
 #include "first_layer_amx.h"
+#include "winograd.h"
