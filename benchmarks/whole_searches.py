@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,10 +30,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scipy.stats import spearmanr, ttest_ind
-
 from benchmarks import common
-from benchmarks.common import in_own_process, result_path, save, table
+from benchmarks.common import in_own_process, result_path, save
+from benchmarks.whole_tables import most_trained, show
 from bloodsearch.search.api.final_stages import REPLICATES
 from bloodsearch.search.api.minutes import FINAL_SHARE, Plan, fit
 from bloodsearch.search.api.placement import AUTO
@@ -59,9 +57,11 @@ def child(contender: str, minutes: float, seed: int, dataset: str) -> None:
     """Run one contender and print its result as JSON."""
     from bloodsearch.search.api.final import final_eval
     from bloodsearch.search.api.search import optimize
+    from bloodsearch.search.evaluation.averaging import Averaging
 
     started = time.monotonic()
     rungs: dict[str, list[dict[str, Any]]] = {}
+    options: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="bs-whole-") as folder:
         where: dict[str, Any] = {"storage": f"sqlite:///{folder}/search.db", "name": "whole"}
         out = Path(folder) / "final"
@@ -75,13 +75,18 @@ def child(contender: str, minutes: float, seed: int, dataset: str) -> None:
                 **where,
             )
             searched = time.monotonic() - started
-            final = final_eval(out=out, **where)
+            declared = Averaging(orientations=True, replicates=True)
+            final = final_eval(out=out, averaging=declared, **where)
+            options = [
+                {"option": option.option, "test_macro_f1": option.test_macro_f1.values}
+                for option in final.declared_options
+            ]
             values, validation = final.test_macro_f1.values, final.val_macro_f1.values
             n_trials = search.complete + search.pruned
             winner: dict[str, Any] = final.params
             rungs = _rungs(where["storage"])
             finals = rungs["whole-finals"]
-            epochs = next(r["epochs"] for r in finals if r["trial"] == _most_trained(finals))
+            epochs = next(r["epochs"] for r in finals if r["trial"] == most_trained(finals))
         else:
             threads, n_trials = 1, 0
             if contender == "optuna":
@@ -97,7 +102,7 @@ def child(contender: str, minutes: float, seed: int, dataset: str) -> None:
     result = {
         "test_macro_f1": values, "val_macro_f1": validation, "search_seconds": searched,
         "seconds": time.monotonic() - started, "n_trials": n_trials, "winner": winner,
-        "epochs": epochs, "rungs": rungs,
+        "epochs": epochs, "rungs": rungs, "options": options,
     }  # fmt: skip
     print(json.dumps(result))
 
@@ -236,101 +241,6 @@ def work(url: str, path: str, seconds: float, seed: int, dataset: str) -> None:
     study.optimize(objective, timeout=seconds)
 
 
-def show(runs: dict[str, dict[str, Any]]) -> None:
-    """Print the mean over searches of the mean test score, its spread, and how far ours is above."""
-    for minutes in sorted({run["minutes"] for run in runs.values()}):
-        of = {
-            contender: [
-                run
-                for run in runs.values()
-                if (run["minutes"], run["contender"]) == (minutes, contender)
-            ]
-            for contender in CONTENDERS
-        }
-        rows = [_row(name, group, of["ours"]) for name, group in of.items() if group]
-        columns = ["contender", "searches", "trainings tested, each", "epochs of one"]
-        columns += [
-            "test macro-F1 (sd over searches)",
-            "ours is higher by (95 %)",
-            "minutes in all",
-        ]
-        table(f"{minutes:g} minutes for search and final trainings, test included", columns, rows)
-    show_rungs(runs)
-
-
-def _row(name: str, group: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[str]:
-    means = [statistics.fmean(run["test_macro_f1"]) for run in group]
-    n_tested = sorted({len(run["test_macro_f1"]) for run in group})
-    return [
-        name,
-        str(len(group)),
-        ", ".join(map(str, n_tested)),
-        ", ".join(map(str, sorted({run["epochs"] for run in group}))),
-        _mean(means),
-        "" if group is ours else _higher(ours, group),
-        f"{statistics.fmean(run['seconds'] for run in group) / 60:.1f}",
-    ]
-
-
-def _mean(values: Sequence[float]) -> str:
-    spread = f" ({statistics.stdev(values):.4f})" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.4f}{spread}"
-
-
-def _higher(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> str:
-    """Return the difference of the means over searches, with Welch's interval."""
-    pair = [[statistics.fmean(run["test_macro_f1"]) for run in group] for group in (ours, theirs)]
-    if not all(pair):
-        return ""
-    difference = f"{statistics.fmean(pair[0]) - statistics.fmean(pair[1]):+.4f}"
-    if min(map(len, pair)) < 2:
-        return difference
-    low, high = ttest_ind(*pair, equal_var=False).confidence_interval(0.95)
-    return f"{difference} ({low:+.4f} .. {high:+.4f})"
-
-
-def show_rungs(runs: dict[str, dict[str, Any]]) -> None:
-    """Print how the rungs of each search agree, and what the winner is worth when it is trained anew."""
-    rows = []
-    for name, run in runs.items():
-        of = {key.removeprefix("whole").strip("-"): rung for key, rung in run["rungs"].items()}
-        if "finals" not in of:
-            continue
-        last = [r for r in of["finals"] if r["trial"] == _most_trained(of["finals"])]
-        winner = last[0]["trial"]
-        rows.append(
-            [name, str(len(of[""])), f"{max(r['value'] for r in of['']):.4f}",
-             *(_agreement(of, *pair) for pair in (("", "rung-2"), ("rung-2", "finals"))),
-             _value(of[""], winner), _value(of.get("rung-2", []), winner),
-             _mean([r["value"] for r in last]), _mean(run["test_macro_f1"])]
-        )  # fmt: skip
-    columns = ["search", "complete trials", "best of them", "Spearman, search and rung 2"]
-    columns += ["rung 2 and finals", "the winner: search", "rung 2", "finals, validation", "test"]
-    if rows:
-        table("rungs (validation macro-F1 but for the last column; sd over seeds)", columns, rows)
-
-
-def _most_trained(finals: list[dict[str, Any]]) -> int:
-    trials: list[int] = [run["trial"] for run in finals]
-    return max(set(trials), key=trials.count)
-
-
-def _value(rung: list[dict[str, Any]], trial: int) -> str:
-    return next((f"{run['value']:.4f}" for run in rung if run["trial"] == trial), "")
-
-
-def _agreement(of: dict[str, list[dict[str, Any]]], below: str, above: str) -> str:
-    """Return the rank correlation of two rungs and the number of configurations that both trained."""
-    first, second = (
-        {run["trial"]: run["value"] for run in of.get(rung, [])} for rung in (below, above)
-    )
-    both = sorted(first.keys() & second.keys())
-    if len(both) < 3:
-        return ""
-    found = spearmanr([first[trial] for trial in both], [second[trial] for trial in both])
-    return f"{found.statistic:.2f} (n={len(both)})"
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--minutes", type=float, default=20.0)
@@ -369,7 +279,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             runs[key] = {"contender": contender, "minutes": given.minutes, **result}
             print(key, result["test_macro_f1"], flush=True)
             save("whole_searches", runs, by_processor=True)
-    show(runs)
+    show(runs, CONTENDERS)
 
 
 def run() -> None:
