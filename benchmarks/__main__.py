@@ -31,6 +31,7 @@ NAMES = (
         "differences",
         "selection",
         "image_noise",
+        "distillation",
         "calibration",
         "end_to_end",
         "end_to_end_mlp",
