@@ -2,10 +2,10 @@
 
     python -m benchmarks distillation      # continues where it stopped, if its folder is still there
 
-N_TEACHERS seeds of one recipe are the ensemble. Its probabilities for the training images, averaged
-over seeds and orientations, take the place of the labels (Hinton, Vinyals, Dean 2015, arXiv 1503.02531): alone
-or mixed half and half with the labels. A student is the same network, trained as long. All are compared on
-the validation split, with the last weights. The test split stays closed.
+N_TEACHERS seeds of one recipe are the ensemble. Its probabilities for the training images, averaged over
+seeds and orientations, take the labels' place (Hinton, Vinyals, Dean 2015, arXiv 1503.02531): alone, or mixed
+half and half with the labels. A student is the same network, trained as long. All are compared on the
+validation split, with the last weights. The test split stays closed.
 """
 
 from __future__ import annotations

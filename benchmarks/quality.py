@@ -30,7 +30,7 @@ RECIPES: dict[str, dict[str, Value]] = {
     "A MLP": {
         "arch": "mlp",
         "mlp_depth": 3,
-        "mlp_width": 256,
+        "mlp_width": 192,
         "mlp_norm": True,
         "optimizer": "adamw",
         "lr": 5e-3,
@@ -40,7 +40,7 @@ RECIPES: dict[str, dict[str, Value]] = {
         "schedule": "one_cycle",
         "augment": "flips",
         "batch_size": 128,
-        "epochs": 5,
+        "epochs": 4,
     },
 }
 Curve = list[tuple[float, float]]
