@@ -18,13 +18,18 @@ from typing import Any
 from benchmarks.common import in_own_process, save, shown, spread, table
 
 SEEDS = 5
-# case, precision, seeds, epochs
-TRAININGS = (
-    ("A CNN", "float32", 1, 2),
-    ("wide CNN, quarter", "float32", 1, 2),
-    ("wide CNN, quarter", "bfloat16", SEEDS, 5),
-    ("A CNN", "bfloat16", SEEDS, 5),
-)
+MODELS = ("A CNN", "wide CNN, quarter")
+
+
+def trainings() -> list[tuple[str, str, int, int]]:
+    """Return models, precisions, seeds and epochs: the processor's own precision with all seeds."""
+    import torch
+
+    from bloodsearch.search.training.device import choose_precision
+
+    own = choose_precision(torch.device("cpu"))
+    with_one_seed = [(name, "float32", 1, 2) for name in MODELS if own != "float32"]
+    return with_one_seed + [(name, own, SEEDS, 5) for name in MODELS]
 
 
 def child(name: str, precision: Any, seed: int, epochs: int) -> None:
@@ -57,7 +62,7 @@ def measure(name: str, precision: str, seed: int, epochs: int) -> dict[str, Any]
 
 def run() -> None:
     rows, results = [], []
-    for name, precision, seeds, epochs in TRAININGS:
+    for name, precision, seeds, epochs in trainings():
         found = [measure(name, precision, seed, epochs) for seed in range(seeds)]
         results.append({"case": name, "precision": precision, "trainings": found})
         scores = {kind: [f[kind]["curve"][-1][2] for f in found] for kind in ("without", "with")}
