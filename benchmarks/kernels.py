@@ -2,8 +2,9 @@
 
     python -m benchmarks kernels
 
-Each training runs in a process of its own on one thread. float32 curves must be equal to the bit. In bfloat16
-BatchNorm and the weights' gradients are rounded elsewhere, so validation macro-F1 is compared, seed by seed.
+Each training runs in a process of its own on one thread. float32 curves must be equal to the bit, except on
+AVX2 alone, where convolutions and BatchNorm add up in another order. There, and in bfloat16, where BatchNorm
+and the weights' gradients are rounded elsewhere, validation macro-F1 is compared, seed by seed.
 """
 
 from __future__ import annotations
