@@ -13,7 +13,7 @@ from worker_here import worker_here
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "own-data.md"
 SHORTER = {
-    "optimize": "--trials 2 --workers 1 --epochs 2 --set training.final_epochs.mlp=8 --set search.folds=0 "
+    "optimize": "--trials 2 --workers 1 --epochs 2 --set training.final_epochs.mlp=40 --set search.folds=0 "
     "--set space.arch=mlp --set space.optimizer=adamw --set space.mlp_depth=1 --set space.mlp_width=64",
     "final-eval": "--replicates 2 --finalists 1 --workers 1",
 }

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bloodsearch.models import convolution, kernels
+from bloodsearch.models import convolution, kernels, winograd
 from bloodsearch.models.convolution import Convolution, by_amx, by_avx512
 
 # n, inputs, outputs, pixels of a side, side of the filters
@@ -81,7 +81,8 @@ def test_a_layer_trains_like_torchs(kind: str, monkeypatch: pytest.MonkeyPatch) 
         torch.testing.assert_close(found, wanted, rtol=0.02, atol=0.02)
 
 
-def test_float32_and_evaluation_take_torchs_way() -> None:
+def test_float32_and_evaluation_take_torchs_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(winograd, "on_one_avx2_core", lambda: False)
     layer = Convolution(16, 16, 3, bias=False)
     x = maps(2, 16, 3, 0)
     assert convolution.kind_for(x.float(), layer.weight) is None
