@@ -33,6 +33,9 @@ _FILTER = torch.tensor(
         [0, 0, 1],
     ],
     dtype=torch.float64,
+    # Weights are counted without memory, on the "meta" device, and that may be what imports this module
+    # first. The kernels would read from address 0.
+    device="cpu",
 )
 _FILTERS = torch.kron(_FILTER, _FILTER).float()
 """(36, 9): transforms filters whose nine values are a column."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 
 import pytest
@@ -67,6 +68,18 @@ def test_values_and_gradients_are_those_of_the_plain_sum(
     assert error(y, plain) < TOLERANCE
     for ours, theirs in zip(found, wanted, strict=True):
         assert error(ours.grad, theirs.grad) < TOLERANCE
+
+
+def test_the_transforms_have_values_when_weights_without_memory_import_them_first() -> None:
+    """A worker's first act can be to count a model's weights."""
+    spec = importlib.util.find_spec(winograd.__name__)
+    assert spec is not None
+    assert spec.loader is not None
+    anew = importlib.util.module_from_spec(spec)
+    with torch.device("meta"):
+        spec.loader.exec_module(anew)
+    x, weight = normal(2, 16, 7, 7, seed=0), normal(8, 16, 3, 3, seed=1)
+    assert torch.equal(anew.convolve(x, weight, None), winograd.convolve(x, weight, None))
 
 
 def test_two_runs_are_equal_to_the_bit() -> None:
