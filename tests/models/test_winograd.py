@@ -78,6 +78,7 @@ def test_the_transforms_have_values_when_weights_without_memory_import_them_firs
     anew = importlib.util.module_from_spec(spec)
     with torch.device("meta"):
         spec.loader.exec_module(anew)
+    assert anew._FILTERS.device.type == anew._TURNED.device.type == "cpu"
     x, weight = normal(2, 16, 7, 7, seed=0), normal(8, 16, 3, 3, seed=1)
     assert torch.equal(anew.convolve(x, weight, None), winograd.convolve(x, weight, None))
 
