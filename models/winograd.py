@@ -20,6 +20,8 @@ VECTOR = 8
 """Channels that the kernels read at a time."""
 MAX_CHANNELS = 1024
 """Length of the kernels' row of zeros, which stands for pixels outside of a map."""
+MAX_SIDE = 64
+"""Pixels. At least one whole image is transformed at a time, and a larger one leaves the caches."""
 TILE = 4
 """Side of the outputs that are computed at once."""
 
@@ -54,6 +56,7 @@ def usable(x: torch.Tensor, weight: torch.Tensor) -> bool:
         and side == [3, 3]
         and n_in % VECTOR == n_out % VECTOR == 0
         and max(n_in, n_out) <= MAX_CHANNELS
+        and max(x.shape[2:]) <= MAX_SIDE
         and on_one_avx2_core()
         and kernels.usable(x)
         and kernels.has("winograd", x.dtype)

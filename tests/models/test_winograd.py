@@ -132,6 +132,7 @@ def test_a_layer_takes_the_kernels_with_and_without_a_gradient() -> None:
         (lambda: layer_of(16, 12), torch.float32, None),
         (lambda: layer_of(16, 16, 5), torch.float32, None),
         (lambda: layer_of(16, 16), torch.bfloat16, None),
+        (lambda: layer_of(16, 16), torch.float32, "large"),
         (lambda: layer_of(16, 16), torch.float32, "threads"),
         (lambda: layer_of(16, 16), torch.float32, "processor"),
         (lambda: layer_of(16, 16), torch.float32, "build"),
@@ -150,7 +151,8 @@ def test_what_stays_with_onednn(
         monkeypatch.setattr(winograd, "_is_avx2", lambda: False)
     elif setting == "build":
         monkeypatch.setattr(kernels, "build_name", lambda: None)
-    x = normal(2, made.in_channels, 7, 7, seed=0).to(dtype)
+    side = winograd.MAX_SIDE + 1 if setting == "large" else 7
+    x = normal(2, made.in_channels, side, side, seed=0).to(dtype)
     wanted = F.conv2d(x, made.weight, padding=made.padding)
     assert torch.equal(made(x), wanted)
 
