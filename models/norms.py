@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from . import kernels, winograd
+from . import kernels
 from .pooling import max_pool
 
 
@@ -40,7 +40,7 @@ def _is_fast_here(x: torch.Tensor, norm: nn.Module) -> bool:
     n_values = x.numel() // max(1, x.shape[1])
     return (
         isinstance(norm, nn.BatchNorm2d)
-        and (x.dtype == torch.bfloat16 or winograd.on_one_avx2_core())
+        and (x.dtype == torch.bfloat16 or kernels.on_one_avx2_core())
         and kernels.usable(x)
         and n_values > 1
         and (norm.training or not (torch.is_grad_enabled() and x.requires_grad))

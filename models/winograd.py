@@ -8,7 +8,6 @@ Results differ from the plain sum by about 1e-5 of the largest value. Times by s
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import torch
@@ -57,20 +56,10 @@ def usable(x: torch.Tensor, weight: torch.Tensor) -> bool:
         and n_in % VECTOR == n_out % VECTOR == 0
         and max(n_in, n_out) <= MAX_CHANNELS
         and max(x.shape[2:]) <= MAX_SIDE
-        and on_one_avx2_core()
+        and kernels.on_one_avx2_core()
         and kernels.usable(x)
         and kernels.has("winograd", x.dtype)
     )
-
-
-def on_one_avx2_core() -> bool:
-    """Return whether this processor has AVX2 and nothing better, and torch uses one thread of it."""
-    return _is_avx2() and torch.get_num_threads() == 1
-
-
-@functools.cache
-def _is_avx2() -> bool:
-    return torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
 class Convolve(torch.autograd.Function):
@@ -99,29 +88,28 @@ class Convolve(torch.autograd.Function):
 
 def convolve(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """Return the convolution (n, o, h, w) of x (n, i, h, w) with weight (o, i, 3, 3)."""
-    n_out, n_in = weight.shape[:2]
-    width = VECTOR * _vectors(n_out)
-    rows = weight.view(n_out // width, width, n_in, 3, 3).permute(3, 4, 0, 2, 1)
-    return _product(x, _FILTERS @ rows.reshape(9, -1), bias, n_out)
+    return _product(x, weight, _FILTERS, bias)
 
 
 def input_gradient(g: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Return the gradient (n, i, h, w) of the input from that of the output, g (n, o, h, w)."""
-    n_out, n_in = weight.shape[:2]
-    width = VECTOR * _vectors(n_in)
-    rows = weight.view(n_out, n_in // width, width, 3, 3).permute(3, 4, 1, 0, 2)
-    return _product(g, _TURNED @ rows.reshape(9, -1), None, n_in)
+    return _product(g, weight.transpose(0, 1), _TURNED, None)
 
 
 def _product(
-    x: torch.Tensor, filters: torch.Tensor, bias: torch.Tensor | None, n_out: int
+    x: torch.Tensor, weight: torch.Tensor, transform: torch.Tensor, bias: torch.Tensor | None
 ) -> torch.Tensor:
-    """Convolve x with transformed filters (36, o / width, i, width), where width is 8 or 16."""
+    """Convolve x (n, i, h, w) with the filters that `transform` makes of weight (o, i, 3, 3)."""
     n, n_in, h, w = x.shape
+    n_out = len(weight)
+    vectors = _vectors(n_out)
+    # as the kernel reads them: (36, o / width, i, width)
+    packed = torch.unflatten(weight, 0, (-1, VECTOR * vectors)).permute(3, 4, 0, 2, 1)
+    filters = transform @ packed.reshape(9, -1)
     images, v, m = _memory(x, n_out)
     y = torch.empty((n, h, w, n_out)).permute(0, 3, 1, 2)
     kernels.call(
-        "winograd", x.dtype, x, filters, bias, n, h, w, n_in, n_out, _vectors(n_out), images, v, m, y
+        "winograd", x.dtype, x, filters, bias, n, h, w, n_in, n_out, vectors, images, v, m, y
     )  # fmt: skip
     return y
 

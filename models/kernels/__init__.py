@@ -79,6 +79,16 @@ def has(name: str, dtype: torch.dtype) -> bool:
     return build is not None and hasattr(_library(build), f"{name}_{_SUFFIX[dtype]}")
 
 
+def on_one_avx2_core() -> bool:
+    """Return whether this processor has AVX2 and nothing better, and torch uses one thread of it."""
+    return _is_avx2() and torch.get_num_threads() == 1
+
+
+@functools.cache
+def _is_avx2() -> bool:
+    return torch.backends.cpu.get_cpu_capability() == "AVX2"
+
+
 def usable(x: torch.Tensor) -> bool:
     """Return whether kernels can read `x`: floats on a CPU in channels-last memory, outside an export."""
     return (

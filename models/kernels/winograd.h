@@ -113,34 +113,50 @@ static void transform_back(const float *restrict m, long images, long h, long w,
             }
 }
 
-// out (rows, 8 vectors) of a (rows, count) and u (count, 8 vectors), rows of a and out `lda` and `ldc` apart.
-static inline __attribute__((always_inline)) void rows_product(const float *restrict a, long lda,
-                                                               const float *restrict u, long count,
-                                                               float *restrict out, long ldc, const int rows,
-                                                               const int vectors) {
+// The sums over `count` of products of `rows` numbers of a with 8 `vectors` numbers of b, to out (rows, 8 vectors), whose
+// rows are `ldo` apart. Row r of a begins r `next` behind the first; a moves on by lda, and b by ldb. With `adds`, they
+// are added to what is in out.
+static inline __attribute__((always_inline)) void product(const float *restrict a, long next, long lda,
+                                                          const float *restrict b, long ldb, long count,
+                                                          float *restrict out, long ldo, const int adds,
+                                                          const int rows, const int vectors) {
     V8 sum[12];
-    for (int i = 0; i < rows * vectors; i++) sum[i] = _mm256_setzero_ps();
-    for (long k = 0; k < count; k++, u += 8 * vectors) {
+    for (int r = 0; r < rows; r++)
+        for (int j = 0; j < vectors; j++)
+            sum[r * vectors + j] = adds ? load8(out + r * ldo + 8 * j) : _mm256_setzero_ps();
+    for (long k = 0; k < count; k++, a += lda, b += ldb) {
         V8 right[2];
-        for (int j = 0; j < vectors; j++) right[j] = load8(u + 8 * j);
+        for (int j = 0; j < vectors; j++) right[j] = load8(b + 8 * j);
         for (int r = 0; r < rows; r++) {
-            V8 left = _mm256_broadcast_ss(a + r * lda + k);
+            V8 left = _mm256_broadcast_ss(a + r * next);
             for (int j = 0; j < vectors; j++)
                 sum[r * vectors + j] = _mm256_fmadd_ps(left, right[j], sum[r * vectors + j]);
         }
     }
     for (int r = 0; r < rows; r++)
-        for (int j = 0; j < vectors; j++) store8(out + r * ldc + 8 * j, sum[r * vectors + j]);
+        for (int j = 0; j < vectors; j++) store8(out + r * ldo + 8 * j, sum[r * vectors + j]);
 }
 
 // Functions of their own: compilers that inline the loops run out of registers.
+// Rows of a (rows, count), `next` apart, times b, which is packed as (count, 8 vectors).
 #define ROWS_PRODUCT(rows, vectors)                                                                                \
     static __attribute__((noinline)) void rows_product_##rows##_##vectors(                                         \
-        const float *a, long lda, const float *u, long count, float *out, long ldc) {                              \
-        rows_product(a, lda, u, count, out, ldc, rows, vectors);                                                   \
+        const float *a, long next, const float *b, long count, float *out, long ldo) {                             \
+        product(a, next, 1, b, 8 * vectors, count, out, ldo, 0, rows, vectors);                                    \
     }
 ROWS_PRODUCT(6, 2)
 ROWS_PRODUCT(12, 1)
+
+// Columns of a (count, rows) times b (count, 8 vectors), added to what is in out.
+#define COLUMNS_PRODUCT(rows, vectors)                                                                             \
+    static __attribute__((noinline)) void columns_product_##rows##_##vectors(                                      \
+        const float *a, long lda, const float *b, long ldb, long count, float *out, long ldo) {                    \
+        product(a, 1, lda, b, ldb, count, out, ldo, 1, rows, vectors);                                             \
+    }
+COLUMNS_PRODUCT(6, 2)
+COLUMNS_PRODUCT(4, 2)
+COLUMNS_PRODUCT(2, 2)
+COLUMNS_PRODUCT(8, 1)
 
 // m (tiles, co) = v (tiles, ci) times u, which is packed as (co / 8 vectors, ci, 8 vectors). `tiles` is a multiple of
 // 12 / vectors.
@@ -173,37 +189,6 @@ void winograd_float32(const float *x, const float *u, const float *bias, long n,
         transform_back(m, count, h, w, co, tiles, bias, y);
     }
 }
-
-// Add to sums (rows, 8 vectors), `lds` apart, the products of a (count, rows) and b (count, 8 vectors).
-static inline __attribute__((always_inline)) void columns_product(const float *restrict a, long lda,
-                                                                  const float *restrict b, long ldb, long count,
-                                                                  float *restrict sums, long lds, const int rows,
-                                                                  const int vectors) {
-    V8 sum[12];
-    for (int r = 0; r < rows; r++)
-        for (int j = 0; j < vectors; j++) sum[r * vectors + j] = load8(sums + r * lds + 8 * j);
-    for (long k = 0; k < count; k++, a += lda, b += ldb) {
-        V8 right[2];
-        for (int j = 0; j < vectors; j++) right[j] = load8(b + 8 * j);
-        for (int r = 0; r < rows; r++) {
-            V8 left = _mm256_broadcast_ss(a + r);
-            for (int j = 0; j < vectors; j++)
-                sum[r * vectors + j] = _mm256_fmadd_ps(left, right[j], sum[r * vectors + j]);
-        }
-    }
-    for (int r = 0; r < rows; r++)
-        for (int j = 0; j < vectors; j++) store8(sums + r * lds + 8 * j, sum[r * vectors + j]);
-}
-
-#define COLUMNS_PRODUCT(rows, vectors)                                                                             \
-    static __attribute__((noinline)) void columns_product_##rows##_##vectors(                                      \
-        const float *a, long lda, const float *b, long ldb, long count, float *sums, long lds) {                   \
-        columns_product(a, lda, b, ldb, count, sums, lds, rows, vectors);                                          \
-    }
-COLUMNS_PRODUCT(6, 2)
-COLUMNS_PRODUCT(4, 2)
-COLUMNS_PRODUCT(2, 2)
-COLUMNS_PRODUCT(8, 1)
 
 // x (n, h, w, ci) and g (n, h, w, co) to sums (36, ci, co), the gradient of the transformed filters.
 void winograd_gradient_float32(const float *x, const float *g, long n, long h, long w, long ci, long co, long vectors,

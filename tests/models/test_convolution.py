@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bloodsearch.models import convolution, kernels, winograd
+from bloodsearch.models import convolution, kernels
 from bloodsearch.models.convolution import Convolution, by_amx, by_avx512
 
 # n, inputs, outputs, pixels of a side, side of the filters
@@ -82,7 +82,7 @@ def test_a_layer_trains_like_torchs(kind: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_float32_and_evaluation_take_torchs_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(winograd, "on_one_avx2_core", lambda: False)
+    monkeypatch.setattr(kernels, "on_one_avx2_core", lambda: False)
     layer = Convolution(16, 16, 3, bias=False)
     x = maps(2, 16, 3, 0)
     assert convolution.kind_for(x.float(), layer.weight) is None

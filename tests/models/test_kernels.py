@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bloodsearch.models import kernels, winograd
+from bloodsearch.models import kernels
 from bloodsearch.models.norms import norm_relu, pool_norm_relu
 from bloodsearch.models.pooling import max_pool
 from bloodsearch.search import env
@@ -135,7 +135,7 @@ def test_one_value_per_channel_has_no_variance() -> None:
 
 
 def test_float32_takes_torchs_batch_norm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(winograd, "on_one_avx2_core", lambda: False)
+    monkeypatch.setattr(kernels, "on_one_avx2_core", lambda: False)
     x, norm = maps((2, 8, 6, 6), torch.float32), norm_of(8, training=True)
     assert torch.equal(pool_norm_relu(x, norm), norm(F.max_pool2d(x, 2)).relu())
 

@@ -35,7 +35,7 @@ def _avx2(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.skip("no kernels for AVX2 here")
     monkeypatch.setattr(kernels, "build_name", lambda: "avx2")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    monkeypatch.setattr(winograd, "_is_avx2", lambda: True)
+    monkeypatch.setattr(kernels, "_is_avx2", lambda: True)
 
 
 def normal(*shape: int, seed: int) -> torch.Tensor:
@@ -148,7 +148,7 @@ def test_what_stays_with_onednn(
     if setting == "threads":
         monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     elif setting == "processor":
-        monkeypatch.setattr(winograd, "_is_avx2", lambda: False)
+        monkeypatch.setattr(kernels, "_is_avx2", lambda: False)
     elif setting == "build":
         monkeypatch.setattr(kernels, "build_name", lambda: None)
     side = winograd.MAX_SIDE + 1 if setting == "large" else 7
@@ -161,7 +161,7 @@ def test_batch_normalisation_in_float32_goes_with_them(monkeypatch: pytest.Monke
     x = normal(4, 16, 7, 7, seed=0).requires_grad_()
     out = norm_relu(x, torch.nn.BatchNorm2d(16), None)
     assert "NormRelu" in type(out.grad_fn).__name__
-    monkeypatch.setattr(winograd, "_is_avx2", lambda: False)
+    monkeypatch.setattr(kernels, "_is_avx2", lambda: False)
     plain = norm_relu(x, torch.nn.BatchNorm2d(16), None)
     assert "NormRelu" not in type(plain.grad_fn).__name__
     assert torch.allclose(out, plain, atol=1e-5)
