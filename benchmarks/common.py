@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import platform
 import re
@@ -12,11 +13,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from rich import box
@@ -27,6 +30,9 @@ from bloodsearch.search.study import versions
 from bloodsearch.search.workers.slots import Slot
 
 RESULTS = Path(__file__).parent / "results"
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 @contextlib.contextmanager
@@ -80,6 +86,31 @@ def in_own_process(module: str, *arguments: str, threads: int = 1) -> Any:
     command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=True)
     return json.loads(done.stdout)
+
+
+def in_parallel(
+    tasks: Iterable[Task],
+    work: Callable[[Task], Result],
+    keep: Callable[[Task, Result], None],
+    *,
+    workers: int | None = None,
+    until: float = math.inf,
+) -> None:
+    """Work on `tasks`, one per core or `workers` at a time. No task starts after the monotonic time `until`.
+
+    `keep` gets each result as it comes, one at a time. If it stores them, an interrupted benchmark can go on.
+    """
+    one_keeps = threading.Lock()
+
+    def one(task: Task) -> None:
+        if time.monotonic() >= until:
+            return
+        result = work(task)
+        with one_keeps:
+            keep(task, result)
+
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        list(pool.map(one, tasks))
 
 
 def machine() -> dict[str, Any]:

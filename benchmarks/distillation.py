@@ -12,36 +12,31 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import statistics
 import tempfile
-import threading
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.common import in_own_process, result_path, save, table
+from benchmarks.common import in_own_process, in_parallel, result_path, save, table
+from benchmarks.whole_searches import HAND_MADE
+from benchmarks.whole_tables import mean_and_sd
 from bloodsearch.search.sampling.space import Params
 
-RECIPE: Params = {
-    "arch": "cnn", "optimizer": "muon", "lr": 0.01, "weight_decay": 0.05, "batch_size": 128,
-    "label_smoothing": 0.1, "loss": "cross_entropy", "schedule": "one_cycle", "augment": "dihedral",
-    "shift": 2, "ema": 0.998, "cnn_blocks": 3, "cnn_width": 16, "cnn_convs": 2, "cnn_residual": True,
-    "cnn_norm": True, "cnn_head": "max", "cnn_dropout": 0.2,
-}  # fmt: skip
+RECIPE: Params = HAND_MADE | {"cnn_width": 16}
 EPOCHS = 40
 N_TEACHERS, N_STUDENTS = 5, 5
+TEACHER = "teacher"
 MIXES = {"the ensemble's probabilities": 1.0, "half of them, half the labels": 0.5}
 """Names of students, and the ensemble's share of their labels."""
 FOLDER = Path(tempfile.gettempdir()) / "bloodsearch-distillation"
 
 
 def child(what: str, seed: int) -> None:
-    """Train a teacher ("") or a student of a mix once, and print its validation macro-F1 as JSON.
+    """Train TEACHER or a student of a mix once, and print its validation macro-F1 as JSON.
 
-    The probabilities of training and validation images, averaged over orientations, go to FOLDER.
+    A teacher's probabilities of training and validation images go to FOLDER.
     """
     import torch
     from torch.nn import functional as F
@@ -57,14 +52,12 @@ def child(what: str, seed: int) -> None:
     data = to_device(load_dataset("bloodmnist"), torch.device("cpu"))
     config = to_config(RECIPE, epochs=EPOCHS, patience=0)
     training = Training(config, data, seed, None, choose_precision(data.device))
-    if what:
+    if what != TEACHER:
         # in place of the loss of labels; the order and augmentation of the images stay those of the seed
         share = MIXES[what]
         labels = F.one_hot(data.train_labels, 8).float()
         targets = share * torch.from_numpy(teachers("train")).float() + (1 - share) * labels
-        training.data = type(data)(
-            data.train_images, targets, data.val_images, data.val_labels, data.fingerprint
-        )
+        training.data = replace(data, train_labels=targets)
         training.step.loss = lambda logits, soft: F.cross_entropy(logits.float(), soft)
     values: list[float] = []
     training.train(lambda result: values.append(result.val_macro_f1), lambda: False, None)
@@ -73,18 +66,17 @@ def child(what: str, seed: int) -> None:
         logits = predict_logits(training.validated, torch.as_tensor(images), training.dtype)
         return logits.softmax(dim=1).numpy()
 
-    plain = predict(data.val_images)
-    saved = {"val": plain, "val_turned": over_orientations(predict, data.val_images.numpy())}
-    if not what:
-        saved["train"] = over_orientations(predict, data.train_images.numpy())
-        np.savez(FOLDER / f"{seed}.npz", **saved)
-    labels_of_val = data.val_labels.numpy()
-    print(json.dumps({"last": values[-1], "turned": macro_f1(saved["val_turned"], labels_of_val)}))
+    turned = over_orientations(predict, data.val_images.numpy())
+    if what == TEACHER:
+        train = over_orientations(predict, data.train_images.numpy())
+        np.savez(file(seed), val=predict(data.val_images), val_turned=turned, train=train)
+    found = {"last": values[-1], "turned": macro_f1(turned, data.val_labels.numpy())}
+    print(json.dumps(found))
 
 
 def teachers(part: str) -> Any:
     """Return the mean probabilities (n, classes) of all teachers for a part of what they predicted."""
-    return np.mean([np.load(FOLDER / f"{seed}.npz")[part] for seed in range(N_TEACHERS)], axis=0)
+    return np.mean([np.load(file(seed))[part] for seed in range(N_TEACHERS)], axis=0)
 
 
 def macro_f1(probabilities: Any, labels: Any) -> float:
@@ -92,6 +84,15 @@ def macro_f1(probabilities: Any, labels: Any) -> float:
     from bloodsearch.search.training.metrics import scores
 
     return scores(confusion_of(labels, probabilities.argmax(axis=1), 8)).macro_f1
+
+
+def key(what: str, seed: int) -> str:
+    return f"{what}, seed {seed}"
+
+
+def file(seed: int) -> Path:
+    """Return where a teacher's probabilities are."""
+    return FOLDER / f"{seed}.npz"
 
 
 def run() -> None:
@@ -102,30 +103,31 @@ def run() -> None:
     runs: dict[str, dict[str, float]] = {}
     if path.exists():
         runs = json.loads(path.read_text())["result"]["runs"]
-    one_writes = threading.Lock()
 
-    def one(task: tuple[str, int]) -> None:
+    def train(task: tuple[str, int]) -> dict[str, float]:
         what, seed = task
-        key = f"{what or 'teacher'}, seed {seed}"
-        if key in runs and (what or (FOLDER / f"{seed}.npz").exists()):
-            return
-        found = in_own_process("distillation", "--child", what, str(seed))
-        with one_writes:
-            runs[key] = found
-            print(key, found, flush=True)
-            save("distillation", {"runs": runs})
+        found: dict[str, float] = in_own_process("distillation", "--child", what, str(seed))
+        return found
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(one, [("", seed) for seed in range(N_TEACHERS)]))
-        # seeds of their own: a student does not begin with the weights of a teacher
-        students = range(N_TEACHERS, N_TEACHERS + N_STUDENTS)
-        list(pool.map(one, [(what, seed) for seed in students for what in MIXES]))
+    def keep(task: tuple[str, int], found: dict[str, float]) -> None:
+        runs[key(*task)] = found
+        print(key(*task), found, flush=True)
+        save("distillation", {"runs": runs})
+
+    of_teachers = [(TEACHER, seed) for seed in range(N_TEACHERS)]
+    # seeds of their own: a student does not begin with the weights of a teacher
+    students = range(N_TEACHERS, N_TEACHERS + N_STUDENTS)
+    of_students = [(what, seed) for seed in students for what in MIXES]
+    in_parallel(
+        [t for t in of_teachers if key(*t) not in runs or not file(t[1]).exists()], train, keep
+    )
+    in_parallel([t for t in of_students if key(*t) not in runs], train, keep)
     labels = np.asarray(load_dataset("bloodmnist").val_labels).reshape(-1)
     ensemble = {
         "ensemble of the teachers": macro_f1(teachers("val"), labels),
         "the same over eight orientations": macro_f1(teachers("val_turned"), labels),
     }
-    rows = [_row("teachers, trained on the labels", runs, "teacher", range(N_TEACHERS))]
+    rows = [_row("teachers, trained on the labels", runs, TEACHER, range(N_TEACHERS))]
     rows += [[name, "1", f"{value:.4f}", ""] for name, value in ensemble.items()]
     rows += [_row(f"students: {what}", runs, what, students) for what in MIXES]
     columns = ["what", "n", "validation macro-F1 (sd)", "each over eight orientations"]
@@ -134,11 +136,8 @@ def run() -> None:
 
 
 def _row(name: str, runs: dict[str, dict[str, float]], what: str, seeds: range) -> list[str]:
-    of = [runs[f"{what}, seed {seed}"] for seed in seeds]
-    cells = [
-        f"{statistics.fmean(values):.4f} ({statistics.stdev(values):.4f})"
-        for values in ([run["last"] for run in of], [run["turned"] for run in of])
-    ]
+    of = [runs[key(what, seed)] for seed in seeds]
+    cells = [mean_and_sd([run[figure] for run in of]) for figure in ("last", "turned")]
     return [name, str(len(of)), *cells]
 
 

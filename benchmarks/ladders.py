@@ -16,16 +16,14 @@ import argparse
 import itertools
 import json
 import statistics
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from scipy.stats import kendalltau, spearmanr
 
-from benchmarks.common import RESULTS, in_own_process, save, table
+from benchmarks.common import RESULTS, in_own_process, in_parallel, save, table
 
 LENGTHS = {"cnn": (5, 15, 45), "mlp": (10, 30, 90)}
 SPACE: dict[str, dict[str, Any]] = {
@@ -194,19 +192,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     families = ["cnn", "mlp"] if given.family == "both" else [given.family]
     tasks = [t for t in work(families, given.number, given.seeds) if key(*t) not in runs]
     print(f"{len(runs)} trainings are stored, {len(tasks)} are missing", flush=True)
-    until, one_writes = time.monotonic() + 60 * given.minutes, threading.Lock()
+    until = time.monotonic() + 60 * given.minutes
 
-    def one(task: tuple[str, int, int, int]) -> None:
-        if time.monotonic() >= until:
-            return
-        result = in_own_process("ladders", "--child", *map(str, task))
-        with one_writes:
-            runs[key(*task)] = result
-            print(key(*task), f"{max(result['values'], default=0):.4f}", flush=True)
-            save("ladders", runs)
+    def train(task: tuple[str, int, int, int]) -> dict[str, Any]:
+        result: dict[str, Any] = in_own_process("ladders", "--child", *map(str, task))
+        return result
 
-    with ThreadPoolExecutor(given.workers) as pool:
-        list(pool.map(one, tasks))
+    def keep(task: tuple[str, int, int, int], result: dict[str, Any]) -> None:
+        runs[key(*task)] = result
+        print(key(*task), f"{max(result['values'], default=0):.4f}", flush=True)
+        save("ladders", runs)
+
+    in_parallel(tasks, train, keep, workers=given.workers, until=until)
     show(runs)
     if not path.exists():
         save("ladders", runs)

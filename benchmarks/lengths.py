@@ -14,14 +14,11 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import statistics
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from benchmarks.common import RESULTS, in_own_process, save, shown, spread, table
+from benchmarks.common import RESULTS, in_own_process, in_parallel, save, shown, spread, table
 from benchmarks.recipe import REFERENCE
 from bloodsearch.studies import Value, load_study_file
 
@@ -71,30 +68,31 @@ def child(name: str, epochs: int, seed: int) -> None:
     print(json.dumps({"values": values, "cpu_seconds": time.process_time() - started}))
 
 
+def key(name: str, epochs: int, seed: int) -> str:
+    return f"{name}, {epochs} epochs, seed {seed}"
+
+
 def run(n_seeds: int = 1) -> None:
     path = RESULTS / "lengths.json"
     known: dict[str, dict[str, Any]] = {}
     if path.exists():
         known = json.loads(path.read_text())["result"]
     cases = [(name, epochs) for name in CASES for epochs in lengths(name)]
-    one_writes = threading.Lock()
 
-    def one(task: tuple[int, tuple[str, int]]) -> None:
-        seed, (name, epochs) = task
-        key = f"{name}, {epochs} epochs, seed {seed}"
-        if key in known:
-            return
-        found = in_own_process("lengths", "--child", name, str(epochs), str(seed))
-        with one_writes:
-            known[key] = found
-            print(key, f"{found['values'][-1]:.4f}", flush=True)
-            save("lengths", known)
+    def train(task: tuple[str, int, int]) -> dict[str, Any]:
+        found: dict[str, Any] = in_own_process("lengths", "--child", *map(str, task))
+        return found
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(one, itertools.product(range(n_seeds), cases)))
+    def keep(task: tuple[str, int, int], found: dict[str, Any]) -> None:
+        known[key(*task)] = found
+        print(key(*task), f"{found['values'][-1]:.4f}", flush=True)
+        save("lengths", known)
+
+    tasks = [(*case, seed) for seed, case in itertools.product(range(n_seeds), cases)]
+    in_parallel([task for task in tasks if key(*task) not in known], train, keep)
     rows = []
     for name, epochs in cases:
-        runs = [known[f"{name}, {epochs} epochs, seed {seed}"] for seed in range(n_seeds)]
+        runs = [known[key(name, epochs, seed)] for seed in range(n_seeds)]
         ends = [row["values"][-1] for row in runs]
         seconds = statistics.fmean(row["cpu_seconds"] for row in runs)
         values = shown(spread(ends), digits=4)

@@ -241,16 +241,8 @@ def child() -> None:
     steps = {name: whole_step(name, dtype) for name in ("A CNN", "A MLP")}
     peak = max(peak, measured_peak(precision))
     found = {"precision": precision, "peak": peak, "operations": operations, "steps": steps}
-    print(
-        json.dumps(
-            {
-                **found,
-                "gradients": gradients(),
-                "first_layers": first_layers(),
-                "whole": in_float32(),
-            }
-        )
-    )
+    kernels = {"gradients": gradients(), "first_layers": first_layers(), "whole": in_float32()}
+    print(json.dumps({**found, **kernels}))
 
 
 def run() -> None:

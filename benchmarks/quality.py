@@ -11,15 +11,11 @@ many at once as cores. The test split is not opened.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
-import os
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from benchmarks.common import in_own_process, result_path, save, shown, spread, table
+from benchmarks.common import in_own_process, in_parallel, result_path, save, shown, spread, table
 from benchmarks.recipe import REFERENCE
 from bloodsearch.studies import Value
 
@@ -118,21 +114,21 @@ def run(n_seeds: int = 5) -> None:
             for name in RECIPES
             if kept["recipes"].get(name) == RECIPES[name]
         }
-    seeds, one_writes = range(FIRST_SEED, FIRST_SEED + n_seeds), threading.Lock()
+    seeds = range(FIRST_SEED, FIRST_SEED + n_seeds)
+    tasks = [(n, name) for n in seeds for name in RECIPES if str(n) not in known.get(name, {})]
 
-    def one(task: tuple[int, str]) -> None:
+    def train(task: tuple[int, str]) -> dict[str, Any]:
         seed, name = task
-        mine = known.setdefault(name, {})
-        if str(seed) in mine:
-            return
-        found = in_own_process("quality", "--child", name, str(seed))
-        with one_writes:
-            mine[str(seed)] = found
-            save("quality", {"recipes": RECIPES, "curves": known}, by_processor=True)
-            print(f"seed {seed}, {name}: {compare(found)}", flush=True)
+        found: dict[str, Any] = in_own_process("quality", "--child", name, str(seed))
+        return found
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(one, itertools.product(seeds, RECIPES)))
+    def keep(task: tuple[int, str], found: dict[str, Any]) -> None:
+        seed, name = task
+        known.setdefault(name, {})[str(seed)] = found
+        save("quality", {"recipes": RECIPES, "curves": known}, by_processor=True)
+        print(f"seed {seed}, {name}: {compare(found)}", flush=True)
+
+    in_parallel(tasks, train, keep)
     rows = []
     for name, mine in known.items():
         found = [compare(mine[str(seed)]) for seed in seeds]

@@ -19,15 +19,13 @@ import itertools
 import json
 import os
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks import common
-from benchmarks.common import in_own_process, save, table
+from benchmarks.common import in_own_process, in_parallel, save, table
 from bloodsearch.search.course.stop_rules import Rule, stop
 from bloodsearch.search.sampling.space import Params, baseline_params, to_config, without_length
 from bloodsearch.studies import load_study_file
@@ -172,19 +170,13 @@ def train(
     workers: int,
 ) -> None:
     """Train `tasks`, several at a time, and store each result as it comes; none starts after `until`."""
-    one_writes = threading.Lock()
 
-    def one(task: tuple[str, int, int]) -> None:
-        if time.monotonic() >= until:
-            return
-        result = train_one(*task)
-        with one_writes:
-            runs[key(*task)] = result
-            print(key(*task), f"{max(result['macro_f1'], default=0):.4f}", flush=True)
-            save("unsaid", runs)
+    def keep(task: tuple[str, int, int], result: dict[str, Any]) -> None:
+        runs[key(*task)] = result
+        print(key(*task), f"{max(result['macro_f1'], default=0):.4f}", flush=True)
+        save("unsaid", runs)
 
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(one, tasks))
+    in_parallel(tasks, lambda task: train_one(*task), keep, workers=workers, until=until)
 
 
 def values(runs: Runs, one: Published, batch: int, reading: Reading, seeds: int) -> list[float]:

@@ -44,14 +44,14 @@ def show_options(runs: dict[str, dict[str, Any]]) -> None:
     """Print what averages of the final replicates' predictions gain over the mean of the replicates."""
     gains: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for run in runs.values():
-        for option in run.get("options", []):
+        for option in run["options"]:
             value = statistics.fmean(option["test_macro_f1"])
             pair = value, value - statistics.fmean(run["test_macro_f1"])
             gains.setdefault(
                 (f"{run['contender']}, {run['minutes']:g} minutes", option["option"]), []
             ).append(pair)
     rows = [
-        [*key, str(len(pairs)), *(_mean(column) for column in zip(*pairs, strict=True))]
+        [*key, str(len(pairs)), *(mean_and_sd(column) for column in zip(*pairs, strict=True))]
         for key, pairs in gains.items()
     ]
     columns = ["contender", "option", "searches", "test macro-F1 (sd over searches)", "gain"]
@@ -67,13 +67,14 @@ def _row(name: str, group: list[dict[str, Any]], ours: list[dict[str, Any]]) -> 
         str(len(group)),
         ", ".join(map(str, n_tested)),
         ", ".join(map(str, sorted({run["epochs"] for run in group}))),
-        _mean(means),
+        mean_and_sd(means),
         "" if group is ours else _higher(ours, group),
         f"{statistics.fmean(run['seconds'] for run in group) / 60:.1f}",
     ]
 
 
-def _mean(values: Sequence[float]) -> str:
+def mean_and_sd(values: Sequence[float]) -> str:
+    """Return the mean of values, with their standard deviation if there are several."""
     spread = f" ({statistics.stdev(values):.4f})" if len(values) > 1 else ""
     return f"{statistics.fmean(values):.4f}{spread}"
 
@@ -103,7 +104,7 @@ def show_rungs(runs: dict[str, dict[str, Any]]) -> None:
             [name, str(len(of[""])), f"{max(r['value'] for r in of['']):.4f}",
              *(_agreement(of, *pair) for pair in (("", "rung-2"), ("rung-2", "finals"))),
              _value(of[""], winner), _value(of.get("rung-2", []), winner),
-             _mean([r["value"] for r in last]), _mean(run["test_macro_f1"])]
+             mean_and_sd([r["value"] for r in last]), mean_and_sd(run["test_macro_f1"])]
         )  # fmt: skip
     columns = ["search", "complete trials", "best of them", "Spearman, search and rung 2"]
     columns += ["rung 2 and finals", "the winner: search", "rung 2", "finals, validation", "test"]
