@@ -10,6 +10,7 @@ anything in it.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,14 +51,15 @@ class Plan:
     rungs: list[tuple[str, int, dict[str, int], float]]
     """Name, number of trainings, epochs by family, and expected minutes of each stage."""
 
-    def __str__(self) -> str:
+    def lines(self) -> list[str]:
+        """Return the plan as text: the speed measured here, then a line for each stage."""
         speeds = ", ".join(f"{seconds:.1f} s ({name})" for name, seconds in self.seconds.items())
         workers = "1 worker" if self.n_workers == 1 else f"{self.n_workers} workers"
         lines = [f"{self.minutes:g} minutes on {workers}; an epoch takes {speeds}"]
         for name, n, epochs, minutes in self.rungs:
             length = ", ".join(f"{n_epochs} ({family})" for family, n_epochs in epochs.items())
             lines.append(f"  {name}: {n} trainings of {length} epochs, about {minutes:.0f} min")
-        return "\n".join(lines)
+        return lines
 
 
 def fit(
@@ -99,22 +101,22 @@ def fit(
         )
     n_finalists, width, final = last
     searched = {family: file.training.epochs_of(family) for family in families}
-    epoch_s = {family: cost[width if family == "cnn" else MLP] for family in families}
     middle = {family: round(math.sqrt(searched[family] * final[family])) for family in families}
-    final_s = waves(n_finalists, n_workers) * max(
-        final[family] * epoch_s[family] for family in families
-    )
-    each_middle_s = max(middle[family] * epoch_s[family] for family in families)
-    n_middle = min(MAX_RUNG_TRIALS, n_workers * math.floor(RUNG_SHARE * budget / each_middle_s))
-    if n_middle < ENTRANTS_A_FINALIST * n_finalists:
-        n_middle = 0
-    middle_s = math.ceil(n_middle / n_workers) * each_middle_s
+
+    def longest_s(lengths: Mapping[str, int]) -> float:
+        """Return the seconds of one training of the family that takes longest."""
+        return max(lengths[f] * cost[width if f == "cnn" else MLP] for f in families)
+
+    final_s = waves(n_finalists, n_workers) * longest_s(final)
+    fitting = n_workers * math.floor(RUNG_SHARE * budget / longest_s(middle))
+    n_middle = min(MAX_RUNG_TRIALS, fitting) if fitting >= ENTRANTS_A_FINALIST * n_finalists else 0
+    middle_s = math.ceil(n_middle / n_workers) * longest_s(middle)
     left_s = max(0.0, (1 - RESERVE) * budget - final_s - middle_s)
-    # one trial of each family
-    trials_s = PRUNED_SHARE * sum(searched[f] * _trial_epoch_s(f, width, cost) for f in families)
-    n_fitting = math.floor(left_s * n_workers * len(families) / trials_s)
-    n_trials = max(MIN_TRIALS, n_middle, n_fitting)
-    search_s = n_trials * trials_s / len(families) / n_workers
+    # a mean trial, where each family has as many
+    trial_s = PRUNED_SHARE * statistics.fmean(
+        searched[family] * _trial_epoch_s(family, width, cost) for family in families
+    )
+    n_trials = max(MIN_TRIALS, n_middle, math.floor(left_s * n_workers / trial_s))
     rungs = [{"epochs": middle, "trials": n_middle}] if n_middle else []
     baselines = _recipes(file, families, width)
     # at least one place is for what the search has found
@@ -127,7 +129,7 @@ def fit(
         _resolved(file, width, final, n_trials, ladder, baselines),
         {_name(model): cost[model] for model in (width, MLP) if model in cost},
         [
-            ("search", n_trials, searched, search_s / 60),
+            ("search", n_trials, searched, n_trials * trial_s / n_workers / 60),
             *([("rung 2", n_middle, middle, middle_s / 60)] if n_middle else []),
             ("final trainings", n_final, final, final_s / 60),
         ],

@@ -163,7 +163,8 @@ def _run_minutes(request: SearchRequest, on_progress: OnProgress) -> SearchResul
 
         whole = data.whole_share(n_folds)
         plan = fit(file, minutes, len(slots), seconds, data.shape, whole)
-        on_progress(Notice(str(plan)))
+        for line in plan.lines():  # a message is one line
+            on_progress(Notice(line))
         file, n_trials = plan.file, plan.file.search.trials or 0
     else:
         on_progress(Notice(f"study {name} keeps the numbers that it was made with"))
