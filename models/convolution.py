@@ -22,22 +22,35 @@ from . import kernels, winograd
 class Convolution(nn.Conv2d):
     """`nn.Conv2d` with half the filter's side as padding.
 
-    Which way the gradient takes depends on shapes and the processor only, so a seed gives one result.
+    What computes it depends on shapes, number of threads and processor, never on a timing. So a seed gives
+    one result.
     """
 
     def __init__(self, n_in: int, n_out: int, side: int, *, bias: bool, stride: int = 1) -> None:
         super().__init__(n_in, n_out, side, stride=stride, padding=side // 2, bias=bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.stride == (1, 1) and winograd.usable(x, self.weight):
-            convolved: torch.Tensor = winograd.Convolve.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
-            return convolved
-        if self.stride == (1, 1) and self.weight.requires_grad and torch.is_grad_enabled():
-            kind = kind_for(x, self.weight)
-            if kind is not None:
-                out: torch.Tensor = _Convolution.apply(x, self.weight, self.bias, kind)  # type: ignore[no-untyped-call]
-                return out
+        if self.stride == (1, 1):
+            return convolve(x, self.weight, self.bias)
         return super().forward(x)
+
+
+def convolve(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Return the convolution (n, o, h, w) of x (n, i, h, w) with weight (o, i, side, side).
+
+    The stride is 1, and half the filter's side is padding.
+    """
+    if winograd.usable(x, weight):
+        convolved: torch.Tensor = winograd.Convolve.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+        return convolved
+    if weight.requires_grad and torch.is_grad_enabled():
+        kind = kind_for(x, weight)
+        if kind is not None:
+            out: torch.Tensor = _Convolution.apply(x, weight, bias, kind)  # type: ignore[no-untyped-call]
+            return out
+    return F.conv2d(x, weight, bias, padding=weight.shape[2] // 2)
 
 
 Kind = Literal["amx", "avx512"]

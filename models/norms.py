@@ -34,8 +34,8 @@ def norm_relu(x: torch.Tensor, norm: nn.Module, residual: torch.Tensor | None) -
 def _is_fast_here(x: torch.Tensor, norm: nn.Module) -> bool:
     """Return whether the kernels normalise here: in bfloat16, and in float32 with one thread on AVX2.
 
-    In float32 they add up in another order than torch. Curves of earlier searches stay the same where the
-    convolutions have not changed either.
+    In float32 they add up in another order than torch. So they are used only where Winograd's convolutions
+    change the last bits of a curve anyway.
     """
     n_values = x.numel() // max(1, x.shape[1])
     return (

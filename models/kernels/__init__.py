@@ -2,7 +2,8 @@
 
 They are optional. `setup.py` compiles `kernels.c` when the package is installed. Without a compiler, and with
 BLOODSEARCH_KERNELS=off, the models use plain torch operations. Pooling and ReLU then give the same bits.
-Batch normalisation in bfloat16 differs in the last ones.
+Batch normalisation in bfloat16 differs in the last ones. So do convolutions' gradients in bfloat16, and with
+AVX2 alone whole convolutions and batch normalisation in float32.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import torch
 
 VARIABLE = "BLOODSEARCH_KERNELS"
 BUILDS = ("avx512", "avx2", "generic")
-"""Names of the builds, the fastest first. All give the same bits. "avx512" needs AVX512-BF16, too."""
+"""Names of the builds, the fastest first. "avx512" needs AVX512-BF16, too. What all of them have gives the
+same bits. Convolutions are in one build each: weights' gradients in "avx512", Winograd's in "avx2"."""
 
 _SUFFIX = {torch.bfloat16: "bfloat16", torch.float32: "float32"}
 
@@ -90,7 +92,10 @@ def _is_avx2() -> bool:
 
 
 def usable(x: torch.Tensor) -> bool:
-    """Return whether kernels can read `x`: floats on a CPU in channels-last memory, outside an export."""
+    """Return whether kernels can read `x`: floats on a CPU in channels-last memory, outside an export.
+
+    They write to new tensors of float32. So a program that has changed torch's defaults goes without them.
+    """
     return (
         x.device.type == "cpu"
         and x.dtype in _SUFFIX
@@ -99,6 +104,8 @@ def usable(x: torch.Tensor) -> bool:
         # an exported graph contains the plain operations
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        and torch.get_default_dtype() == torch.float32
+        and torch.get_default_device().type == "cpu"
     )
 
 

@@ -2,7 +2,7 @@
 // which compiles nothing: setup.py builds this file once for each kind of processor.
 //
 // Nothing here depends on the width of the vector unit. All builds give the same bits if the compiler does not
-// contract products and sums (-ffp-contract=off), except the gradients of weights, which only one of
+// contract products and sums (-ffp-contract=off), except convolutions and their gradients, each of which only one of
 // them has.
 #include <math.h>
 #include <stdint.h>

@@ -114,16 +114,14 @@ static void transform_back(const float *restrict m, long images, long h, long w,
 }
 
 // The sums over `count` of products of `rows` numbers of a with 8 `vectors` numbers of b, to out (rows, 8 vectors), whose
-// rows are `ldo` apart. Row r of a begins r `next` behind the first; a moves on by lda, and b by ldb. With `adds`, they
-// are added to what is in out.
+// rows are `ldo` apart. Row r of a begins r `next` behind the first; a moves on by lda, and b by ldb. With `adds`, the
+// sums are added to what is in out: their error grows with the blocks that are added, not with all pixels of a batch.
 static inline __attribute__((always_inline)) void product(const float *restrict a, long next, long lda,
                                                           const float *restrict b, long ldb, long count,
                                                           float *restrict out, long ldo, const int adds,
                                                           const int rows, const int vectors) {
     V8 sum[12];
-    for (int r = 0; r < rows; r++)
-        for (int j = 0; j < vectors; j++)
-            sum[r * vectors + j] = adds ? load8(out + r * ldo + 8 * j) : _mm256_setzero_ps();
+    for (int r = 0; r < rows * vectors; r++) sum[r] = _mm256_setzero_ps();
     for (long k = 0; k < count; k++, a += lda, b += ldb) {
         V8 right[2];
         for (int j = 0; j < vectors; j++) right[j] = load8(b + 8 * j);
@@ -134,7 +132,10 @@ static inline __attribute__((always_inline)) void product(const float *restrict 
         }
     }
     for (int r = 0; r < rows; r++)
-        for (int j = 0; j < vectors; j++) store8(out + r * ldo + 8 * j, sum[r * vectors + j]);
+        for (int j = 0; j < vectors; j++) {
+            float *to = out + r * ldo + 8 * j;
+            store8(to, adds ? load8(to) + sum[r * vectors + j] : sum[r * vectors + j]);
+        }
 }
 
 // Functions of their own: compilers that inline the loops run out of registers.

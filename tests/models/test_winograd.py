@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -115,7 +116,7 @@ def layer_of(n_in: int, n_out: int, side: int = 3) -> Convolution:
 
 
 def test_a_layer_takes_the_kernels_with_and_without_a_gradient() -> None:
-    layer, x = layer_of(16, 8), normal(2, 16, 7, 7, seed=0)
+    layer, x = layer_of(16, 8), normal(8, 16, 7, 7, seed=0)
     plain = F.conv2d(x, layer.weight, padding=1)
     out = layer(x)
     assert "Convolve" in type(out.grad_fn).__name__
@@ -133,6 +134,11 @@ def test_a_layer_takes_the_kernels_with_and_without_a_gradient() -> None:
         (lambda: layer_of(16, 16, 5), torch.float32, None),
         (lambda: layer_of(16, 16), torch.bfloat16, None),
         (lambda: layer_of(16, 16), torch.float32, "large"),
+        (lambda: layer_of(16, 16), torch.float32, "small"),
+        (lambda: layer_of(16, 16), torch.float32, "few"),
+        (lambda: layer_of(16, 16), torch.float32, "autocast"),
+        (lambda: layer_of(16, 16), torch.float32, "torch's default type"),
+        (lambda: layer_of(16, 16), torch.float32, "torch's default device"),
         (lambda: layer_of(16, 16), torch.float32, "threads"),
         (lambda: layer_of(16, 16), torch.float32, "processor"),
         (lambda: layer_of(16, 16), torch.float32, "build"),
@@ -151,10 +157,33 @@ def test_what_stays_with_onednn(
         monkeypatch.setattr(kernels, "_is_avx2", lambda: False)
     elif setting == "build":
         monkeypatch.setattr(kernels, "build_name", lambda: None)
-    side = winograd.MAX_SIDE + 1 if setting == "large" else 7
-    x = normal(2, made.in_channels, side, side, seed=0).to(dtype)
-    wanted = F.conv2d(x, made.weight, padding=made.padding)
-    assert torch.equal(made(x), wanted)
+    side = {"large": winograd.MAX_SIDE + 1, "small": winograd.MIN_SIDE - 1}.get(setting or "", 7)
+    n = 7 if setting == "few" else 32
+    x = normal(n, made.in_channels, side, side, seed=0).to(dtype)
+    with torch.autocast("cpu", torch.bfloat16, enabled=setting == "autocast"):
+        wanted = F.conv2d(x, made.weight, padding=made.padding)
+        with changed_defaults(setting):
+            found = made(x)
+    assert torch.equal(found, wanted)
+
+
+@contextlib.contextmanager
+def changed_defaults(setting: str | None) -> Iterator[None]:
+    """Change what `torch.empty` makes, as a program around this one may."""
+    if setting == "torch's default type":
+        torch.set_default_dtype(torch.float64)
+    elif setting == "torch's default device":
+        torch.set_default_device("meta")
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+
+
+def test_a_layer_that_does_not_fit_its_input_says_so() -> None:
+    with pytest.raises(RuntimeError, match="expected input"):
+        layer_of(16, 16)(normal(8, 24, 7, 7, seed=0))
 
 
 def test_batch_normalisation_in_float32_goes_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
