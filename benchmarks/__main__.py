@@ -1,4 +1,4 @@
-"""Run the benchmarks named on the command line, or all that need no GPU: print tables, keep them as JSON."""
+"""Run the benchmarks named on the command line, or all but those on request: print and keep their tables."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ NAMES = (
         "plain_optuna",
     ),
 )
-ON_REQUEST = ("gpu",)
-"""Benchmarks that most machines cannot run. They run when they are named."""
+ON_REQUEST = ("gpu", "whole_searches", "widths")
+"""Benchmarks that most machines cannot run, or that take a day. They run when they are named."""
 
 
 def main() -> None:

@@ -280,6 +280,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(key, result["test_macro_f1"], flush=True)
             save("whole_searches", runs, by_processor=True)
     show(runs, CONTENDERS)
+    if not given.show:
+        save("whole_searches", runs, by_processor=True)
 
 
 def run() -> None:
