@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import platform
+import runpy
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,16 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-shared", "-fPIC"]
+KERNELS = Path("models/kernels")
+VERSION = runpy.run_path(str(KERNELS / "sources.py"))["version"](KERNELS)
+FLAGS = [
+    "-O3",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-shared",
+    "-fPIC",
+    f'-DSOURCES="{VERSION}"',
+]
 ZIG_FLAGS = {
     "avx512": ["-mcpu=x86_64_v4+avx512bf16"],
     "avx2": ["-mcpu=x86_64_v3"],
@@ -56,6 +66,7 @@ class BuildKernels(build_ext):
     def build_extension(self, ext: Extension) -> None:
         out = Path(self.get_ext_fullpath(ext.name))
         out.parent.mkdir(parents=True, exist_ok=True)
+        out.unlink(missing_ok=True)  # also where no compiler can make a new one
         for command in compilers(ext.name.rpartition("_")[2]):
             if (
                 subprocess.run([*command, *ext.sources, "-o", str(out)], check=False).returncode

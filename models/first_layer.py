@@ -50,7 +50,8 @@ class _ConvPool(torch.autograd.Function):
         tiles = torch.empty(side * padded // 16, 16, 16, dtype=torch.int32)
         line = torch.empty(2, rounded_up(w, 16), padded)
         kernels.call(
-            "first_pool_amx", x.dtype, x, n, h, w, n_in, half, bias, n_out, side, int(relu),
+            "first_pool_amx", x.dtype, x, n, h, w, n_in, half,
+            None if bias is None else bias.float(), n_out, side, int(relu),
             image, tiles, line, out, source,
         )  # fmt: skip
         ctx.save_for_backward(x, source)

@@ -14,15 +14,17 @@ from .pooling import max_pool
 
 def pool_norm_relu(x: torch.Tensor, norm: nn.Module) -> torch.Tensor:
     """Return ReLU(BatchNorm(2x2 max-pooling of `x`)): (n, c, h, w) to (n, c, h // 2, w // 2)."""
-    if _is_fast_here(x, norm):
+    if _is_fast_here(x, norm, None, pool=True):
         return _fused(x, norm, None, pool=True)
     return torch.relu(norm(max_pool(x, relu=False)))
 
 
 def norm_relu(x: torch.Tensor, norm: nn.Module, residual: torch.Tensor | None) -> torch.Tensor:
     """Return ReLU(BatchNorm(`x`)), plus `residual` if there is one. All have the shape of `x`."""
-    if residual is None or kernels.usable(residual):
-        if _is_fast_here(x, norm):
+    if residual is None or (
+        kernels.usable(residual) and (residual.shape, residual.dtype) == (x.shape, x.dtype)
+    ):
+        if _is_fast_here(x, norm, residual, pool=False):
             return _fused(x, norm, residual, pool=False)
         if isinstance(norm, nn.Identity) and kernels.usable(x):
             out: torch.Tensor = _Relu.apply(x, residual)  # type: ignore[no-untyped-call]
@@ -31,19 +33,41 @@ def norm_relu(x: torch.Tensor, norm: nn.Module, residual: torch.Tensor | None) -
     return y if residual is None else residual + y
 
 
-def _is_fast_here(x: torch.Tensor, norm: nn.Module) -> bool:
+def _is_fast_here(
+    x: torch.Tensor, norm: nn.Module, residual: torch.Tensor | None, *, pool: bool
+) -> bool:
     """Return whether the kernels normalise here: in bfloat16, and in float32 with one thread on AVX2.
 
     In float32 they add up in another order than torch. So they are used only where Winograd's convolutions
     change the last bits of a curve anyway.
     """
-    n_values = x.numel() // max(1, x.shape[1])
-    return (
+    if not (
         isinstance(norm, nn.BatchNorm2d)
         and (x.dtype == torch.bfloat16 or kernels.on_one_avx2_core())
         and kernels.usable(x)
-        and n_values > 1
-        and (norm.training or not (torch.is_grad_enabled() and x.requires_grad))
+    ):
+        return False
+    n, c, h, w = x.shape
+    n_values = n * (h // 2) * (w // 2) if pool else n * h * w
+    parameters = [norm.weight, norm.bias]
+    # the kernels evaluate without a gradient
+    differentiable = [t for t in (x, residual, *parameters) if t is not None and t.requires_grad]
+    return (
+        n_values > 1
+        and norm.momentum is not None
+        and all(_is_row(t, c) for t in (*parameters, norm.running_mean, norm.running_var))
+        and (norm.training or not (torch.is_grad_enabled() and differentiable))
+    )
+
+
+def _is_row(t: torch.Tensor | None, c: int) -> bool:
+    """Return whether kernels can read c numbers there."""
+    return (
+        t is not None
+        and t.shape == (c,)
+        and t.dtype == torch.float32
+        and t.device.type == "cpu"
+        and t.is_contiguous()
     )
 
 

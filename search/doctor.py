@@ -66,6 +66,7 @@ def _check_devices() -> list[Check]:
 
 def _check_processor() -> list[Check]:
     """Describe what the processor trains best in, and measure it if no training has done so."""
+    from ..models import kernels
     from .training import processor
 
     answer, file = processor.answer(), processor.path()
@@ -75,8 +76,22 @@ def _check_processor() -> list[Check]:
         text += f", bfloat16 {ratio:.1f} times as fast as float32"
     if answer.two_threads is not None:
         text += f", two threads {answer.two_threads:.1f} times as fast as one"
+    if build := kernels.build_name():
+        text += f", kernels compiled for {build}"
+    else:
+        text += f", no compiled kernels ({_why_no_kernels()})"
     where = f"; kept in {file}" if file and file.exists() else "; measured by each process"
     return [Check("processor", True, text + where)]
+
+
+def _why_no_kernels() -> str:
+    from ..models import kernels
+
+    if os.environ.get(kernels.VARIABLE):
+        return f"{kernels.VARIABLE} is set"
+    if kernels.is_old("generic"):
+        return "they are older than their sources; install bloodsearch again"
+    return "there was no C compiler when bloodsearch was installed"
 
 
 def _check_data(root: Path | None) -> list[Check]:

@@ -16,10 +16,14 @@ from typing import Any
 
 import torch
 
+from . import sources
+
 VARIABLE = "BLOODSEARCH_KERNELS"
 BUILDS = ("avx512", "avx2", "generic")
 """Names of the builds, the fastest first. "avx512" needs AVX512-BF16, too. What all of them have gives the
 same bits. Convolutions are in one build each: weights' gradients in "avx512", Winograd's in "avx2"."""
+V3 = ("avx2", "fma3", "bmi", "bmi2", "lzcnt", "f16c")
+"""What the compilers of "avx2" and "avx512" take for granted. A virtual machine may lack some of it."""
 
 _SUFFIX = {torch.bfloat16: "bfloat16", torch.float32: "float32"}
 
@@ -28,7 +32,7 @@ _SUFFIX = {torch.bfloat16: "bfloat16", torch.float32: "float32"}
 def build_name() -> str | None:
     """Return the name of the build in use, None if there is none or it is switched off."""
     wanted = os.environ.get(VARIABLE, "")
-    return next((name for name in available() if wanted in ("", name)), None)
+    return next((name for name in BUILDS if wanted in ("", name) and is_usable(name)), None)
 
 
 def _path(name: str) -> Path:
@@ -40,14 +44,26 @@ def _library(name: str) -> ctypes.CDLL:
     return ctypes.CDLL(str(_path(name)))
 
 
-def available() -> list[str]:
-    """Return the builds that are here and that this processor can run, the fastest first."""
-    able = {
-        "avx512": torch.cpu._is_avx512_bf16_supported(),
-        "avx2": torch.cpu._is_avx2_supported(),
-        "generic": True,
-    }
-    return [name for name in BUILDS if able[name] and _path(name).exists()]
+def is_usable(name: str) -> bool:
+    """Return whether a build is here, is as new as its sources, and can run on this processor."""
+    if name == "avx512" and not torch.cpu._is_avx512_bf16_supported():
+        return False
+    if name != "generic" and not all(torch.cpu.get_capabilities().get(unit) for unit in V3):
+        return False
+    return _path(name).exists() and not is_old(name)
+
+
+def is_old(name: str) -> bool:
+    """Return whether a build was compiled from other sources than those that lie here, if they do.
+
+    Its kernels may take other arguments, which nothing else would notice.
+    """
+    wanted = sources.version(Path(__file__).parent)
+    try:
+        made_of = (ctypes.c_char * 17).in_dll(_library(name), "kernels_sources").value.decode()
+    except ValueError:
+        made_of = None  # compiled before sources had a version
+    return wanted is not None and made_of != wanted
 
 
 def call(name: str, dtype: torch.dtype, *arguments: torch.Tensor | float | None) -> None:

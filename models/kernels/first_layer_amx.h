@@ -22,6 +22,7 @@ AMX static inline __attribute__((always_inline)) void clear_sums(void) {
 // has the filters, [row of the filter][tile of outputs]. `out` is (w, padded), with room for pixels up to a multiple of 16.
 AMX static void convolve_row(const uint16_t *image, long pitch, long w, long ci, long side, const uint32_t *tiles,
                              long padded, float *out) {
+    STORED(image);
     for (long j = 0; j < w; j += 16)
         for (long o = 0; o < padded; o += 64) {
             long n = padded - o < 64 ? (padded - o) / 16 : 4;
@@ -61,6 +62,7 @@ AMX void first_pool_amx_bfloat16(const uint16_t *x, long n, long h, long w, long
                 ((uint16_t *)(tiles + (ky * padded / 16 + o / 16) * TILE + k / 2 * 16 + o % 16))[k % 2] =
                     filters[(o * side + ky) * count + k];
     memset(image, 0, (h + side - 1) * pitch * 2);
+    STORED(&shapes);
     _tile_loadconfig(&shapes);
     for (long i = 0; i < n; i++) {
         for (long row = 0; row < h; row++, x += w * ci) memcpy(image + (row + half) * pitch + half * ci, x, w * ci * 2);

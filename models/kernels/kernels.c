@@ -8,6 +8,9 @@
 #include <stdint.h>
 #include <string.h>
 
+// What models/kernels/sources.py returned when this was compiled.
+const char kernels_sources[] = SOURCES;
+
 // Sixteen channels at a time. Compilers split these into whatever the processor has.
 #define LANES 16
 typedef float Floats __attribute__((vector_size(64)));

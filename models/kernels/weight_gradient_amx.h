@@ -10,6 +10,8 @@
 #include <immintrin.h>
 
 #define AMX __attribute__((target("amx-tile,amx-bf16")))
+// GCC's headers do not say that a tile is read from memory. Without this it may move a store behind the load, or drop it.
+#define STORED(address) __asm__ volatile("" ::"r"(address) : "memory")
 #define TILE 256  // words in a tile
 
 // The eight tiles' sizes, as the processor reads them.
@@ -171,6 +173,7 @@ typedef struct {
 AMX static inline __attribute__((always_inline)) void add_band(const Band *band, long in, long out, long ky, long kx,
                                                                const long taps, const int around, float *sums,
                                                                long step) {
+    STORED(sums);
     _tile_loadd(0, sums, 64);
     if (taps > 1) { _tile_loadd(1, sums + step, 64); }
     if (taps > 2) { _tile_loadd(2, sums + 2 * step, 64); }
@@ -198,6 +201,7 @@ AMX void weight_gradient_amx_bfloat16(const uint16_t *x, const uint16_t *g, cons
                                       uint32_t *gs, float *sums, float *gw, float *gb) {
     Shapes shapes = {.palette = 1};
     for (int i = 0; i < 7; i++) shapes.bytes[i] = 64, shapes.rows[i] = 16;
+    STORED(&shapes);
     _tile_loadconfig(&shapes);
     long half = side / 2, in_tiles = around ? 1 : (ci + 15) / 16, out_tiles = (co + 15) / 16;
     long columns = around ? 1 : side, step = in_tiles * out_tiles * TILE;

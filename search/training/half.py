@@ -18,6 +18,8 @@ from ...models import kernels
 
 LARGE = 2**18
 """Elements from which a weight has a copy. With 73,000 to 147,000 nothing was gained (report A's CNN)."""
+UNKNOWN = ("amsgrad", "maximize", "dampening")
+"""Options of torch's optimizers that the kernels do not have."""
 
 
 class HalfCopy:
@@ -67,9 +69,10 @@ def can_copy(model: nn.Module, optimizer: torch.optim.Optimizer) -> bool:
     """Return whether a HalfCopy is possible here and worth it."""
     kinds = (torch.optim.Adam, torch.optim.SGD)  # AdamW is an Adam
     weights = large_weights(model)
-    on_cpu = all(weight.device.type == "cpu" for weight in weights)
+    on_cpu = all(w.device.type == "cpu" and w.dtype == torch.float32 for w in weights)
     built = kernels.has("adam", torch.bfloat16) and kernels.has("sgd", torch.bfloat16)
-    return isinstance(optimizer, kinds) and bool(weights) and on_cpu and built
+    known = not any(group.get(option) for group in optimizer.param_groups for option in UNKNOWN)
+    return isinstance(optimizer, kinds) and bool(weights) and on_cpu and built and known
 
 
 def _adam(full: torch.Tensor, half: torch.Tensor, group: dict[str, Any], states: Any) -> None:
@@ -77,6 +80,7 @@ def _adam(full: torch.Tensor, half: torch.Tensor, group: dict[str, Any], states:
     if not state:
         state["step"] = torch.zeros((), dtype=torch.float32)
         state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(full), torch.zeros_like(full)
+    assert state["exp_avg"].stride() == state["exp_avg_sq"].stride() == full.stride()
     state["step"] += 1
     n, (beta1, beta2) = int(state["step"]), group["betas"]
     lr, decay = float(group["lr"]), float(group["weight_decay"])
@@ -97,6 +101,7 @@ def _sgd(full: torch.Tensor, half: torch.Tensor, group: dict[str, Any], states: 
         if first:
             state["momentum_buffer"] = torch.empty_like(full)
         buffer = state["momentum_buffer"]
+        assert buffer.stride() == full.stride()
     kernels.call(
         *("sgd", half.dtype, full, buffer),
         *(_gradient(half), half, full.numel(), float(group["lr"]), momentum),

@@ -158,7 +158,7 @@ def test_the_environment_page_names_the_variable() -> None:
 
 @pytest.mark.parametrize("build", ["generic", "avx2"])
 def test_every_build_gives_the_same_bits(build: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if build not in kernels.available():
+    if not kernels.is_usable(build):
         pytest.skip(f"the build {build} is not here")
 
     def results() -> list[torch.Tensor]:
@@ -178,13 +178,90 @@ def test_every_build_gives_the_same_bits(build: str, monkeypatch: pytest.MonkeyP
     assert all(map(torch.equal, results(), wanted))
 
 
+def not_float32(norm: nn.BatchNorm2d) -> None:
+    norm.bfloat16()
+
+
+def without_momentum(norm: nn.BatchNorm2d) -> None:
+    norm.momentum = None
+
+
+def without_statistics(norm: nn.BatchNorm2d) -> None:
+    norm.running_mean = norm.running_var = None
+
+
+def without_parameters(norm: nn.BatchNorm2d) -> None:
+    norm.register_parameter("weight", None)
+    norm.register_parameter("bias", None)
+
+
+@pytest.mark.parametrize(
+    "change", [not_float32, without_momentum, without_statistics, without_parameters]
+)
+def test_a_norm_that_the_kernels_cannot_read_stays_with_torch(
+    change: Callable[[nn.BatchNorm2d], None],
+) -> None:
+    norm, twin = norm_of(8, training=True), norm_of(8, training=True)
+    change(norm)
+    change(twin)
+    x = maps((2, 8, 6, 6), torch.bfloat16)
+    assert torch.equal(norm_relu(x, norm, None), torch.relu(twin(x)))
+
+
+def test_a_norm_of_other_channels_says_so() -> None:
+    with pytest.raises(RuntimeError):
+        norm_relu(maps((2, 16, 6, 6), torch.bfloat16), norm_of(8, training=True), None)
+
+
+def test_a_residual_of_another_shape_or_type_is_added_by_torch() -> None:
+    x = maps((2, 8, 6, 6), torch.bfloat16)
+    for residual in (maps((1, 8, 6, 6), torch.bfloat16), maps((2, 8, 6, 6), torch.float32)):
+        for norm in (norm_of(8, training=False), nn.Identity()):
+            with torch.no_grad():
+                wanted = residual + torch.relu(norm(x))
+                assert torch.equal(norm_relu(x, norm, residual), wanted)
+
+
+def test_one_value_for_each_channel_after_the_pooling_is_refused_as_by_torch() -> None:
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        pool_norm_relu(maps((1, 8, 3, 3), torch.bfloat16), norm_of(8, training=True))
+
+
+def test_in_evaluation_parameters_and_residual_have_their_gradients() -> None:
+    norm, x = norm_of(8, training=False), maps((2, 8, 6, 6), torch.bfloat16)
+    residual = maps((2, 8, 6, 6), torch.bfloat16, seed=1).requires_grad_()
+    norm_relu(x, norm, residual).sum().backward()
+    assert norm.weight.grad is not None
+    assert residual.grad is not None
+
+
+def test_a_build_of_other_sources_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an update whose kernels take other arguments, they would read what is not there."""
+    build = kernels.build_name()
+    assert build is not None
+    assert not kernels.is_old(build)
+    monkeypatch.setattr(kernels.sources, "version", lambda folder: "0123456789abcdef")
+    assert kernels.is_old(build)
+    assert not kernels.is_usable(build)
+    monkeypatch.setattr(kernels.sources, "version", lambda folder: None)  # a wheel has no sources
+    assert kernels.is_usable(build)
+
+
+def test_a_processor_that_lacks_an_instruction_gets_the_generic_build(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "fma3": False})
+    assert not kernels.is_usable("avx2")
+    assert not kernels.is_usable("avx512")
+
+
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the builds are for x86-64")
 @pytest.mark.parametrize("flags", ["", "-march=x86-64-v4 -mavx512bf16"], ids=["generic", "avx512"])
 def test_the_systems_compiler_takes_the_sources(flags: str) -> None:
     """Installations compile with another compiler, so an error here would cost speed without a word."""
     source = Path(kernels.__file__).with_name("kernels.c")
-    command = ["cc", "-fsyntax-only", *flags.split(), str(source)]
+    command = ["cc", "-fsyntax-only", '-DSOURCES=""', *flags.split(), str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
