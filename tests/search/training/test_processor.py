@@ -39,6 +39,21 @@ def test_rounding_alone_passes_and_is_seen() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_the_step_gives_the_kernels_what_a_training_gives_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Kernels take bfloat16 maps alone. With others the step would time what no training does."""
+    given: list[torch.dtype] = []
+
+    def convolve(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        given.append(x.dtype)
+        return F.conv2d(x, weight, padding=1)
+
+    monkeypatch.setattr(processor, "convolve", convolve)
+    bfloat16_deviation()
+    assert given == [torch.bfloat16, torch.float32]
+
+
 @pytest.mark.parametrize("fault", [1.3, math.nan])
 def test_a_processor_that_errs_trains_in_float32_and_says_so_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: float
