@@ -50,21 +50,23 @@ static void NAME(unpool_image)(const T *restrict g, const uint8_t *restrict from
     if (h % 2) memset(gx + (h - 1) * w * c, 0, w * c * sizeof(T));
 }
 
-// Add up over one image (rows, c): its values and their squares, or with `g` the gradient behind BatchNorm's ReLU
-// and its product with the value's distance from the mean. Floats within the image, doubles over the images.
+// Add up over one image (rows, c): distances from stats[0..c] and their squares, or with `g` the gradient behind
+// BatchNorm's ReLU and its product with the distance. Floats within the image, doubles over the images. Distances are from
+// the mean, or while that is not known from a channel's first value: the squares of values that are all far from zero
+// would cancel to nothing.
 static void NAME(sum_image)(const T *restrict y, const T *restrict g, const float *stats, long rows, long c,
                             double *restrict sums) {
     for (long k = 0; k < c; k += LANES) {
-        Floats first = {0}, second = {0}, mean = {0}, scale = {0}, shift = {0};
-        if (g) mean = get_float32(stats, k, c), scale = get_float32(stats + 2 * c, k, c);
-        if (g) shift = get_float32(stats + 3 * c, k, c);
+        Floats first = {0}, second = {0}, middle = get_float32(stats, k, c), scale = {0}, shift = {0};
+        if (g) scale = get_float32(stats + 2 * c, k, c), shift = get_float32(stats + 3 * c, k, c);
         for (long r = 0; r < rows; r++) {
             Floats v = NAME(get)(y + r * c, k, c);
             if (g) {
                 Floats through = passed(NAME(get)(g + r * c, k, c), v * scale + shift);
                 first += through;
-                second += through * (v - mean);
+                second += through * (v - middle);
             } else {
+                v -= middle;
                 first += v;
                 second += v * v;
             }
@@ -120,7 +122,10 @@ void NAME(norm)(const T *x, long n, long h, long w, long c, T *y, uint8_t *from,
     memset(sums, 0, 2 * c * sizeof(double));
     for (long i = 0; i < n; i++) {
         if (from) NAME(pool_image)(x + i * h * w * c, h, w, c, 0, y + i * rows * c, from + i * rows * c);
-        NAME(sum_image)((from ? y : x) + i * rows * c, 0, 0, rows, c, sums);
+        const T *values = from ? y : x;
+        if (i == 0)
+            for (long k = 0; k < c; k += LANES) put_float32(stats, NAME(get)(values, k, c), k, c);
+        NAME(sum_image)(values + i * rows * c, 0, stats, rows, c, sums);
     }
     norm_stats(sums, n * rows, c, weight, bias, running_mean, running_var, momentum, eps, stats);
     for (long i = 0; i < n; i++) {

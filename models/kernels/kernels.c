@@ -88,11 +88,11 @@ static inline void put_bytes(uint8_t *x, Ints value, long k, long c) {
     WRITE(x, v, k, c)
 }
 
-// BatchNorm's numbers of a batch from the sums of values and of squares: see `norm` in between.h.
+// BatchNorm's numbers of a batch from the sums of distances from stats[0..c] and of their squares: see `norm` in between.h.
 static void norm_stats(const double *sums, long count, long c, const float *weight, const float *bias,
                        float *running_mean, float *running_var, double momentum, double eps, float *stats) {
     for (long k = 0; k < c; k++) {
-        double mean = sums[k] / count, variance = sums[c + k] / count - mean * mean;
+        double distance = sums[k] / count, mean = stats[k] + distance, variance = sums[c + k] / count - distance * distance;
         if (variance < 0) variance = 0;
         double inverse = 1 / sqrt(variance + eps), scale = weight[k] * inverse;
         running_mean[k] += (float)(momentum * (mean - running_mean[k]));

@@ -208,6 +208,25 @@ def test_a_norm_that_the_kernels_cannot_read_stays_with_torch(
     assert torch.equal(norm_relu(x, norm, None), torch.relu(twin(x)))
 
 
+@pytest.mark.parametrize("mean", [0.0, 30.0, -100.0])
+def test_values_far_from_zero_keep_their_variance(
+    mean: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mean of squares less the square of the mean is rounding alone there."""
+    monkeypatch.setattr(kernels, "on_one_avx2_core", lambda: True)
+    norm, twin = norm_of(8, training=True), norm_of(8, training=True).double()
+    x = (mean + 0.01 * torch.randn(4, 8, 28, 28, generator=torch.Generator().manual_seed(0))).to(
+        memory_format=torch.channels_last
+    )
+    out = norm_relu(x, norm, None)
+    assert "NormRelu" in type(out.grad_fn).__name__
+    wanted = torch.relu(twin(x.double()))
+    assert torch.allclose(out.double(), wanted, atol=2e-3 if mean else 1e-5)
+    assert norm.running_var is not None
+    assert twin.running_var is not None
+    assert torch.allclose(norm.running_var.double(), twin.running_var, rtol=1e-6)
+
+
 def test_a_norm_of_other_channels_says_so() -> None:
     with pytest.raises(RuntimeError):
         norm_relu(maps((2, 16, 6, 6), torch.bfloat16), norm_of(8, training=True), None)
