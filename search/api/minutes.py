@@ -88,7 +88,7 @@ def fit(
         raise UsageError(
             f"--minutes needs a study with a table [minutes], which {file.name} lacks; use --trials N"
         )
-    families = [str(f) for f in file.families()]
+    families = _families(file)
     models = _models(file, families, shape)
     cost = dict(zip(models, seconds(list(models.values())), strict=True))
     budget = 60 * minutes
@@ -176,6 +176,13 @@ def _second_stage(
     return race_stages(
         file, candidates, rounds=ROUNDS, n_replicates=REPLICATES, n_workers=n_workers
     )
+
+
+def _families(file: StudyFile) -> list[str]:
+    """Return the families that are searched. The study's own baselines, which are replaced, have no say."""
+    assert file.minutes is not None
+    space = file.space | file.minutes.space
+    return file.model_copy(update={"space": space, "baselines": ()}).families()
 
 
 def _recipes(file: StudyFile, families: list[str], width: Width) -> list[dict[str, Any]]:

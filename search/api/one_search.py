@@ -188,12 +188,15 @@ class Run:
             cores = "1 CPU core is idle" if n == 1 else f"{n} CPU cores are idle"
             self._notice(f"{cores}; --workers auto uses all cores")
         waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        names = [b for trial in waiting if (b := trial_record(trial).baseline)]
-        if names and self.part is None:
+        baselines = [record for trial in waiting if (record := trial_record(trial)).baseline]
+        if baselines and self.part is None:
+            names = ", ".join(str(record.baseline) for record in baselines)
+            own = any("epochs" in (record.point or {}) for record in baselines)
+            length = ", trained for their own number of epochs" if own else ""
+            budget = "--trials" if self.request.minutes is None else "the trials of the search"
             self._notice(
-                f"{len(names)} of the next trials are the study's baselines ({', '.join(names)}), trained "
-                "for their own number of epochs; they count towards --trials, and --no-baselines "
-                "searches without them"
+                f"{len(baselines)} of the next trials are the study's baselines ({names}){length}; they "
+                f"count towards {budget}, and --no-baselines searches without them"
             )
 
     def _train(self, storage: Storage, study: optuna.Study, launcher: LocalLauncher | None) -> bool:

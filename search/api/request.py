@@ -121,7 +121,9 @@ def _asked(request: SearchRequest) -> tuple[StudyFile, SearchRequest]:
     if request.arch is not None:
         file = only_arch(file, request.arch)
     if not request.baselines:
-        file = study_file(file, {"baselines": []})
+        without: dict[str, list[object]] = {"baselines": []}
+        without |= {} if file.minutes is None else {"minutes.baselines": []}
+        file = study_file(file, without)
     return _with_folds(file, info), replace(request, dataset=_dataset(request, file))
 
 

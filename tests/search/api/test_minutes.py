@@ -9,14 +9,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests_support import FINGERPRINT
 
 from bloodsearch.models.config import Shape
 from bloodsearch.search.api import search
 from bloodsearch.search.api.minutes import MIN_TRIALS, Plan, Seconds, fit
+from bloodsearch.search.api.one_search import Run
 from bloodsearch.search.api.placement import Placement
+from bloodsearch.search.api.request import SearchRequest, resolve
 from bloodsearch.search.api.search import optimize
 from bloodsearch.search.api.study import study_file
+from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.errors import UsageError
+from bloodsearch.search.study import create_or_resume
 from bloodsearch.search.training.config import TrialConfig
 from bloodsearch.studies import StudyFile, generic_study, load_study_file, only_arch
 
@@ -201,3 +206,32 @@ def test_the_models_that_are_timed_take_the_images_of_the_data() -> None:
 
     fit(STUDY, 60, 2, seconds, GRAY)
     assert {config.model.shape for config in timed} == {GRAY}
+
+
+def test_the_families_are_those_of_the_space_and_not_of_baselines_that_are_replaced() -> None:
+    mlp, cnn = (study_file(STUDY, {"space.arch": arch}) for arch in ("mlp", "cnn"))
+    alone = fit(mlp, 20, 2, machine(1.0))
+    assert alone.file.training.final_epochs == {"mlp": 300}
+    assert [b.name for b in alone.file.baselines] == ["by-hand-mlp"]
+    assert "CNN" not in " ".join(alone.lines())
+    alone = fit(cnn, 20, 2, machine(1.0))
+    assert {*alone.seconds} == {"CNN of 32 filters"}
+    assert kept(alone.file) == ("by-hand",)
+
+
+def test_a_search_without_baselines_has_no_recipes_either() -> None:
+    file, _ = resolve(SearchRequest(baselines=False, dataset="synthetic"))
+    fitted = fit(file, 20, 2, machine(1.0)).file
+    assert (fitted.baselines, kept(fitted)) == ((), ())
+
+
+def test_recipes_are_not_announced_with_a_length_of_their_own(sqlite_storage: Storage) -> None:
+    told: list[str] = []
+    fitted = fit(STUDY, 20, 2, machine(1.0)).file
+    for file, name, minutes in ((STUDY, "own", None), (fitted, "fitted", 20)):
+        study = create_or_resume(sqlite_storage, name, file, FINGERPRINT)
+        run = Run(SearchRequest(minutes=minutes), file, name, 30, lambda e: told.append(str(e)))
+        run._announce(sqlite_storage, study, FINGERPRINT, ONE.slots(1))
+    own, recipes = (text for text in told if "baselines" in text)
+    assert "(A-cnn, A-mlp), trained for their own number of epochs" in own
+    assert "(by-hand, by-hand-mlp); they count towards the trials of the search" in recipes
