@@ -14,6 +14,8 @@ SHORTEST_FINAL, LONGEST_FINAL = 2 / 3, 5 / 3
 """Of the study's own final epochs: 40 to 100 where a CNN has 60. Longer trainings of a narrower network gain
 less than a wider network."""
 LONGEST_MLP = 3 / 2
+MAX_EPOCHS = 10_000
+"""The largest number of epochs of a study file."""
 MLP = None
 """Stands for the MLP among the widths of CNNs."""
 
@@ -56,9 +58,10 @@ def last_rung(
 
 
 def _longest(file: StudyFile) -> dict[str, int]:
+    shares = {"mlp": LONGEST_MLP, "cnn": LONGEST_FINAL}
     return {
-        "mlp": round(LONGEST_MLP * file.training.final_epochs_of("mlp")),
-        "cnn": round(LONGEST_FINAL * file.training.final_epochs_of("cnn")),
+        family: min(MAX_EPOCHS, round(share * file.training.final_epochs_of(family)))
+        for family, share in shares.items()
     }
 
 

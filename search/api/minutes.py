@@ -26,13 +26,16 @@ from .family_costs import FamilyCost, draw, family_costs, timed_points
 from .final_lengths import MLP, Width, last_rung, waves
 from .final_stages import FINALISTS, REPLICATES, ROUNDS
 from .study import study_file
-from .timing import PRUNED_SHARE
+from .timing import PRUNED_SHARE, pruned_share
 
 RUNG_SHARE, FINAL_SHARE, RESERVE = 0.15, 0.6, 0.05
 """Shares of the time. The search gets the rest; the reserve is for starting and timing."""
 ENTRANTS_A_FINALIST = 2
 """A rung that fewer trials enter chooses too little for what it costs, and is left out."""
 MIN_TRIALS, MAX_RUNG_TRIALS = 16, 16
+MAX_TRIALS = 1_000_000
+"""The largest `search.trials` of a study file."""
+MAX_MINUTES = 1_000_000
 
 Seconds = Callable[[Sequence[TrialConfig]], list[float]]
 """Returns the seconds of an epoch of each configuration, with all workers busy."""
@@ -88,10 +91,16 @@ def fit(
         raise UsageError(
             f"--minutes needs a study with a table [minutes], which {file.name} lacks; use --trials N"
         )
-    families = _families(file)
-    models = _models(file, families, shape)
+    models = _models(file, shape)
     cost = dict(zip(models, seconds(list(models.values())), strict=True))
-    budget = 60 * minutes
+    return _fit_ladder(file, minutes, n_workers, cost)
+
+
+def _fit_ladder(
+    file: StudyFile, minutes: float, n_workers: int, cost: Mapping[Width, float]
+) -> Plan:
+    """Return the study with the widest networks, the longest final trainings and the trials for the rest."""
+    families, budget = _families(file), 60 * minutes
     last = last_rung(file, cost, FINAL_SHARE * budget, n_workers)
     if last is None:
         fastest = min(cost, key=lambda width: (width is MLP, cost[width]))
@@ -108,32 +117,46 @@ def fit(
         return max(lengths[f] * cost[width if f == "cnn" else MLP] for f in families)
 
     final_s = waves(n_finalists, n_workers) * longest_s(final)
-    fitting = n_workers * math.floor(RUNG_SHARE * budget / longest_s(middle))
-    n_middle = min(MAX_RUNG_TRIALS, fitting) if fitting >= ENTRANTS_A_FINALIST * n_finalists else 0
+    left_s = (1 - RESERVE) * budget - final_s
+    trial_s = _trial_s(searched, width, cost)
+    n_middle = _n_middle(n_finalists, n_workers, RUNG_SHARE * budget, longest_s(middle))
     middle_s = math.ceil(n_middle / n_workers) * longest_s(middle)
-    left_s = max(0.0, (1 - RESERVE) * budget - final_s - middle_s)
-    # a mean trial, where each family has as many
-    trial_s = PRUNED_SHARE * statistics.fmean(
-        searched[family] * _trial_epoch_s(family, width, cost) for family in families
-    )
-    n_trials = max(MIN_TRIALS, n_middle, math.floor(left_s * n_workers / trial_s))
+    n_trials = _n_trials(file, (left_s - middle_s) * n_workers, trial_s)
+    if n_trials < n_middle:  # too few for them to have been the best of many
+        n_middle, middle_s = 0, 0.0
+        n_trials = _n_trials(file, left_s * n_workers, trial_s)
+    if n_trials < MIN_TRIALS:
+        raise UsageError(
+            f"--minutes {minutes:g} is too short for {MIN_TRIALS} trials and a ladder here, where a trial "
+            f"takes {trial_s:.1f} s; give more minutes, or use --trials N"
+        )
+    search_s = n_trials * pruned_share(file, n_trials) * trial_s / n_workers
     rungs = [{"epochs": middle, "trials": n_middle}] if n_middle else []
-    baselines = _recipes(file, families, width)
-    # at least one place is for what the search has found
-    kept = [baseline["name"] for baseline in baselines][: n_finalists - 1]
-    ladder = {"rungs": rungs, "finalists": n_finalists, "keep": kept}
     n_final = n_trainings(n_finalists, REPLICATES)
     return Plan(
         minutes,
         n_workers,
-        _resolved(file, width, final, n_trials, ladder, baselines),
+        _resolved(file, width, final, n_trials, {"rungs": rungs, "finalists": n_finalists}),
         {_name(model): cost[model] for model in (width, MLP) if model in cost},
         [
-            ("search", n_trials, searched, n_trials * trial_s / n_workers / 60),
+            ("search", n_trials, searched, search_s / 60),
             *([("rung 2", n_middle, middle, middle_s / 60)] if n_middle else []),
             ("final trainings", n_final, final, final_s / 60),
         ],
     )
+
+
+def _n_middle(n_finalists: int, n_workers: int, seconds: float, training_s: float) -> int:
+    """Return how many trials the rung between search and final trainings takes; 0: there is none."""
+    fitting = n_workers * math.floor(seconds / training_s)
+    return min(MAX_RUNG_TRIALS, fitting) if fitting >= ENTRANTS_A_FINALIST * n_finalists else 0
+
+
+def _n_trials(file: StudyFile, seconds: float, trial_s: float) -> int:
+    """Return how many trials `seconds` of one worker are enough for."""
+    n_pruned = math.floor(seconds / (PRUNED_SHARE * trial_s))
+    is_pruned = pruned_share(file, n_pruned) == PRUNED_SHARE
+    return min(MAX_TRIALS, n_pruned if is_pruned else math.floor(seconds / trial_s))
 
 
 def _fit_folded(
@@ -148,10 +171,12 @@ def _fit_folded(
         key=lambda stages: sum(stage.seconds for stage in stages),
     )
     stages_s = sum(stage.seconds for stage in stages)
-    trial_s = PRUNED_SHARE * sum(f.share * f.trial_s for f in families) / n_workers
-    n_trials = math.floor(((1 - RESERVE) * 60 * minutes - stages_s) / trial_s)
+    trial_s = sum(f.share * f.trial_s for f in families)
+    left_s = (1 - RESERVE) * 60 * minutes - stages_s
+    n_trials = _n_trials(file, left_s * n_workers, trial_s)
     if n_trials < MIN_TRIALS:
-        needed = (stages_s + MIN_TRIALS * trial_s) / (1 - RESERVE) / 60
+        fewest_s = MIN_TRIALS * pruned_share(file, MIN_TRIALS) * trial_s / n_workers
+        needed = (stages_s + fewest_s) / (1 - RESERVE) / 60
         raise UsageError(
             f"--minutes {minutes:g} is too short for {MIN_TRIALS} trials and the second stage here; give "
             f"{math.ceil(needed)} minutes, or use --trials N"
@@ -159,12 +184,13 @@ def _fit_folded(
     changes = {"search.trials": n_trials, "baselines": []}
     fitted = study_file(file.model_copy(update={"minutes": None, "ladder": None}), changes)
     epochs = {f.family: f.epochs for f in families}
+    search_s = n_trials * pruned_share(file, n_trials) * trial_s / n_workers
     return Plan(
         minutes,
         n_workers,
         fitted,
         {f.family: f.epoch_s for f in families},
-        [("search", n_trials, epochs, n_trials * trial_s / 60)]
+        [("search", n_trials, epochs, search_s / 60)]
         + [(stage.name, stage.n_trainings, epochs, stage.seconds / 60) for stage in stages],
     )
 
@@ -212,9 +238,11 @@ def _resolved(
     final: dict[str, int],
     n_trials: int,
     ladder: dict[str, Any],
-    baselines: list[dict[str, Any]],
 ) -> StudyFile:
     """Return the study in plain numbers."""
+    baselines = _recipes(file, _families(file), width)
+    # at least one place is for what the search has found
+    kept = [baseline["name"] for baseline in baselines][: ladder["finalists"] - 1]
     space = file.model_dump(mode="json")["minutes"]["space"]
     changes: dict[str, Any] = {f"space.{name}": entry for name, entry in space.items()}
     if width is not MLP:
@@ -224,7 +252,7 @@ def _resolved(
         "training.final_patience": 0,
         "search.trials": n_trials,
         "baselines": baselines,  # the study's own are of 40 epochs, which the time is not meant for
-        "ladder": ladder,
+        "ladder": ladder | {"keep": kept},
     }
     return study_file(file.model_copy(update={"minutes": None}), changes)
 
@@ -234,9 +262,12 @@ def _name(width: Width) -> str:
     return "MLP" if width is MLP else f"CNN of {width} filters"
 
 
-def _models(file: StudyFile, families: list[str], shape: Shape) -> dict[Width, TrialConfig]:
+def _models(file: StudyFile, shape: Shape) -> dict[Width, TrialConfig]:
     """Return the configurations whose epochs are timed."""
     assert file.minutes is not None
+    families = _families(file)
+    if "cnn" in families and not file.minutes.cnn_widths:
+        raise UsageError("minutes.cnn_widths is empty; give at least one width, as in [16, 32]")
     fitted = file.model_copy(update={"space": file.space | file.minutes.space})
     batch_size = math.sqrt(fitted.least("batch_size") * fitted.largest("batch_size"))
     shared: Params = {
@@ -257,6 +288,13 @@ def _models(file: StudyFile, families: list[str], shape: Shape) -> dict[Width, T
         width: to_config(shared | point, epochs=1, patience=0, shape=shape)
         for width, point in points.items()
     }
+
+
+def _trial_s(searched: Mapping[str, int], width: Width, cost: Mapping[Width, float]) -> float:
+    """Return the seconds of a mean trial, where each family has as many."""
+    return statistics.fmean(
+        epochs * _trial_epoch_s(family, width, cost) for family, epochs in searched.items()
+    )
 
 
 def _trial_epoch_s(family: str, width: Width, cost: Mapping[Width, float]) -> float:

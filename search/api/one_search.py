@@ -59,7 +59,7 @@ def _few_images(stored: StudyInfo) -> str | None:
     )
 
 
-def _check_groups(file: StudyFile, data: Dataset) -> None:
+def check_groups(file: StudyFile, data: Dataset) -> None:
     """Raise DataError if the images' groups are fewer than the folds that they are to be spread over."""
     n_folds, n_groups = file.search.folds or 0, data.n_groups
     if n_groups is not None and n_groups < n_folds:
@@ -118,7 +118,7 @@ class Run:
         data = load_dataset(request.dataset or registry.DEFAULT, request.data_root)
         fingerprint = data.fingerprint
         check_points(self.file, fingerprint.info)
-        _check_groups(self.file, data)
+        check_groups(self.file, data)
         storage = open_storage(storage_url(request.storage), create=True)
         study = self._create(storage, fingerprint)
         if request.create_only:

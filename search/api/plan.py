@@ -22,7 +22,7 @@ from ..study import check_points
 from .family_costs import FamilyCost, Point, configured, draw, family_costs, timed_points
 from .final_stages import FINALISTS, REPLICATES, ROUNDS
 from .request import SearchRequest, resolve
-from .timing import PRUNED_SHARE, Measured, measure
+from .timing import Measured, measure, pruned_share
 
 START_S = 4.0
 """Seconds before a worker's first batch (benchmarks/results/startup.json)."""
@@ -140,9 +140,7 @@ def _search_seconds(
     n_startup = min(n_searched, file.search.startup_trials)
     if file.search.sampler != "tpe":
         n_startup = n_searched
-    pruned = 1.0
-    if file.pruner.name != "none" and n_searched > 2 * file.search.startup_trials:
-        pruned = PRUNED_SHARE
+    pruned = pruned_share(file, n_searched)
     fixed = [b.epochs * b.epoch_s for b in baselines]
     low = n_searched * as_drawn * pruned + sum(fixed)
     high = n_startup * as_drawn + (n_searched - n_startup) * slowest + sum(fixed)

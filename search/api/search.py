@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from ...studies import Overrides
+from ...studies import Overrides, StudyFile
 from ..data import registry
-from ..data.load import dataset_info
+from ..data.load import load_dataset
 from ..data.places import given_as
 from ..errors import UsageError
 from ..training.config import TrialConfig
 from .arguments import one_of, whole
 from .events import Notice, OnProgress, ignore
-from .minutes import fit
-from .one_search import Run
+from .minutes import MAX_MINUTES, fit
+from .one_search import Run, check_groups
 from .parts import Part, choose_parts
 from .placement import AUTO, Placement
 from .request import SearchRequest, resolve, stored_study, study_name
@@ -137,8 +136,8 @@ def run_search(request: SearchRequest, on_progress: OnProgress = ignore) -> Sear
 def _run_minutes(request: SearchRequest, on_progress: OnProgress) -> SearchResult:
     """Fit the study to the machine, or take the stored one, search, and train the winner, too."""
     minutes = request.minutes or 0.0
-    if not 0 < minutes < math.inf:
-        raise UsageError(f"--minutes {minutes:g}: give a number above 0")
+    if not 0 < minutes <= MAX_MINUTES:
+        raise UsageError(f"--minutes {minutes:g}: give a number above 0, at most {MAX_MINUTES}")
     if request.placement.cluster is not None:
         raise UsageError("--minutes goes without --cluster: it measures this machine")
     if request.trials is not None or request.only is not None:
@@ -147,25 +146,8 @@ def _run_minutes(request: SearchRequest, on_progress: OnProgress) -> SearchResul
     name = study_name(request, file)
     stored = stored_study(request, name)
     if stored is None:
-        slots = request.placement.slots(file.training.threads)
-        named = request.dataset or registry.DEFAULT
-
-        data, n_folds = dataset_info(named, request.data_root), file.search.folds or 0
-
-        def seconds(configs: Sequence[TrialConfig]) -> list[float]:
-            return epoch_seconds(
-                configs,
-                slots,
-                dataset=given_as(named),
-                data_root=request.data_root,
-                n_folds=n_folds,
-            )
-
-        whole = data.whole_share(n_folds)
-        plan = fit(file, minutes, len(slots), seconds, data.shape, whole)
-        for line in plan.lines():  # a message is one line
-            on_progress(Notice(line))
-        file, n_trials = plan.file, plan.file.search.trials or 0
+        file = _fitted(file, request, minutes, on_progress)
+        n_trials = file.search.trials or 0
     else:
         on_progress(Notice(f"study {name} keeps the numbers that it was made with"))
         file, n_trials = stored.study_file, stored.n_trials or 0
@@ -179,3 +161,29 @@ def _run_minutes(request: SearchRequest, on_progress: OnProgress) -> SearchResul
         )
         train_winner(opened, final, on_progress)
     return result
+
+
+def _fitted(
+    file: StudyFile, request: SearchRequest, minutes: float, on_progress: OnProgress
+) -> StudyFile:
+    """Return `file` in the plain numbers that use `minutes` on this machine."""
+    slots = request.placement.slots(file.training.threads)
+    named = request.dataset or registry.DEFAULT
+    data = load_dataset(named, request.data_root)  # first: without images no speed can be measured
+    check_groups(file, data)
+    n_folds = file.search.folds or 0
+
+    def seconds(configs: Sequence[TrialConfig]) -> list[float]:
+        return epoch_seconds(
+            configs,
+            slots,
+            dataset=given_as(named),
+            data_root=request.data_root,
+            n_folds=n_folds,
+        )
+
+    whole = data.info.whole_share(n_folds)
+    plan = fit(file, minutes, len(slots), seconds, data.info.shape, whole)
+    for line in plan.lines():  # a message is one line
+        on_progress(Notice(line))
+    return plan.file

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...studies import StudyFile
 from ..data import registry
 from ..errors import BloodsearchError
 from ..training.config import TrialConfig
@@ -19,6 +20,12 @@ from ..workers.slots import Slot
 
 PRUNED_SHARE = 0.8
 """Share of the epochs that a search with pruning trained: 488 of 611 (benchmarks/results/end_to_end.json)."""
+
+
+def pruned_share(file: StudyFile, n_trials: int) -> float:
+    """Return the share of its epochs that a search of so many trials trains: few trials prune none."""
+    prunes = file.pruner.name != "none" and n_trials > 2 * file.search.startup_trials
+    return PRUNED_SHARE if prunes else 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from bloodsearch.search.api.request import SearchRequest, resolve
 from bloodsearch.search.api.search import optimize
 from bloodsearch.search.api.study import study_file
 from bloodsearch.search.database.storage import Storage
-from bloodsearch.search.errors import UsageError
+from bloodsearch.search.errors import DataError, UsageError
 from bloodsearch.search.study import create_or_resume
 from bloodsearch.search.training.config import TrialConfig
 from bloodsearch.studies import StudyFile, generic_study, load_study_file, only_arch
@@ -235,3 +235,49 @@ def test_recipes_are_not_announced_with_a_length_of_their_own(sqlite_storage: St
     own, recipes = (text for text in told if "baselines" in text)
     assert "(A-cnn, A-mlp), trained for their own number of epochs" in own
     assert "(by-hand, by-hand-mlp); they count towards the trials of the search" in recipes
+
+
+@pytest.mark.parametrize("n_workers", [1, 2, 8])
+def test_a_plan_is_never_longer_than_its_time(n_workers: int) -> None:
+    refused = list[str]()
+    for factor in range(2, 60, 2):
+        try:
+            plan = fit(STUDY, 10, n_workers, machine(factor))
+        except UsageError as error:
+            refused.append(str(error))
+        else:
+            assert not refused  # a slower machine does not fit again
+            assert minutes_of(plan) <= 10
+    assert "--minutes 10 is too short for" in refused[0]
+    if n_workers == 1:
+        assert "for 16 trials and a ladder here, where a trial takes" in refused[0]
+
+
+@pytest.mark.parametrize(("study", "whole"), [(STUDY, 1.0), (FOLDED, 0.2)])
+def test_a_search_without_pruning_has_fewer_trials(study: StudyFile, whole: float) -> None:
+    pruned, unpruned, few = (
+        fit(study_file(study, changes), 60, 2, machine(0.5), GRAY, whole).file.search.trials or 0
+        for changes in (
+            {"pruner.name": "family"},
+            {"pruner.name": "none"},
+            {"pruner.name": "family", "search.startup_trials": 9_000},
+        )
+    )
+    assert unpruned == few == pytest.approx(0.8 * pruned, abs=1)
+
+
+def test_numbers_keep_to_what_a_study_file_takes() -> None:
+    long = study_file(STUDY, {"training.final_epochs": 10_000})
+    assert fit(long, 1e6, 2, machine(1e-3)).file.training.final_epochs_of("cnn") == 10_000
+    for study, whole in ((STUDY, 1.0), (FOLDED, 0.2)):
+        assert fit(study, 1e6, 8, machine(0.1), GRAY, whole).file.search.trials == 1_000_000
+    with pytest.raises(UsageError, match="give a number above 0, at most 1000000"):
+        optimize(minutes=1e308)
+    with pytest.raises(UsageError, match=r"minutes\.cnn_widths is empty"):
+        fit(study_file(STUDY, {"minutes.cnn_widths": []}), 5, 2, machine(1.0))
+
+
+def test_data_are_looked_at_before_the_speed(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/new.db"
+    with pytest.raises(DataError, match=r"bloodmnist\.npz"):
+        optimize(minutes=5, data_root=tmp_path, storage=url, placement=ONE)
