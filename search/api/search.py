@@ -24,7 +24,7 @@ from .request import SearchRequest, resolve, stored_study, study_name
 from .results import SearchResult
 from .study import StudySource, load_study
 from .timing import epoch_seconds
-from .winner import FinalRequest, train_winner
+from .winner import FinalRequest, TimeUp, train_winner
 
 
 def optimize(
@@ -72,7 +72,7 @@ def optimize(
         only: Run one part of the study: its baselines with replicates, or its grid.
         replicates: Seeds per baseline, with `only="baselines"`; default 3.
         placement: Devices and number of workers.
-        timeout_s: Seconds after which the search stops; the same call resumes it.
+        timeout_s: Seconds after which all training stops; the same call resumes it.
         create_only: Create the study and its budget, and train nothing.
         snapshots: Make a Snapshot of the study an event, too, about once a second.
         on_progress: Receives one event at a time. An exception that it raises stops the search.
@@ -124,18 +124,26 @@ def run_search(request: SearchRequest, on_progress: OnProgress = ignore) -> Sear
     name = study_name(request, file)
     if not parts:
         return Run(request, file, name, n_trials, on_progress).run()
-    deadline = None if request.timeout_s is None else time.monotonic() + request.timeout_s
+    deadline = _deadline(request)
     results: list[SearchResult] = []
     for part in parts:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        run = Run(replace(request, timeout_s=left), file, name, n_trials, on_progress, part)
+        run = Run(_with_time_left(request, deadline), file, name, n_trials, on_progress, part)
         results.append(run.run())
     return replace(results[-1], parts=tuple(results))
 
 
+def _deadline(request: SearchRequest) -> float | None:
+    return None if request.timeout_s is None else time.monotonic() + request.timeout_s
+
+
+def _with_time_left(request: SearchRequest, deadline: float | None) -> SearchRequest:
+    left = None if deadline is None else max(0.0, deadline - time.monotonic())
+    return replace(request, timeout_s=left)
+
+
 def _run_minutes(request: SearchRequest, on_progress: OnProgress) -> SearchResult:
     """Fit the study to the machine, or take the stored one, search, and train the winner, too."""
-    minutes = request.minutes or 0.0
+    minutes, deadline = request.minutes or 0.0, _deadline(request)
     if not 0 < minutes <= MAX_MINUTES:
         raise UsageError(f"--minutes {minutes:g}: give a number above 0, at most {MAX_MINUTES}")
     if request.placement.cluster is not None:
@@ -151,15 +159,23 @@ def _run_minutes(request: SearchRequest, on_progress: OnProgress) -> SearchResul
     else:
         on_progress(Notice(f"study {name} keeps the numbers that it was made with"))
         file, n_trials = stored.study_file, stored.n_trials or 0
-    result = Run(request, file, name, n_trials, on_progress).run()
-    if result.in_time and (file.ladder is not None or file.search.folds):
-        opened = load_study(name=name, storage=request.storage)
-        final = FinalRequest(
-            data_root=request.data_root,
-            placement=request.placement,
-            owns_process=request.owns_process,
+    result = Run(_with_time_left(request, deadline), file, name, n_trials, on_progress).run()
+    if not result.in_time or (file.ladder is None and not file.search.folds):
+        return result
+    final = FinalRequest(
+        data_root=request.data_root,
+        placement=request.placement,
+        owns_process=request.owns_process,
+        snapshots=request.snapshots,
+        deadline=deadline,
+    )
+    try:
+        train_winner(load_study(name=name, storage=request.storage), final, on_progress)
+    except TimeUp:
+        on_progress(
+            Notice("the time was up before the last final training; run the same command to resume")
         )
-        train_winner(opened, final, on_progress)
+        return replace(result, in_time=False)
     return result
 
 

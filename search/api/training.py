@@ -224,20 +224,25 @@ def train_queued(
     noun: str = "replicate",
     owns_process: bool = False,
     snapshots: bool = False,
-) -> None:
-    """Train everything that is queued in a study of replicates."""
+    timeout_s: float | None = None,
+) -> bool:
+    """Train everything that is queued in a study of replicates. Return False if the time was up first."""
     # every replicate that was queued, finished or not: the budget of the replicate study
-    counts = Leases(storage, study).counts()
+    leases = Leases(storage, study)
+    counts = leases.counts()
     n_trials = sum(n for state, n in counts.items() if state is not TrialState.FAIL)
     study.set_user_attr("n_trials", n_trials)
-    run_workers(
+    in_time = run_workers(
         storage,
         study,
         n_trials,
         placement,
         data_root=data_root,
         on_progress=on_progress,
+        timeout_s=timeout_s,
         noun=noun,
         owns_process=owns_process,
         snapshots=snapshots,
     )
+    counts = leases.counts()
+    return in_time or counts[TrialState.WAITING] + counts[TrialState.RUNNING] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -49,12 +50,21 @@ class FinalRequest:
     """True in a command: a signal may end the process when the storage hangs."""
     snapshots: bool = False
     """Whether a Snapshot is an event, too, about once a second."""
+    deadline: float | None = None
+    """When the time is up, by time.monotonic()."""
+
+
+class TimeUp(Exception):
+    """The deadline ended the trainings; the same request resumes them."""
 
 
 def train_winner(
     stored: StoredStudy, request: FinalRequest, on_progress: OnProgress = ignore
 ) -> tuple[Prepared, dict[str, Any] | None]:
-    """Choose the winner and train its replicates; return them and the stage that chose. Opens nothing."""
+    """Choose the winner and train its replicates; return them and the stage that chose. Opens nothing.
+
+    Raises TimeUp when the request's deadline has passed.
+    """
     winner, selection = choose(stored, request, on_progress)
     prepared = prepare(stored.storage, stored.study, trial=winner, n_replicates=request.replicates)
     value = prepared.winner.value
@@ -116,7 +126,9 @@ def train_part(
     on_progress: OnProgress,
     noun: str = "replicate",
 ) -> None:
-    train_queued(
+    """Train what is queued in `study`. Raises TimeUp."""
+    deadline = request.deadline
+    in_time = train_queued(
         stored.storage,
         study,
         request.placement,
@@ -125,4 +137,7 @@ def train_part(
         noun=noun,
         owns_process=request.owns_process,
         snapshots=request.snapshots,
+        timeout_s=None if deadline is None else max(0.0, deadline - time.monotonic()),
     )
+    if not in_time:
+        raise TimeUp

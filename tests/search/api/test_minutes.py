@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,11 +13,12 @@ import pytest
 from tests_support import FINGERPRINT
 
 from bloodsearch.models.config import Shape
-from bloodsearch.search.api import search
+from bloodsearch.search.api import search, winner
 from bloodsearch.search.api.minutes import MIN_TRIALS, Plan, Seconds, fit
 from bloodsearch.search.api.one_search import Run
 from bloodsearch.search.api.placement import Placement
 from bloodsearch.search.api.request import SearchRequest, resolve
+from bloodsearch.search.api.results import SearchResult
 from bloodsearch.search.api.search import optimize
 from bloodsearch.search.api.study import study_file
 from bloodsearch.search.database.storage import Storage
@@ -29,6 +31,10 @@ STUDY = load_study_file("bloodmnist")
 GRAY = Shape(size=28, channels=1, classes=2)
 FOLDED = study_file(generic_study("x", "x", n_train=546, size=28, folded=True), {"search.folds": 5})
 ONE = Placement(devices="cpu", workers=1)
+SEARCHED = SearchResult(
+    study="x", storage="x", dataset="x", n_trials=1, complete=1, pruned=0, failed=0, running=0, waiting=0,
+    best_value=0.5, best_trial=0, best_params={}, seconds=1.0, elapsed_seconds=1.0, in_time=True, summary={},
+)  # fmt: skip
 
 
 def machine(factor: float) -> Seconds:
@@ -125,6 +131,45 @@ def test_trials_judged_by_folds_leave_time_for_the_second_stage(minutes: int) ->
     assert plan.file.training == FOLDED.training
     with pytest.raises(UsageError, match=r"too short for 16 trials .* give \d+ minutes"):
         fit(FOLDED, 1, 2, machine(0.5), GRAY, whole=0.2)
+
+
+def test_the_timeout_is_for_the_final_trainings_too(
+    monkeypatch: pytest.MonkeyPatch, sqlite_url: str
+) -> None:
+    """The search takes 4 of 5 seconds; the clock and all trainings are made up."""
+    clock, lefts, told = [100.0], list[float | None](), list[str]()
+
+    def run(request: SearchRequest, *_: Any, **__: Any) -> Any:
+        lefts.append(request.timeout_s)
+        clock[0] += 4.0
+        return SimpleNamespace(run=lambda: SEARCHED)
+
+    def train_queued(*_: Any, timeout_s: float | None, snapshots: bool, **__: Any) -> bool:
+        assert snapshots
+        lefts.append(timeout_s)
+        return False
+
+    def choose(stored: Any, request: Any, on_progress: Any) -> Any:
+        winner.train_part(SimpleNamespace(storage=None), Any, request, on_progress)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(search, "epoch_seconds", lambda configs, *_, **__: machine(1.0)(configs))
+    monkeypatch.setattr(search, "Run", run)
+    monkeypatch.setattr(search, "load_study", lambda **_: None)
+    monkeypatch.setattr(winner, "choose", choose)
+    monkeypatch.setattr(winner, "train_queued", train_queued)
+    found = optimize(
+        minutes=20,
+        dataset="synthetic",
+        storage=sqlite_url,
+        placement=ONE,
+        timeout_s=5,
+        snapshots=True,
+        on_progress=lambda event: told.append(str(event)),
+    )
+    assert lefts == [5.0, 1.0]
+    assert not found.in_time
+    assert "the time was up before the last final training" in told[-1]
 
 
 def test_the_winner_of_a_small_set_is_trained_too(
