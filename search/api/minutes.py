@@ -20,9 +20,10 @@ from ...studies import PARAMETERS, StudyFile
 from ..errors import UsageError
 from ..evaluation.ladder import n_trainings
 from ..evaluation.stages import Candidate, Stage, race_stages
+from ..limits import TooCostly, check_latency, check_size
 from ..sampling.space import Params, to_config
 from ..training.config import TrialConfig
-from .family_costs import FamilyCost, draw, family_costs, timed_points
+from .family_costs import FamilyCost, configured, draw, family_costs, timed_points
 from .final_lengths import MLP, Width, last_rung, waves
 from .final_stages import FINALISTS, REPLICATES, ROUNDS
 from .study import study_file
@@ -91,13 +92,13 @@ def fit(
         raise UsageError(
             f"--minutes needs a study with a table [minutes], which {file.name} lacks; use --trials N"
         )
-    models = _models(file, shape)
+    file, models = _within_limits(file, _models(file, shape), shape)
     cost = dict(zip(models, seconds(list(models.values())), strict=True))
-    return _fit_ladder(file, minutes, n_workers, cost)
+    return _fit_ladder(file, minutes, n_workers, cost, shape)
 
 
 def _fit_ladder(
-    file: StudyFile, minutes: float, n_workers: int, cost: Mapping[Width, float]
+    file: StudyFile, minutes: float, n_workers: int, cost: Mapping[Width, float], shape: Shape
 ) -> Plan:
     """Return the study with the widest networks, the longest final trainings and the trials for the rest."""
     families, budget = _families(file), 60 * minutes
@@ -136,7 +137,7 @@ def _fit_ladder(
     return Plan(
         minutes,
         n_workers,
-        _resolved(file, width, final, n_trials, {"rungs": rungs, "finalists": n_finalists}),
+        _resolved(file, width, final, n_trials, {"rungs": rungs, "finalists": n_finalists}, shape),
         {_name(model): cost[model] for model in (width, MLP) if model in cost},
         [
             ("search", n_trials, searched, search_s / 60),
@@ -163,7 +164,10 @@ def _fit_folded(
     file: StudyFile, minutes: float, n_workers: int, seconds: Seconds, shape: Shape, whole: float
 ) -> Plan:
     """Return the study with as many trials as leave time for its second stage and its final trainings."""
-    drawn = draw(file, shape)
+    limit = file.search.max_params or math.inf
+    drawn = [point for point in draw(file, shape) if point.n_weights <= limit]
+    if not drawn:
+        raise UsageError(f"no model of study {file.name} is within --max-params; raise it")
     timed = timed_points(drawn)
     families = family_costs(drawn, timed, seconds([point.config for point in timed]))
     stages = max(
@@ -211,9 +215,13 @@ def _families(file: StudyFile) -> list[str]:
     return file.model_copy(update={"space": space, "baselines": ()}).families()
 
 
-def _recipes(file: StudyFile, families: list[str], width: Width) -> list[dict[str, Any]]:
-    """Return the recipes that are tried first, with the space's fixed values and its largest network."""
+def _recipes(file: StudyFile, width: Width, shape: Shape) -> list[dict[str, Any]]:
+    """Return the recipes that are tried first, with the space's fixed values and its largest network.
+
+    Those that the limits exclude are left out: a baseline is trained whatever it costs.
+    """
     assert file.minutes is not None
+    families = _families(file)
     space = file.space | file.minutes.space
     fixed = {name: entry for name, entry in space.items() if isinstance(entry, str | int | float)}
     fitted = file.model_copy(update={"space": space})
@@ -228,7 +236,9 @@ def _recipes(file: StudyFile, families: list[str], width: Width) -> list[dict[st
         known = {
             name: value for name, value in (fixed | size).items() if PARAMETERS[name].is_of(family)
         }
-        recipes.append(recipe.model_dump(mode="json") | {"params": known | recipe.params})
+        params = known | recipe.params
+        if _keeps_limits(file, configured(file, shape, params)):
+            recipes.append(recipe.model_dump(mode="json") | {"params": params})
     return recipes
 
 
@@ -238,9 +248,10 @@ def _resolved(
     final: dict[str, int],
     n_trials: int,
     ladder: dict[str, Any],
+    shape: Shape,
 ) -> StudyFile:
     """Return the study in plain numbers."""
-    baselines = _recipes(file, _families(file), width)
+    baselines = _recipes(file, width, shape)
     # at least one place is for what the search has found
     kept = [baseline["name"] for baseline in baselines][: ladder["finalists"] - 1]
     space = file.model_dump(mode="json")["minutes"]["space"]
@@ -255,6 +266,41 @@ def _resolved(
         "ladder": ladder | {"keep": kept},
     }
     return study_file(file.model_copy(update={"minutes": None}), changes)
+
+
+def _within_limits(
+    file: StudyFile, models: Mapping[Width, TrialConfig], shape: Shape
+) -> tuple[StudyFile, dict[Width, TrialConfig]]:
+    """Return the study with the families, and the models, that its limits leave.
+
+    A width is left out if its deepest CNN exceeds a limit, MLPs if the smallest one does.
+    """
+    assert file.minutes is not None
+    smallest: Params = {"arch": "mlp", "optimizer": "adamw", "lr": 1e-3}
+    smallest |= {name: int(file.least(name)) for name in ("mlp_depth", "mlp_width")}
+    judged = dict(models)
+    if MLP in judged:
+        judged[MLP] = to_config(smallest, epochs=1, patience=0, shape=shape)
+    left = {width: models[width] for width in models if _keeps_limits(file, judged[width])}
+    if not left:
+        raise UsageError(
+            f"no model of study {file.name} is within --max-params and --max-latency; raise them, or give "
+            "narrower CNNs, as in --set 'minutes.cnn_widths=[4, 8]'"
+        )
+    families = [family for family in _families(file) if family in {m.family for m in left.values()}]
+    space = file.minutes.space | {"arch": tuple(families)}
+    minutes = file.minutes.model_copy(update={"space": space})
+    is_as_before = families == _families(file)
+    return file if is_as_before else file.model_copy(update={"minutes": minutes}), left
+
+
+def _keeps_limits(file: StudyFile, config: TrialConfig) -> bool:
+    try:
+        check_size(config.model, file.search.max_params)
+        check_latency(config.model, file.search.max_latency_ms)
+    except TooCostly:
+        return False
+    return True
 
 
 def _name(width: Width) -> str:

@@ -163,6 +163,8 @@ def _run_minutes(request: SearchRequest, on_progress: OnProgress) -> SearchResul
     if not result.in_time or (file.ladder is None and not file.search.folds):
         return result
     final = FinalRequest(
+        max_params=file.search.max_params,
+        max_latency_ms=file.search.max_latency_ms,
         data_root=request.data_root,
         placement=request.placement,
         owns_process=request.owns_process,

@@ -24,6 +24,7 @@ from bloodsearch.search.api.study import study_file
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.errors import DataError, UsageError
 from bloodsearch.search.study import create_or_resume
+from bloodsearch.search.training import cost
 from bloodsearch.search.training.config import TrialConfig
 from bloodsearch.studies import StudyFile, generic_study, load_study_file, only_arch
 
@@ -150,6 +151,7 @@ def test_the_timeout_is_for_the_final_trainings_too(
         return False
 
     def choose(stored: Any, request: Any, on_progress: Any) -> Any:
+        assert (request.max_params, request.max_latency_ms) == (1_000_000, 9.0)
         winner.train_part(SimpleNamespace(storage=None), Any, request, on_progress)  # type: ignore[arg-type]
 
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
@@ -161,6 +163,7 @@ def test_the_timeout_is_for_the_final_trainings_too(
     found = optimize(
         minutes=20,
         dataset="synthetic",
+        overrides={"search.max_params": 1_000_000, "search.max_latency_ms": 9.0},
         storage=sqlite_url,
         placement=ONE,
         timeout_s=5,
@@ -326,3 +329,34 @@ def test_data_are_looked_at_before_the_speed(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/new.db"
     with pytest.raises(DataError, match=r"bloodmnist\.npz"):
         optimize(minutes=5, data_root=tmp_path, storage=url, placement=ONE)
+
+
+def test_limits_of_size_choose_widths_families_and_recipes() -> None:
+    def limited(n: int, study: StudyFile = STUDY, **more: object) -> StudyFile:
+        return fit(study_file(study, {"search.max_params": n, **more}), 60, 2, machine(0.5)).file
+
+    free = fit(STUDY, 60, 2, machine(0.5)).file
+    assert free.space["cnn_width"] == (32, 64)
+    small = limited(1_000_000)
+    assert small.space["cnn_width"] == (24, 48)
+    assert small.space["arch"] == ("cnn", "mlp")  # MLPs of 256 units have 600,000 weights
+    assert [b.name for b in small.baselines] == ["by-hand"]  # the MLP of 1,024 has millions
+    tiny = limited(100_000, **{"minutes.cnn_widths": [4, 8]})
+    assert tiny.space["cnn_width"] == (8,)
+    assert tiny.space["arch"] == ("cnn",)
+    assert tiny.training.final_epochs == {"cnn": 100}
+    with pytest.raises(UsageError, match="no model of study bloodmnist is within --max-params"):
+        limited(10_000)
+    with pytest.raises(UsageError, match="no model of study x is within --max-params"):
+        fit(study_file(FOLDED, {"search.max_params": 10}), 60, 2, machine(0.5), GRAY)
+
+
+def test_limits_of_latency_choose_widths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine where an image takes a millisecond for each filter of the first block."""
+
+    def latency(model: Any) -> float:
+        return float(model.widths[0]) if model.arch == "cnn" else 0.1
+
+    monkeypatch.setattr(cost, "latency_ms", latency)
+    fitted = fit(study_file(STUDY, {"search.max_latency_ms": 30.0}), 60, 2, machine(0.5)).file
+    assert fitted.space["cnn_width"] == (12, 24)
