@@ -279,6 +279,8 @@ class StudyRecord(Stored):
     n_trials: int | None = None
     """The budget that the last `optimize` asked for."""
     selection: Race | None = None
+    fitted_from: str | None = None
+    """StudyFile.fitted_hash of the settings that `optimize --minutes` fitted; None for any other study."""
 
 
 def study_record(study: optuna.Study) -> StudyRecord:

@@ -43,6 +43,8 @@ class StudyInfo:
     fingerprint: Fingerprint
     n_trials: int | None
     """The budget that the last `optimize` asked for. Workers that join later use it, too."""
+    fitted_from: str | None = None
+    """The hash of the settings that `optimize --minutes` fitted; None for any other study."""
 
     @property
     def dataset(self) -> DatasetInfo:
@@ -136,6 +138,7 @@ def info(study: optuna.Study) -> StudyInfo:
         study_file=parse_study(record.study_file, f"study {study.study_name} in the database"),
         fingerprint=Fingerprint.read(record.data),
         n_trials=record.n_trials,
+        fitted_from=record.fitted_from,
     )
 
 

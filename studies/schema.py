@@ -183,8 +183,12 @@ class StudyFile(Section):
 
     def space_hash(self) -> str:
         """Return sixteen hexadecimal digits over `identity`."""
-        canonical = json.dumps(self.identity(), sort_keys=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return _hash(self.identity())
+
+    def fitted_hash(self) -> str:
+        """Return sixteen hexadecimal digits over `identity` and what else `optimize --minutes` reads."""
+        more = self.model_dump(mode="json", include={"ladder", "minutes"})
+        return _hash(self.identity() | more)
 
     def largest(self, name: str) -> float:
         """Return the largest value that the space has for a numeric parameter."""
@@ -218,6 +222,11 @@ _ADDED_LATER = {
     "pruner": ("chance", "top"),
 }
 """Keys that the first study files did not have. The default value is not hashed, so their hashes stay."""
+
+
+def _hash(data: dict[str, Any]) -> str:
+    canonical = json.dumps(data, sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def _name(section: Section) -> str:

@@ -85,8 +85,10 @@ class Run:
         n_trials: int,
         on_progress: OnProgress,
         part: Part | None = None,
+        fitted_from: str | None = None,
     ) -> None:
         self.request, self.on_progress, self.part = request, on_progress, part
+        self.fitted_from = fitted_from
         self.started = time.monotonic()
         self.name = name if part is None else part_name(name, part.value)
         self.n_trials = n_trials
@@ -158,6 +160,8 @@ class Run:
             self._notice(text if n_queued else f"the points of {source} were queued before")
         self._limit_budget(storage, study)
         study.set_user_attr("n_trials", self.n_trials)
+        if self.fitted_from is not None:
+            study.set_user_attr("fitted_from", self.fitted_from)
         return study
 
     def _limit_budget(self, storage: Storage, study: optuna.Study) -> None:

@@ -12,7 +12,9 @@ from ...studies import Overrides, StudyFile
 from ..data import registry
 from ..data.load import load_dataset
 from ..data.places import given_as
-from ..errors import UsageError
+from ..errors import RefusedError, UsageError
+from ..study import StudyInfo
+from ..suggest import command
 from ..training.config import TrialConfig
 from .arguments import one_of, whole
 from .events import Notice, OnProgress, ignore
@@ -152,14 +154,19 @@ def _run_minutes(request: SearchRequest, on_progress: OnProgress) -> SearchResul
         raise UsageError("--minutes goes without --trials and --only: it finds the numbers itself")
     file, request = resolve(request)
     name = study_name(request, file)
-    stored = stored_study(request, name)
+    stored, fitted_from = stored_study(request, name), None
     if stored is None:
+        fitted_from = file.fitted_hash()
         file = _fitted(file, request, minutes, on_progress)
         n_trials = file.search.trials or 0
     else:
-        on_progress(Notice(f"study {name} keeps the numbers that it was made with"))
-        file, n_trials = stored.study_file, stored.n_trials or 0
-    result = Run(_with_time_left(request, deadline), file, name, n_trials, on_progress).run()
+        _check_resumes(request, file, stored)
+        n_trials = stored.n_trials or 0
+        numbers = f"the numbers that it was made with, {n_trials} trials among them"
+        on_progress(Notice(f"study {name} keeps {numbers}; another --name is fitted anew"))
+        file = stored.study_file
+    left = _with_time_left(request, deadline)
+    result = Run(left, file, name, n_trials, on_progress, fitted_from=fitted_from).run()
     if not result.in_time or (file.ladder is None and not file.search.folds):
         return result
     final = FinalRequest(
@@ -179,6 +186,31 @@ def _run_minutes(request: SearchRequest, on_progress: OnProgress) -> SearchResul
         )
         return replace(result, in_time=False)
     return result
+
+
+def _check_resumes(request: SearchRequest, file: StudyFile, stored: StudyInfo) -> None:
+    """Raise RefusedError unless `file` is what the stored study was fitted from, or is the stored study.
+
+    A study that version 0.1 made does not say what it was fitted from, and is resumed.
+    """
+    same = stored.fitted_from in (None, file.fitted_hash()) or file == stored.study_file
+    was_fitted = stored.kind != "search" or stored.study_file.minutes is None
+    if same and was_fitted:
+        return
+    opened = load_study(name=stored.name, storage=request.storage)
+    shown = opened.storage.shown
+    opened.close()
+    where = f"the study {stored.name!r} in {shown}"
+    resume = ["optimize", "--name", stored.name, "--storage", shown]
+    if not was_fitted:
+        raise RefusedError(
+            f"{where} was made with --trials, so it is fitted to no time. Choose another --name, or "
+            f"resume it as it is: {command(*resume, '--trials', stored.n_trials or 'N')}"
+        )
+    raise RefusedError(
+        f"{where} was fitted from other settings than those of this command. Choose another --name, or "
+        f"resume it as it is: {command(*resume, '--minutes', f'{request.minutes:g}')}"
+    )
 
 
 def _fitted(

@@ -47,7 +47,7 @@ def optimize(
             "--minutes",
             metavar="M",
             help="Instead of --trials: fit the study to M minutes on this machine, final trainings "
-            "included.",
+            "included. A stored study keeps its numbers.",
         ),
     ] = None,
     storage: StorageOption = None,

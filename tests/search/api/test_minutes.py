@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from tests_support import FINGERPRINT
 
 from bloodsearch.models.config import Shape
@@ -20,9 +21,9 @@ from bloodsearch.search.api.placement import Placement
 from bloodsearch.search.api.request import SearchRequest, resolve
 from bloodsearch.search.api.results import SearchResult
 from bloodsearch.search.api.search import optimize
-from bloodsearch.search.api.study import study_file
+from bloodsearch.search.api.study import StoredStudy, load_study, study_file
 from bloodsearch.search.database.storage import Storage
-from bloodsearch.search.errors import DataError, UsageError
+from bloodsearch.search.errors import DataError, RefusedError, UsageError
 from bloodsearch.search.study import create_or_resume
 from bloodsearch.search.training import cost
 from bloodsearch.search.training.config import TrialConfig
@@ -53,6 +54,13 @@ def machine(factor: float) -> Seconds:
 def kept(file: StudyFile) -> tuple[str, ...]:
     assert file.ladder is not None
     return file.ladder.keep
+
+
+def del_attr(stored: StoredStudy, key: str) -> None:
+    with stored.storage.engine.begin() as connection:
+        connection.execute(
+            sa.text("DELETE FROM study_user_attributes WHERE key = :key"), {"key": key}
+        )
 
 
 def minutes_of(plan: Plan) -> float:
@@ -134,6 +142,54 @@ def test_trials_judged_by_folds_leave_time_for_the_second_stage(minutes: int) ->
         fit(FOLDED, 1, 2, machine(0.5), GRAY, whole=0.2)
 
 
+@pytest.fixture
+def fit_here(monkeypatch: pytest.MonkeyPatch, sqlite_url: str) -> Callable[..., list[str]]:
+    """`optimize` on synthetic data with made-up times: it makes a study, trains nothing, returns messages."""
+    monkeypatch.setattr(search, "epoch_seconds", lambda configs, *_, **__: machine(1.0)(configs))
+
+    def run(**more: Any) -> list[str]:
+        told: list[str] = []
+        more = {"dataset": "synthetic", "storage": sqlite_url, "placement": ONE} | more
+        optimize(create_only=True, on_progress=lambda event: told.append(str(event)), **more)
+        return told
+
+    return run
+
+
+def test_a_fitted_study_is_resumed_by_the_command_that_made_it(
+    fit_here: Callable[..., list[str]], sqlite_url: str
+) -> None:
+    fit_here(minutes=20, seed=3)
+    name = "bloodmnist-synthetic"
+    stored = load_study(name=name, storage=sqlite_url)
+    n_trials = stored.study.user_attrs["n_trials"]
+    for same in ({"seed": 3}, {"seed": 3, "minutes": 60}, {"name": name, "dataset": None}):
+        told = fit_here(**{"minutes": 20, **same})
+        assert told[0] == (
+            f"study {name} keeps the numbers that it was made with, {n_trials} trials among them; "
+            "another --name is fitted anew"
+        )
+    for other in (
+        {"seed": 1},
+        {},
+        {"seed": 3, "baselines": False},
+        {"seed": 3, "overrides": {"minutes.cnn_widths": [8]}},
+    ):
+        with pytest.raises(RefusedError, match=r"fitted from other settings .* another --name"):
+            fit_here(minutes=20, **other)
+    # one that does not say what it was fitted from is resumed
+    del_attr(stored, "fitted_from")
+    assert "keeps the numbers" in fit_here(minutes=20)[0]
+
+
+def test_a_study_that_was_made_with_trials_is_not_fitted(
+    fit_here: Callable[..., list[str]],
+) -> None:
+    fit_here(trials=7)
+    with pytest.raises(RefusedError, match=r"made with --trials.* another --name.* --trials 7"):
+        fit_here(minutes=20)
+
+
 def test_the_timeout_is_for_the_final_trainings_too(
     monkeypatch: pytest.MonkeyPatch, sqlite_url: str
 ) -> None:
@@ -191,7 +247,7 @@ def test_the_winner_of_a_small_set_is_trained_too(
         asked.append(options["n_folds"])
         return [1 / c.epochs for c in configs]  # a second for a trial
 
-    def run(*args: Any) -> Any:
+    def run(*args: Any, **_: Any) -> Any:
         runs.append(args)
         return SimpleNamespace(run=lambda: SimpleNamespace(in_time=True))
 
