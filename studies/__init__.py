@@ -11,7 +11,7 @@ from .files import (
     study_text,
 )
 from .generic import GENERIC_STUDY, generic_study
-from .overrides import Overrides, read_as_before
+from .overrides import Overrides, override_keys, read_as_before
 from .parameters import PARAMETERS, Parameter, Value
 from .parsing import StudyFileError, parse_study
 from .schema import StudyFile
@@ -36,6 +36,7 @@ __all__ = [
     "generic_study",
     "load_study_file",
     "only_arch",
+    "override_keys",
     "parse_study",
     "read_as_before",
     "shipped_names",

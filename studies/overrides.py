@@ -25,6 +25,14 @@ def apply_overrides(data: dict[str, Any], overrides: Overrides | None) -> None:
         _apply(data, override)
 
 
+def override_keys(overrides: Overrides | None) -> list[str]:
+    """Return the dotted keys that `overrides` set."""
+    if isinstance(overrides, Mapping):
+        return [str(key) for key in overrides]
+    texts = [overrides] if isinstance(overrides, str) else overrides or ()
+    return [text.partition("=")[0].strip() for text in texts]
+
+
 def _apply(data: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     parts = key.strip().split(".")
@@ -70,13 +78,12 @@ def read_as_before(overrides: Overrides | None) -> Overrides | None:
 
     One number then left the epochs of MLPs as they were. Returns None if no override has another meaning now.
     """
+    keys = override_keys(overrides)
     if isinstance(overrides, Mapping):
-        keys = [str(key) for key in overrides]
         before = [_before(str(key), type(value) is int) for key, value in overrides.items()]
         return None if before == keys else dict(zip(before, overrides.values(), strict=True))
     texts = [overrides] if isinstance(overrides, str) else overrides or ()
     parts = [text.partition("=") for text in texts]
-    keys = [key.strip() for key, _, _ in parts]
     before = [
         _before(key, text.strip().isdecimal())
         for key, (_, _, text) in zip(keys, parts, strict=True)

@@ -170,7 +170,8 @@ Entry = Range | tuple[Value, ...] | Value
 
 class Minutes(Section):
     space: dict[str, Entry] = Field(default_factory=dict)
-    """Entries of the space that a search with --minutes has instead of the study's own."""
+    """Entries of the space that a search with --minutes has instead of the study's own, but not instead of what
+    --set gives."""
     baselines: tuple[Baseline, ...] = ()
     """Recipes that a search with --minutes tries first, instead of the study's own baselines. They reach the
     final length, with one place left for the search's best. A width or depth that a recipe leaves out is the

@@ -16,16 +16,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...models.config import FIRST_SHAPE, Shape
-from ...studies import PARAMETERS, StudyFile
+from ...studies import StudyFile
 from ..errors import UsageError
 from ..evaluation.ladder import n_trainings
 from ..evaluation.stages import Candidate, Stage, race_stages
-from ..limits import TooCostly, check_latency, check_size
-from ..sampling.space import Params, to_config
 from ..training.config import TrialConfig
-from .family_costs import FamilyCost, configured, draw, family_costs, timed_points
+from .chosen import judged_by_folds
+from .family_costs import FamilyCost, draw, family_costs, timed_points
 from .final_lengths import MLP, Width, last_rung, waves
 from .final_stages import FINALISTS, REPLICATES, ROUNDS
+from .fitted_models import fitted_recipes, searched_families, timed_models, within_limits
 from .study import study_file
 from .timing import PRUNED_SHARE, pruned_share
 
@@ -86,13 +86,13 @@ def fit(
 
     Raises UsageError for a study that cannot be fitted, or when the time is too short.
     """
-    if file.search.folds and file.search.sampler in ("tpe", "random"):
+    if judged_by_folds(file):
         return _fit_folded(file, minutes, n_workers, seconds, shape, whole)
     if file.minutes is None or file.search.sampler in ("grid", "baselines"):
         raise UsageError(
             f"--minutes needs a study with a table [minutes], which {file.name} lacks; use --trials N"
         )
-    file, models = _within_limits(file, _models(file, shape), shape)
+    file, models = within_limits(file, timed_models(file, shape), shape)
     cost = dict(zip(models, seconds(list(models.values())), strict=True))
     return _fit_ladder(file, minutes, n_workers, cost, shape)
 
@@ -101,7 +101,7 @@ def _fit_ladder(
     file: StudyFile, minutes: float, n_workers: int, cost: Mapping[Width, float], shape: Shape
 ) -> Plan:
     """Return the study with the widest networks, the longest final trainings and the trials for the rest."""
-    families, budget = _families(file), 60 * minutes
+    families, budget = searched_families(file), 60 * minutes
     last = last_rung(file, cost, FINAL_SHARE * budget, n_workers)
     if last is None:
         fastest = min(cost, key=lambda width: (width is MLP, cost[width]))
@@ -208,40 +208,6 @@ def _second_stage(
     )
 
 
-def _families(file: StudyFile) -> list[str]:
-    """Return the families that are searched. The study's own baselines, which are replaced, have no say."""
-    assert file.minutes is not None
-    space = file.space | file.minutes.space
-    return file.model_copy(update={"space": space, "baselines": ()}).families()
-
-
-def _recipes(file: StudyFile, width: Width, shape: Shape) -> list[dict[str, Any]]:
-    """Return the recipes that are tried first, with the space's fixed values and its largest network.
-
-    Those that the limits exclude are left out: a baseline is trained whatever it costs.
-    """
-    assert file.minutes is not None
-    families = _families(file)
-    space = file.space | file.minutes.space
-    fixed = {name: entry for name, entry in space.items() if isinstance(entry, str | int | float)}
-    fitted = file.model_copy(update={"space": space})
-    recipes = []
-    for recipe in file.minutes.baselines:
-        if (family := recipe.params.get("arch")) not in families:
-            continue
-        size: Params = {"shift": int(fitted.largest("shift"))}
-        if family == "cnn" and width is not MLP:
-            size |= {name: int(fitted.largest(name)) for name in ("cnn_blocks", "cnn_stem")}
-            size["cnn_width"] = width
-        known = {
-            name: value for name, value in (fixed | size).items() if PARAMETERS[name].is_of(family)
-        }
-        params = known | recipe.params
-        if _keeps_limits(file, configured(file, shape, params)):
-            recipes.append(recipe.model_dump(mode="json") | {"params": params})
-    return recipes
-
-
 def _resolved(
     file: StudyFile,
     width: Width,
@@ -251,7 +217,7 @@ def _resolved(
     shape: Shape,
 ) -> StudyFile:
     """Return the study in plain numbers."""
-    baselines = _recipes(file, width, shape)
+    baselines = fitted_recipes(file, width, shape)
     # at least one place is for what the search has found
     kept = [baseline["name"] for baseline in baselines][: ladder["finalists"] - 1]
     space = file.model_dump(mode="json")["minutes"]["space"]
@@ -268,72 +234,9 @@ def _resolved(
     return study_file(file.model_copy(update={"minutes": None}), changes)
 
 
-def _within_limits(
-    file: StudyFile, models: Mapping[Width, TrialConfig], shape: Shape
-) -> tuple[StudyFile, dict[Width, TrialConfig]]:
-    """Return the study with the families, and the models, that its limits leave.
-
-    A width is left out if its deepest CNN exceeds a limit, MLPs if the smallest one does.
-    """
-    assert file.minutes is not None
-    smallest: Params = {"arch": "mlp", "optimizer": "adamw", "lr": 1e-3}
-    smallest |= {name: int(file.least(name)) for name in ("mlp_depth", "mlp_width")}
-    judged = dict(models)
-    if MLP in judged:
-        judged[MLP] = to_config(smallest, epochs=1, patience=0, shape=shape)
-    left = {width: models[width] for width in models if _keeps_limits(file, judged[width])}
-    if not left:
-        raise UsageError(
-            f"no model of study {file.name} is within --max-params and --max-latency; raise them, or give "
-            "narrower CNNs, as in --set 'minutes.cnn_widths=[4, 8]'"
-        )
-    families = [family for family in _families(file) if family in {m.family for m in left.values()}]
-    space = file.minutes.space | {"arch": tuple(families)}
-    minutes = file.minutes.model_copy(update={"space": space})
-    is_as_before = families == _families(file)
-    return file if is_as_before else file.model_copy(update={"minutes": minutes}), left
-
-
-def _keeps_limits(file: StudyFile, config: TrialConfig) -> bool:
-    try:
-        check_size(config.model, file.search.max_params)
-        check_latency(config.model, file.search.max_latency_ms)
-    except TooCostly:
-        return False
-    return True
-
-
 def _name(width: Width) -> str:
     """Return what a plan calls a model."""
     return "MLP" if width is MLP else f"CNN of {width} filters"
-
-
-def _models(file: StudyFile, shape: Shape) -> dict[Width, TrialConfig]:
-    """Return the configurations whose epochs are timed."""
-    assert file.minutes is not None
-    families = _families(file)
-    if "cnn" in families and not file.minutes.cnn_widths:
-        raise UsageError("minutes.cnn_widths is empty; give at least one width, as in [16, 32]")
-    fitted = file.model_copy(update={"space": file.space | file.minutes.space})
-    batch_size = math.sqrt(fitted.least("batch_size") * fitted.largest("batch_size"))
-    shared: Params = {
-        "optimizer": "adamw", "lr": 1e-3, "schedule": "one_cycle", "augment": "dihedral",
-        "shift": int(fitted.largest("shift")), "batch_size": round(batch_size), "ema": 0.998,
-    }  # fmt: skip
-    points: dict[Width, Params] = {}
-    if "cnn" in families:
-        cnn: Params = {
-            "arch": "cnn", "optimizer": "muon", "cnn_convs": 2, "cnn_residual": True,
-            "cnn_norm": True, "cnn_head": "max", "cnn_dropout": 0.2,
-            "cnn_blocks": int(fitted.largest("cnn_blocks")), "cnn_stem": int(fitted.largest("cnn_stem")),
-        }  # fmt: skip
-        points |= {width: cnn | {"cnn_width": width} for width in file.minutes.cnn_widths}
-    if "mlp" in families:
-        points[MLP] = {"arch": "mlp", "mlp_depth": 2, "mlp_width": 1024, "mlp_norm": True}
-    return {
-        width: to_config(shared | point, epochs=1, patience=0, shape=shape)
-        for width, point in points.items()
-    }
 
 
 def _trial_s(searched: Mapping[str, int], width: Width, cost: Mapping[Width, float]) -> float:

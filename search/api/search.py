@@ -17,6 +17,7 @@ from ..study import StudyInfo
 from ..suggest import command
 from ..training.config import TrialConfig
 from .arguments import one_of, whole
+from .chosen import keep_chosen
 from .events import Notice, OnProgress, ignore
 from .minutes import MAX_MINUTES, fit
 from .one_search import Run, check_groups
@@ -150,9 +151,12 @@ def _run_minutes(request: SearchRequest, on_progress: OnProgress) -> SearchResul
         raise UsageError(f"--minutes {minutes:g}: give a number above 0, at most {MAX_MINUTES}")
     if request.placement.cluster is not None:
         raise UsageError("--minutes goes without --cluster: it measures this machine")
-    if request.trials is not None or request.only is not None:
-        raise UsageError("--minutes goes without --trials and --only: it finds the numbers itself")
+    if any(option is not None for option in (request.trials, request.only, request.replicates)):
+        raise UsageError(
+            "--minutes goes without --trials, --only and --replicates: it finds the numbers itself"
+        )
     file, request = resolve(request)
+    file = keep_chosen(file, request.overrides)
     name = study_name(request, file)
     stored, fitted_from = stored_study(request, name), None
     if stored is None:

@@ -15,6 +15,7 @@ from tests_support import FINGERPRINT
 
 from bloodsearch.models.config import Shape
 from bloodsearch.search.api import search, winner
+from bloodsearch.search.api.chosen import keep_chosen
 from bloodsearch.search.api.minutes import MIN_TRIALS, Plan, Seconds, fit
 from bloodsearch.search.api.one_search import Run
 from bloodsearch.search.api.placement import Placement
@@ -24,10 +25,10 @@ from bloodsearch.search.api.search import optimize
 from bloodsearch.search.api.study import StoredStudy, load_study, study_file
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.errors import DataError, RefusedError, UsageError
-from bloodsearch.search.study import create_or_resume
+from bloodsearch.search.study import create_or_resume, info
 from bloodsearch.search.training import cost
 from bloodsearch.search.training.config import TrialConfig
-from bloodsearch.studies import StudyFile, generic_study, load_study_file, only_arch
+from bloodsearch.studies import Range, StudyFile, generic_study, load_study_file, only_arch
 
 STUDY = load_study_file("bloodmnist")
 GRAY = Shape(size=28, channels=1, classes=2)
@@ -416,3 +417,48 @@ def test_limits_of_latency_choose_widths(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(cost, "latency_ms", latency)
     fitted = fit(study_file(STUDY, {"search.max_latency_ms": 30.0}), 60, 2, machine(0.5)).file
     assert fitted.space["cnn_width"] == (12, 24)
+
+
+def test_what_a_person_chooses_is_searched() -> None:
+    def space(*overrides: str) -> dict[str, Any]:
+        file = keep_chosen(study_file(STUDY, overrides), overrides)
+        return fit(file, 20, 2, machine(1.0)).file.space
+
+    assert space()["optimizer"] == ("muon", "adamw")
+    chosen = space('space.optimizer="adamw"', "space.cnn_blocks=2", "space.weight_decay.high=0.2")
+    assert (chosen["optimizer"], chosen["cnn_blocks"]) == ("adamw", 2)
+    assert chosen["weight_decay"] == Range(low=1e-5, high=0.2, log=True)
+    assert chosen["cnn_convs"] == 2  # as in [minutes]
+    both = space('space.optimizer="adamw"', 'minutes.space.optimizer="muon"')
+    assert both["optimizer"] == "muon"
+
+
+@pytest.mark.parametrize(
+    ("study", "override", "advice"),
+    [
+        (STUDY, "space.cnn_width=[8, 16]", r"set minutes\.cnn_widths"),
+        (STUDY, "training.final_patience=3", "use --trials N"),
+        (STUDY, "ladder.rungs=[]", "use --trials N"),
+        (STUDY, "search.trials=30", "use --trials N"),
+        (STUDY, "baselines=[]", r"set minutes\.baselines"),
+        (FOLDED, "search.trials=30", "use --trials N"),
+        (FOLDED, "minutes.cnn_widths=[8]", r"judged by folds"),
+    ],
+)
+def test_what_has_no_effect_is_refused(study: StudyFile, override: str, advice: str) -> None:
+    key = override.partition("=")[0]
+    with pytest.raises(UsageError, match=f"--set {key} .*{advice}"):
+        keep_chosen(study_file(study, [override]), [override])
+
+
+def test_minutes_go_without_replicates() -> None:
+    with pytest.raises(UsageError, match=r"--minutes goes without .* --replicates"):
+        optimize(minutes=5, replicates=3)
+
+
+def test_a_choice_reaches_the_stored_study(
+    fit_here: Callable[..., list[str]], sqlite_url: str
+) -> None:
+    fit_here(minutes=20, overrides=['space.optimizer="adamw"'])
+    stored = info(load_study(name="bloodmnist-synthetic", storage=sqlite_url).study)
+    assert stored.study_file.space["optimizer"] == "adamw"

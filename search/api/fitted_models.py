@@ -1,0 +1,115 @@
+"""The models and recipes of a search that `--minutes` fits: those of its families, within its limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ...models.config import Shape
+from ...studies import PARAMETERS, StudyFile
+from ..errors import UsageError
+from ..limits import TooCostly, check_latency, check_size
+from ..sampling.space import Params, to_config
+from ..training.config import TrialConfig
+from .family_costs import configured
+from .final_lengths import MLP, Width
+
+
+def searched_families(file: StudyFile) -> list[str]:
+    """Return the families that are searched. The study's own baselines, which are replaced, have no say."""
+    assert file.minutes is not None
+    space = file.space | file.minutes.space
+    return file.model_copy(update={"space": space, "baselines": ()}).families()
+
+
+def timed_models(file: StudyFile, shape: Shape) -> dict[Width, TrialConfig]:
+    """Return the configurations whose epochs are timed."""
+    assert file.minutes is not None
+    families = searched_families(file)
+    if "cnn" in families and not file.minutes.cnn_widths:
+        raise UsageError("minutes.cnn_widths is empty; give at least one width, as in [16, 32]")
+    fitted = file.model_copy(update={"space": file.space | file.minutes.space})
+    batch_size = math.sqrt(fitted.least("batch_size") * fitted.largest("batch_size"))
+    shared: Params = {
+        "optimizer": "adamw", "lr": 1e-3, "schedule": "one_cycle", "augment": "dihedral",
+        "shift": int(fitted.largest("shift")), "batch_size": round(batch_size), "ema": 0.998,
+    }  # fmt: skip
+    points: dict[Width, Params] = {}
+    if "cnn" in families:
+        cnn: Params = {
+            "arch": "cnn", "optimizer": "muon", "cnn_convs": 2, "cnn_residual": True,
+            "cnn_norm": True, "cnn_head": "max", "cnn_dropout": 0.2,
+            "cnn_blocks": int(fitted.largest("cnn_blocks")), "cnn_stem": int(fitted.largest("cnn_stem")),
+        }  # fmt: skip
+        points |= {width: cnn | {"cnn_width": width} for width in file.minutes.cnn_widths}
+    if "mlp" in families:
+        points[MLP] = {"arch": "mlp", "mlp_depth": 2, "mlp_width": 1024, "mlp_norm": True}
+    return {
+        width: to_config(shared | point, epochs=1, patience=0, shape=shape)
+        for width, point in points.items()
+    }
+
+
+def fitted_recipes(file: StudyFile, width: Width, shape: Shape) -> list[dict[str, Any]]:
+    """Return the recipes that are tried first, with the space's fixed values and its largest network.
+
+    Those that the limits exclude are left out: a baseline is trained whatever it costs.
+    """
+    assert file.minutes is not None
+    families = searched_families(file)
+    space = file.space | file.minutes.space
+    fixed = {name: entry for name, entry in space.items() if isinstance(entry, str | int | float)}
+    fitted = file.model_copy(update={"space": space})
+    recipes = []
+    for recipe in file.minutes.baselines:
+        if (family := recipe.params.get("arch")) not in families:
+            continue
+        size: Params = {"shift": int(fitted.largest("shift"))}
+        if family == "cnn" and width is not MLP:
+            size |= {name: int(fitted.largest(name)) for name in ("cnn_blocks", "cnn_stem")}
+            size["cnn_width"] = width
+        known = {
+            name: value for name, value in (fixed | size).items() if PARAMETERS[name].is_of(family)
+        }
+        params = known | recipe.params
+        if _keeps_limits(file, configured(file, shape, params)):
+            recipes.append(recipe.model_dump(mode="json") | {"params": params})
+    return recipes
+
+
+def within_limits(
+    file: StudyFile, models: Mapping[Width, TrialConfig], shape: Shape
+) -> tuple[StudyFile, dict[Width, TrialConfig]]:
+    """Return the study with the families, and the models, that its limits leave.
+
+    A width is left out if its deepest CNN exceeds a limit, MLPs if the smallest one does.
+    """
+    assert file.minutes is not None
+    smallest: Params = {"arch": "mlp", "optimizer": "adamw", "lr": 1e-3}
+    smallest |= {name: int(file.least(name)) for name in ("mlp_depth", "mlp_width")}
+    judged = dict(models)
+    if MLP in judged:
+        judged[MLP] = to_config(smallest, epochs=1, patience=0, shape=shape)
+    left = {width: models[width] for width in models if _keeps_limits(file, judged[width])}
+    if not left:
+        raise UsageError(
+            f"no model of study {file.name} is within --max-params and --max-latency; raise them, or give "
+            "narrower CNNs, as in --set 'minutes.cnn_widths=[4, 8]'"
+        )
+    families = [
+        family for family in searched_families(file) if family in {m.family for m in left.values()}
+    ]
+    space = file.minutes.space | {"arch": tuple(families)}
+    minutes = file.minutes.model_copy(update={"space": space})
+    is_as_before = families == searched_families(file)
+    return file if is_as_before else file.model_copy(update={"minutes": minutes}), left
+
+
+def _keeps_limits(file: StudyFile, config: TrialConfig) -> bool:
+    try:
+        check_size(config.model, file.search.max_params)
+        check_latency(config.model, file.search.max_latency_ms)
+    except TooCostly:
+        return False
+    return True
