@@ -170,7 +170,7 @@ Entry = Range | tuple[Value, ...] | Value
 
 class Minutes(Section):
     space: dict[str, Entry] = Field(default_factory=dict)
-    """Entries of the space that a search with --minutes has instead of the study's own, but not instead of what
+    """Entries of the space that a search with --minutes has instead of the study's own, but not of those that
     --set gives."""
     baselines: tuple[Baseline, ...] = ()
     """Recipes that a search with --minutes tries first, instead of the study's own baselines. They reach the

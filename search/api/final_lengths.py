@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 
 from ...studies import Ladder, StudyFile
-from ..evaluation.ladder import survivors
+from ..evaluation.ladder import rounds
+from ..evaluation.stages import n_in_a_row
 from .final_stages import REPLICATES
 
 FEWEST_FINALISTS = 2
@@ -24,9 +25,7 @@ Width = int | None
 
 def waves(n_finalists: int, n_workers: int) -> int:
     """Return how many final trainings follow one another on each worker."""
-    counts = survivors(n_finalists, REPLICATES)
-    contested = sum(math.ceil(n / n_workers) for n in counts if n > 1)
-    return contested + math.ceil(counts.count(1) / n_workers)  # the winner's seeds train together
+    return n_in_a_row(rounds(n_finalists, REPLICATES), n_workers)
 
 
 def last_rung(

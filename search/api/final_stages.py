@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from optuna.trial import FrozenTrial
+import optuna
+from optuna.trial import FrozenTrial, TrialState
 
 from ..evaluation.finalists import candidates
-from ..evaluation.ladder import n_entrants
-from ..evaluation.selection import choose_winner
+from ..evaluation.ladder import n_entrants, rung_rows
+from ..evaluation.selection import choose_winner, replicates_home, trials_of
 from ..evaluation.stages import Candidate, Stage, ladder_stages, race_stages
-from ..records import TrialRecord, trial_record
+from ..records import TrialRecord, study_record, trial_record
 from ..study import info
 from ..text import duration
 from .study import StoredStudy
@@ -49,7 +50,7 @@ def entrants(stored: StoredStudy, request: FinalRequest) -> list[FrozenTrial]:
 def stage_lines(stored: StoredStudy, request: FinalRequest) -> list[str]:
     """Return the stages of a final evaluation and the time that each takes, one line each.
 
-    The times follow from those of the search's epochs. What was trained before an interruption counts again.
+    The times follow from those of the search's epochs. What has been trained already is left out.
     """
     stored_info = info(stored.study)
     file, data = stored_info.study_file, stored_info.dataset
@@ -72,11 +73,41 @@ def stage_lines(stored: StoredStudy, request: FinalRequest) -> list[str]:
             n_replicates=request.replicates,
             n_workers=n_workers,
         )
-    return shown_stages(stages, n_workers)
+    return shown_stages(_left(stored, request, stages), n_workers)
+
+
+def _left(stored: StoredStudy, request: FinalRequest, stages: list[Stage]) -> list[Stage]:
+    """Return the stages without the trainings that have ended, and without those that are over."""
+    selection, winner = study_record(stored.study).selection, request.trial
+    if winner is None and climbs(stored, request):
+        rows = rung_rows(stored.storage, stored.study)[1:]
+        n_done = [(row["complete"] or 0) + (row["pruned"] or 0) for row in rows]
+        n_done = n_done or [0] * len(stages)  # a study that is no search has no rungs
+    else:
+        has_raced = selection is not None and request.finalists is None and request.rounds is None
+        if winner is None and selection is not None and has_raced:
+            winner = selection.winner
+        n_final = 0 if winner is None else _n_replicates(stored, winner)
+        n_done = [stage.n_trainings if has_raced else 0 for stage in stages[:-1]] + [n_final]
+    left = [stage.left(n) for stage, n in zip(stages, n_done, strict=True)]
+    return [stage for stage in left if stage.n_trainings]
+
+
+def _n_replicates(stored: StoredStudy, winner: int) -> int:
+    """Return how many final trainings of a trial have ended."""
+    name = replicates_home(stored.storage, stored.name, winner)
+    if name not in optuna.get_all_study_names(stored.storage.optuna):
+        return 0
+    trials = trials_of(optuna.load_study(study_name=name, storage=stored.storage.optuna), winner)
+    return sum(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in trials)
 
 
 def shown_stages(stages: list[Stage], n_workers: int) -> list[str]:
     """Return one line per stage, the test, and the sum of the times."""
+    if not stages:
+        return [
+            "the winner's models are trained; the test split is opened once and they predict it"
+        ]
     total = sum(stage.seconds for stage in stages)
     workers = f"{n_workers} worker{'s' * (n_workers > 1)}"
     return [

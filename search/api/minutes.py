@@ -188,6 +188,7 @@ def _fit_folded(
     changes = {"search.trials": n_trials, "baselines": []}
     fitted = study_file(file.model_copy(update={"minutes": None, "ladder": None}), changes)
     epochs = {f.family: f.epochs for f in families}
+    final = {f.family: file.training.final_epochs_of(f.family) for f in families}
     search_s = n_trials * pruned_share(file, n_trials) * trial_s / n_workers
     return Plan(
         minutes,
@@ -195,7 +196,10 @@ def _fit_folded(
         fitted,
         {f.family: f.epoch_s for f in families},
         [("search", n_trials, epochs, search_s / 60)]
-        + [(stage.name, stage.n_trainings, epochs, stage.seconds / 60) for stage in stages],
+        + [
+            (stage.name, stage.n_trainings, lengths, stage.seconds / 60)
+            for stage, lengths in zip(stages, (epochs, final), strict=True)
+        ],
     )
 
 

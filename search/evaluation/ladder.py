@@ -57,6 +57,17 @@ def survivors(finalists: int, n_replicates: int) -> list[int]:
     return n_alive
 
 
+def rounds(finalists: int, n_replicates: int) -> list[int]:
+    """Return how many trainings of the last rung go on at the same time, round by round.
+
+    Each round waits for the one before. Once one finalist is left, its other seeds train together.
+    """
+    counts = survivors(finalists, n_replicates)
+    n_contested = max(1, sum(n > 1 for n in counts))
+    alone = len(counts) - n_contested
+    return counts[:n_contested] + ([alone] if alone else [])
+
+
 def n_trainings(finalists: int, n_replicates: int) -> int:
     """Return how many final trainings the last rung takes, the winner's replicates included."""
     return sum(survivors(finalists, n_replicates))

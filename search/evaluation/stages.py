@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...studies import StudyFile
+from . import ladder
 from .finalists import places_with_kept
-from .ladder import n_trainings
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,11 @@ class Stage:
     seconds: float
     """Of wall clock, with all workers."""
 
+    def left(self, n_done: int) -> Stage:
+        """Return what is left of the stage after `n_done` of its trainings."""
+        n = max(0, self.n_trainings - n_done)
+        return replace(self, n_trainings=n, seconds=self.seconds * n / self.n_trainings)
+
     def __str__(self) -> str:
         epochs = " or ".join(map(str, self.epochs))
         s = "" if self.n_trainings == 1 else "s"
@@ -55,10 +60,10 @@ def ladder_stages(
         candidates = _entering(candidates, rung.trials, file.ladder.keep)
         lengths = [rung.epochs_of(c.family) for c in candidates]
         seconds = [length * c.epoch_s for length, c in zip(lengths, candidates, strict=True)]
-        stages.append(_stage(f"rung {number}", lengths, seconds, len(candidates), n_workers))
+        stages.append(_stage(f"rung {number}", lengths, seconds, [len(candidates)], n_workers))
     finalists = _entering(candidates, file.ladder.finalists, file.ladder.keep)
-    n = n_trainings(len(finalists), n_replicates)
-    return [*stages, _final(file, finalists, n, n_workers)]
+    in_rounds = ladder.rounds(len(finalists), n_replicates)
+    return [*stages, _final(file, finalists, in_rounds, n_workers)]
 
 
 def _entering(candidates: Sequence[Candidate], n: int, keep: Sequence[str]) -> list[Candidate]:
@@ -80,21 +85,32 @@ def race_stages(
     if len(candidates) > 1:
         lengths = [file.training.epochs_of(c.family) for c in candidates]
         seconds = [length * c.epoch_s for length, c in zip(lengths, candidates, strict=True)]
-        n = rounds * len(candidates)
-        stages.append(_stage("second stage, at most", lengths, seconds, n, n_workers))
-    return [*stages, _final(file, candidates, n_replicates, n_workers)]
+        in_rounds = [len(candidates)] * rounds
+        stages.append(_stage("second stage, at most", lengths, seconds, in_rounds, n_workers))
+    return [*stages, _final(file, candidates, [n_replicates], n_workers)]
 
 
-def _final(file: StudyFile, candidates: Sequence[Candidate], n: int, n_workers: int) -> Stage:
+def n_in_a_row(in_rounds: Sequence[int], n_workers: int) -> int:
+    """Return how many trainings follow one another where each round waits for the one before."""
+    return sum(-(-n // n_workers) for n in in_rounds)
+
+
+def _final(
+    file: StudyFile, candidates: Sequence[Candidate], in_rounds: Sequence[int], n_workers: int
+) -> Stage:
     lengths = [file.training.final_epochs_of(c.family) for c in candidates]
     seconds = [length * c.final_epoch_s for length, c in zip(lengths, candidates, strict=True)]
-    return _stage("final trainings", lengths, seconds, n, n_workers)
+    return _stage("final trainings", lengths, seconds, in_rounds, n_workers)
 
 
 def _stage(
-    name: str, lengths: Sequence[int], seconds: Sequence[float], n: int, n_workers: int
+    name: str,
+    lengths: Sequence[int],
+    seconds: Sequence[float],
+    in_rounds: Sequence[int],
+    n_workers: int,
 ) -> Stage:
-    """Return a stage of `n` trainings, each of which takes the mean of the candidates' `seconds`."""
-    n_in_a_row = -(-n // n_workers)
+    """Return a stage whose trainings each take the mean of the candidates' `seconds`."""
     epochs = tuple(sorted(set(lengths)))
-    return Stage(name, n, epochs, n_in_a_row * statistics.fmean(seconds))
+    total = n_in_a_row(in_rounds, n_workers) * statistics.fmean(seconds)
+    return Stage(name, sum(in_rounds), epochs, total)

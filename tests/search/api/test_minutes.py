@@ -139,6 +139,8 @@ def test_trials_judged_by_folds_leave_time_for_the_second_stage(minutes: int) ->
     assert (second[0], final[0]) == (40, 5)
     assert plan.file.space == FOLDED.space
     assert plan.file.training == FOLDED.training
+    longer = study_file(FOLDED, {"training.final_epochs": 77})
+    assert fit(longer, 60, 2, machine(0.5), GRAY, whole=0.2).rungs[-1][2]["cnn"] == 77
     with pytest.raises(UsageError, match=r"too short for 16 trials .* give \d+ minutes"):
         fit(FOLDED, 1, 2, machine(0.5), GRAY, whole=0.2)
 

@@ -11,7 +11,9 @@ from bloodsearch.search.api.placement import Placement
 from bloodsearch.search.api.study import StoredStudy
 from bloodsearch.search.api.winner import FinalRequest
 from bloodsearch.search.database.storage import Storage
-from bloodsearch.search.study import create_or_resume
+from bloodsearch.search.evaluation.ladder import rounds
+from bloodsearch.search.records import Kind
+from bloodsearch.search.study import create_or_resume, load
 from bloodsearch.search.text import duration
 
 TRAINING = {"epochs": 3, "final_epochs": 60}
@@ -71,7 +73,7 @@ def test_a_second_stage_at_the_search_s_own_length(
 ) -> None:
     found = lines(sqlite_storage, ladder, finalists=3, rounds=5)
     assert found[:2] == [
-        "1. second stage, at most: 15 trainings of 3 epochs, about 48.0 s",
+        "1. second stage, at most: 15 trainings of 3 epochs, about 1 min 00 s",
         "2. final trainings: 5 trainings of 60 epochs, about 6 min 00 s",
     ]
 
@@ -83,7 +85,7 @@ def test_a_final_training_has_no_folds(sqlite_storage: Storage) -> None:
     *_, final, _, total = lines(sqlite_storage, None, folds=5, finalists=3, rounds=5)
     seconds = 3 * 60 * 2.0 * share
     assert final.endswith(f"of 60 epochs, about {duration(seconds)}")
-    assert total.startswith(f"about {duration(48 + seconds)} in all")
+    assert total.startswith(f"about {duration(60 + seconds)} in all")
 
 
 def test_a_named_trial_has_no_second_stage(sqlite_storage: Storage) -> None:
@@ -95,3 +97,43 @@ def test_trials_of_another_program_have_no_times(sqlite_storage: Storage) -> Non
     attrs = {"params": {"arch": "cnn"}}
     study.add_trial(create_trial(state=TrialState.COMPLETE, value=0.5, user_attrs=attrs))
     assert stage_lines(StoredStudy(sqlite_storage, study), FinalRequest()) == []
+
+
+def test_rounds_follow_one_another(sqlite_storage: Storage) -> None:
+    """The three seeds of the one that is left wait for the three finalists: 2 + 2 trainings in a row."""
+    found = lines(sqlite_storage, {"finalists": 3}, replicates=4)
+    assert found[0] == "1. final trainings: 6 trainings of 60 epochs, about 8 min 00 s"
+    assert [rounds(4, 5), rounds(1, 5), rounds(2, 1)] == [[4, 2, 3], [1, 4], [2]]
+
+
+def trained(storage: Storage, name: str, kind: Kind, *of: int) -> None:
+    study = create_or_resume(storage, name, tiny_study(training=TRAINING), FINGERPRINT, kind=kind)
+    for number in of:
+        attrs = {"replicate_of": number}
+        study.add_trial(create_trial(state=TrialState.COMPLETE, value=0.9, user_attrs=attrs))
+
+
+def test_what_is_trained_is_not_announced_again(sqlite_storage: Storage) -> None:
+    trained(sqlite_storage, "tiny-rung-2", "rung", 1, 2)
+    trained(sqlite_storage, "tiny-finals", "replicates", 1, 2, 2)
+    assert lines(sqlite_storage, LADDER, replicates=3)[0] == (
+        "1. final trainings: 1 training of 60 epochs, about 1 min 00 s"
+    )
+    trained(sqlite_storage, "tiny-finals", "replicates", 2)
+    study = load(sqlite_storage, "tiny")
+    request = FinalRequest(replicates=3, placement=Placement("cpu", 2))
+    assert stage_lines(StoredStudy(sqlite_storage, study), request) == [
+        "the winner's models are trained; the test split is opened once and they predict it"
+    ]
+
+
+def test_a_race_that_is_over_is_not_announced_again(sqlite_storage: Storage) -> None:
+    assert lines(sqlite_storage, None)[0].startswith("1. second stage, at most: 15 trainings")
+    study = load(sqlite_storage, "tiny")
+    study.set_user_attr("selection", {"winner": 2})
+    trained(sqlite_storage, "tiny-final-2", "replicates", 2, 2, 2)
+    request = FinalRequest(placement=Placement("cpu", 2))
+    stored = StoredStudy(sqlite_storage, study)
+    assert stage_lines(stored, request)[0].startswith("1. final trainings: 2 trainings")
+    more = FinalRequest(rounds=7, placement=Placement("cpu", 2))
+    assert stage_lines(stored, more)[0].startswith("1. second stage, at most: 21 trainings")
