@@ -127,6 +127,18 @@ class Race(Stored):
     """The rungs that finalists climbed; empty where they repeat the search's own length."""
 
     @property
+    def is_ladder(self) -> bool:
+        """Whether the finalists were trained at the final length, not at that of the search."""
+        return bool(self.rungs) or self.optimism is None
+
+    @property
+    def n_chose(self) -> int:
+        """Return how many of the winner's final trainings chose it among others; 0 where none did."""
+        if not self.is_ladder or len(self.finalists) < 2:
+            return 0
+        return sum(len(f.values) for f in self.finalists if f.trial == self.winner)
+
+    @property
     def measured_sd(self) -> float | None:
         """Standard deviation over seeds, pooled over finalists; None if each has a single value."""
         groups = [f.values for f in self.finalists if len(f.values) > 1]

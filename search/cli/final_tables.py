@@ -45,6 +45,12 @@ def show_result(result: dict[str, Any]) -> None:
             f"on validation: {result['search_value']:.4f} in the search, {retrained.mean:.4f} when "
             f"retrained for the final evaluation (n = {retrained.n})"
         )
+    selection = result.get("selection")
+    if selection and (n_chose := Race.read(selection).n_chose):
+        trainings = "training" if n_chose == 1 else f"{n_chose} trainings"
+        output.wrapped(
+            f"the first {trainings} of the winner chose it on validation, so that mean is a little too high"
+        )
     output.line()
     output.cut_table(
         ["class", "F1#", "precision#", "recall#", "n#"],

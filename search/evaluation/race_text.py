@@ -25,12 +25,17 @@ def race_text(race: Race) -> str:
             f"The winner's mean is about {max(0.0, high):.4f} too high because it was picked; what these "
             "validation images favour comes on top."
         )
+    elif len(race.finalists) > 1:
+        lines.append(
+            "By how much the winner's mean is too high because it was picked is not known: that takes three "
+            "finalists and a second seed."
+        )
     if race.undecided:
         trials = ", ".join(map(str, race.undecided))
         noun = f"trial {trials} is" if len(race.undecided) == 1 else f"trials {trials} are"
         lines.append(
             f"The choice is undecided: {noun} not clearly worse than trial {race.winner}"
-            + ("." if race.rungs else "; --rounds trains more seeds.")
+            + ("." if race.is_ladder else "; --rounds trains more seeds.")
         )
     return " ".join(lines)
 

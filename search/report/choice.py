@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..evaluation.race_text import race_text
-from ..results import RaceFinalist
+from ..results import Race, RaceFinalist
 from .gather import Gathered
 from .parts import Section, Table
 
@@ -25,15 +25,31 @@ def choice(study: Gathered) -> Section:
         )
         for f in race.finalists
     ]
-    columns = ["trial", "search value", "mean of fresh seeds", "n", "weights", "ms per image", ""]
-    text = (
-        f"The best {len(rows)} trials were trained again with fresh seeds, the same for all. "
-        f"Trials that were clearly worse left early. {race_text(race)}"
-    )
+    mean = "mean at the final length" if race.is_ladder else "mean of fresh seeds"
+    columns = ["trial", "search value", mean, "n", "weights", "ms per image", ""]
+    text = f"{_how(race)} {race_text(race)}"
     if (race.optimism or 0) > 0:
         text += " Picking the best of many noisy values makes search values too high."
     table = Table("finalists", f"Finalists (preferred: {race.prefer})", columns, rows)
     return Section(title, [text], tables=[table])
+
+
+def _how(race: Race) -> str:
+    """Say how the finalists were trained."""
+    if not race.is_ladder:
+        return (
+            f"The best {len(race.finalists)} trials were trained again with fresh seeds, the same for all. "
+            "Trials that were clearly worse left early."
+        )
+    text = (
+        "The best trials went on to longer trainings with fresh seeds, the same for all, and the last "
+        f"{len(race.finalists)} to the final length, where the worse half left after each seed."
+    )
+    if n_chose := race.n_chose:
+        trainings = "training is" if n_chose == 1 else f"{n_chose} trainings are"
+        text += f" The winner's first {trainings} among its replicates, whose mean on validation is a little "
+        text += "too high for that."
+    return text
 
 
 def _without(study: Gathered) -> str:

@@ -24,6 +24,7 @@ from bloodsearch.search.errors import DataError, RefusedError, UsageError
 from bloodsearch.search.evaluation import final, ledger
 from bloodsearch.search.evaluation.averaging import Averaging
 from bloodsearch.search.evaluation.final import Prepared, evaluate, prepare, stored_again
+from bloodsearch.search.evaluation.finalists import Finalist, Raced
 from bloodsearch.search.evaluation.refits import refit_study
 from bloodsearch.search.evaluation.scoring import predictor
 from bloodsearch.search.evaluation.selection import replicates
@@ -121,6 +122,21 @@ def test_a_diverged_replicate_is_a_result_and_named(
     assert result["seeds"] == [prepared.seeds[0], prepared.seeds[2]]
     show_result(result)
     assert "1 of 3 replicates diverged" in capsys.readouterr().out
+
+
+def test_trainings_that_chose_the_winner_are_named(
+    end: End, run: Evaluate, prepared: Prepared, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in prepared.seeds:
+        end(TrialState.COMPLETE)
+    winner = Finalist(prepared.winner.number, 0.9, [0.97], None, None)
+    race = Raced([winner, Finalist(99, 0.9, [0.96], None, None)], 0.003, winner.trial, "best")
+    result = run(selection=replace(race, is_ladder=True).as_dict())
+    show_result(result)
+    assert "the first training of the winner chose it on validation" in capsys.readouterr().out
+    # the values of a second stage are of seeds of their own
+    show_result(result | {"selection": race.as_dict()})
+    assert "chose it" not in capsys.readouterr().out
 
 
 def test_refits_that_all_diverged_are_named(

@@ -325,3 +325,5 @@ def test_the_winners_optimism_is_what_shrinking_takes_off() -> None:
     assert race_of([0.97, 0.98], [0.96, 0.97]).winner_optimism is None  # two show no spread
     assert race_of([0.97], [0.96], [0.95]).winner_optimism is None
     assert "comes on top" in race_text(luck)
+    assert "because it was picked is not known" in race_text(race_of([0.97, 0.98], [0.96, 0.97]))
+    assert "picked" not in race_text(race_of([0.97, 0.98]))

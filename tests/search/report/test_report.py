@@ -218,6 +218,22 @@ def test_search_values_below_the_fresh_means_are_not_too_high_by_a_negative_numb
     assert "too high" not in text
 
 
+def test_a_ladder_is_not_described_as_the_second_stage(
+    storage: Storage, make_study: MakeStudy
+) -> None:
+    study = make_study([0.90, 0.92])
+    finalists = [Finalist(0, 0.90, [0.97], 1, None), Finalist(1, 0.92, [0.96], 1, None)]
+    raced = Raced(finalists, sd=0.003, winner=0, prefer="best", undecided=[1], is_ladder=True)
+    study.set_user_attr("selection", raced.as_dict())
+    section = choice(gather(storage, study, None))
+    (text,) = section.text
+    assert "the last 2 to the final length, where the worse half left after each seed" in text
+    assert "The winner's first training is among its replicates" in text
+    assert "left early" not in text
+    assert "--rounds" not in text  # it leaves the ladder
+    assert section.tables[0].columns[2] == "mean at the final length"
+
+
 def test_one_replicate_has_no_spread(storage: Storage, make_study: MakeStudy) -> None:
     study = make_study([0.5, 0.9, 0.4, 0.8, 0.3, 0.2, 0.1, 0.7])
     one = {"mean": 0.9, "std": 0.0, "n": 1, "values": [0.9], "interval_95": [0.88, 0.92]}
