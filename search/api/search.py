@@ -186,7 +186,9 @@ def _run_minutes(request: SearchRequest, on_progress: OnProgress) -> SearchResul
         train_winner(load_study(name=name, storage=request.storage), final, on_progress)
     except TimeUp:
         on_progress(
-            Notice("the time was up before the last final training; run the same command to resume")
+            Notice(
+                "the time was up before the last final training; run the same command again to resume"
+            )
         )
         return replace(result, in_time=False)
     return result
