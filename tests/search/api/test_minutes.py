@@ -152,8 +152,10 @@ def fit_here(monkeypatch: pytest.MonkeyPatch, sqlite_url: str) -> Callable[..., 
 
     def run(**more: Any) -> list[str]:
         told: list[str] = []
-        more = {"dataset": "synthetic", "storage": sqlite_url, "placement": ONE} | more
-        optimize(create_only=True, on_progress=lambda event: told.append(str(event)), **more)
+        given: dict[str, Any] = {"dataset": "synthetic", "storage": sqlite_url, "placement": ONE}
+        optimize(
+            create_only=True, on_progress=lambda event: told.append(str(event)), **(given | more)
+        )
         return told
 
     return run
@@ -391,8 +393,8 @@ def test_data_are_looked_at_before_the_speed(tmp_path: Path) -> None:
 
 
 def test_limits_of_size_choose_widths_families_and_recipes() -> None:
-    def limited(n: int, study: StudyFile = STUDY, **more: object) -> StudyFile:
-        return fit(study_file(study, {"search.max_params": n, **more}), 60, 2, machine(0.5)).file
+    def limited(n: int, **more: object) -> StudyFile:
+        return fit(study_file(STUDY, {"search.max_params": n, **more}), 60, 2, machine(0.5)).file
 
     free = fit(STUDY, 60, 2, machine(0.5)).file
     assert free.space["cnn_width"] == (32, 64)
