@@ -55,7 +55,9 @@ def usable(x: torch.Tensor, weight: torch.Tensor) -> bool:
     """
     n_out, n_in, *side = weight.shape
     return (
-        x.dtype == weight.dtype == torch.float32
+        # first: an export with any number of images must not ask how many there are
+        kernels.usable(x)
+        and x.dtype == weight.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")  # it would change the type of the transforms
         and side == [3, 3]
         and x.shape[1] == n_in  # oneDNN says what is wrong
@@ -65,7 +67,6 @@ def usable(x: torch.Tensor, weight: torch.Tensor) -> bool:
         and max(x.shape[2:]) <= MAX_SIDE
         and len(x) * _n_tiles(x) >= MIN_TILES
         and kernels.on_one_avx2_core()
-        and kernels.usable(x)
         and kernels.has("winograd", x.dtype)
     )
 
