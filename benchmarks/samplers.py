@@ -1,6 +1,6 @@
 """Samplers compared on a surrogate of the default space, fitted to recorded trainings.
 
-    python -m benchmarks samplers
+    python -m benchmarks samplers      # about an hour of one core; continues where it stopped
 
 A forest of extremely randomised trees for each family (Geurts, Ernst, Wehenkel 2006) predicts the end of the
 curves in benchmarks/curves.csv from their parameters. A simulated trial's value is the forest's, with a
@@ -15,6 +15,7 @@ random. So it is also compared in the space of one family, where fewer depend on
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 import time
@@ -30,7 +31,7 @@ import torch
 from numpy.typing import NDArray
 from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
 
-from benchmarks.common import save, table
+from benchmarks.common import result_path, save, table
 from benchmarks.curves import read
 from bloodsearch.search.sampling.sampler import make_sampler
 from bloodsearch.search.sampling.space import Params, suggest
@@ -187,20 +188,21 @@ def search(space: str, sampler: str, seed: int) -> tuple[list[float], float]:
 
 def run() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    result: dict[str, Any] = {"explained": {f: explained(f) for f in ("cnn", "mlp")}}
+    path = result_path("samplers")
+    result: dict[str, Any] = json.loads(path.read_text())["result"] if path.exists() else {}
+    result["explained"] = {f: explained(f) for f in ("cnn", "mlp")}
     for family, share in result["explained"].items():
         print(f"{family}: the forest predicts {100 * share:.0f} % of the variance of unseen curves")
     with ProcessPoolExecutor() as pool:
         for space in SPACES:
-            best = best_value(space)
-            found = {
-                name: list(
-                    pool.map(search, [space] * SEEDS, [name] * SEEDS, range(SEEDS), chunksize=1)
-                )
-                for name in SAMPLERS
-            }
-            result[space] = {"best": best, "searches": found}
-            _show(space, best, found)
+            known = result.setdefault(space, {"best": best_value(space), "searches": {}})
+            for name in [name for name in SAMPLERS if name not in known["searches"]]:
+                searches = pool.map(search, [space] * SEEDS, [name] * SEEDS, range(SEEDS))
+                known["searches"][name] = list(searches)
+                save("samplers", result)
+    for space in SPACES:
+        found = {name: result[space]["searches"][name] for name in SAMPLERS}
+        _show(space, result[space]["best"], found)
     save("samplers", result)
 
 
