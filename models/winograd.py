@@ -55,9 +55,10 @@ def usable(x: torch.Tensor, weight: torch.Tensor) -> bool:
     """
     n_out, n_in, *side = weight.shape
     return (
-        # first: an export with any number of images must not ask how many there are
-        kernels.usable(x)
+        kernels.on_one_avx2_core()
         and x.dtype == weight.dtype == torch.float32
+        # before the number of images, which an export must not ask for
+        and kernels.usable(x)
         and not torch.is_autocast_enabled("cpu")  # it would change the type of the transforms
         and side == [3, 3]
         and x.shape[1] == n_in  # oneDNN says what is wrong
@@ -66,7 +67,6 @@ def usable(x: torch.Tensor, weight: torch.Tensor) -> bool:
         and min(x.shape[2:]) >= MIN_SIDE
         and max(x.shape[2:]) <= MAX_SIDE
         and len(x) * _n_tiles(x) >= MIN_TILES
-        and kernels.on_one_avx2_core()
         and kernels.has("winograd", x.dtype)
     )
 
