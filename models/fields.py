@@ -17,7 +17,8 @@ class Frozen(BaseModel):
 
 
 Count = Annotated[int, Field(ge=1, le=10_000)]
-Epochs = Annotated[int, Field(ge=1, le=10_000)]
+MAX_EPOCHS = 10_000
+Epochs = Annotated[int, Field(ge=1, le=MAX_EPOCHS)]
 Patience = Annotated[int, Field(ge=0, le=10_000)]
 """A number of epochs, where 0 switches something off."""
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -15,12 +15,13 @@ from .overrides import Overrides, override_keys, read_as_before
 from .parameters import PARAMETERS, Parameter, Value
 from .parsing import StudyFileError, parse_study
 from .schema import StudyFile
-from .sections import Baseline, Entry, Ladder, Range
+from .sections import MAX_TRIALS, Baseline, Entry, Ladder, Range
 from .sections import Pruner as PrunerSettings
 
 __all__ = [
     "DEFAULT_STUDY",
     "GENERIC_STUDY",
+    "MAX_TRIALS",
     "PARAMETERS",
     "Baseline",
     "Entry",

@@ -10,6 +10,7 @@ from pydantic_core import PydanticUndefined
 from ..models.fields import Count, Epochs, Fraction, Frozen, InnerFraction, Patience
 from .parameters import Value
 
+MAX_TRIALS = 1_000_000
 NUMBER, TABLE = "one number", "by family"
 ByFamily = Annotated[
     Annotated[Epochs, Tag(NUMBER)] | Annotated[dict[str, Epochs], Tag(TABLE)],
@@ -67,7 +68,7 @@ class Search(Section):
     folds: Annotated[int, Field(ge=0, le=20)] | None = None
     """Judge each trial by cross-validation in this many stratified folds of the training and validation
     splits; 0: by the validation split. Not given: 5 where that has fewer than 500 images, else 0."""
-    trials: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] | None = None
     """Finished trials to reach if --trials is not given; not part of the study's identity."""
     max_params: Annotated[int, Field(ge=1)] | None = None
     """Larger models are not searched."""

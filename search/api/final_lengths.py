@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from ...models.fields import MAX_EPOCHS
 from ...studies import Ladder, StudyFile
 from ..evaluation.ladder import rounds
 from ..evaluation.stages import n_in_a_row
@@ -15,8 +16,6 @@ SHORTEST_FINAL, LONGEST_FINAL = 2 / 3, 5 / 3
 """Of the study's own final epochs: 40 to 100 where a CNN has 60. Longer trainings of a narrower network gain
 less than a wider network."""
 LONGEST_MLP = 3 / 2
-MAX_EPOCHS = 10_000
-"""The largest number of epochs of a study file."""
 MLP = None
 """Stands for the MLP among the widths of CNNs."""
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...models.config import FIRST_SHAPE, Shape
-from ...studies import StudyFile
+from ...studies import MAX_TRIALS, StudyFile
 from ..errors import UsageError
 from ..evaluation.ladder import n_trainings
 from ..evaluation.stages import Candidate, Stage, race_stages
@@ -34,8 +34,6 @@ RUNG_SHARE, FINAL_SHARE, RESERVE = 0.15, 0.6, 0.05
 ENTRANTS_A_FINALIST = 2
 """A rung that fewer trials enter chooses too little for what it costs, and is left out."""
 MIN_TRIALS, MAX_RUNG_TRIALS = 16, 16
-MAX_TRIALS = 1_000_000
-"""The largest `search.trials` of a study file."""
 MAX_MINUTES = 1_000_000
 
 Seconds = Callable[[Sequence[TrialConfig]], list[float]]

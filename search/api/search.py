@@ -146,15 +146,7 @@ def _with_time_left(request: SearchRequest, deadline: float | None) -> SearchReq
 
 def _run_minutes(request: SearchRequest, on_progress: OnProgress) -> SearchResult:
     """Fit the study to the machine, or take the stored one, search, and train the winner, too."""
-    minutes, deadline = request.minutes or 0.0, _deadline(request)
-    if not 0 < minutes <= MAX_MINUTES:
-        raise UsageError(f"--minutes {minutes:g}: give a number above 0, at most {MAX_MINUTES}")
-    if request.placement.cluster is not None:
-        raise UsageError("--minutes goes without --cluster: it measures this machine")
-    if any(option is not None for option in (request.trials, request.only, request.replicates)):
-        raise UsageError(
-            "--minutes goes without --trials, --only and --replicates: it finds the numbers itself"
-        )
+    minutes, deadline = _checked_minutes(request), _deadline(request)
     file, request = resolve(request)
     file = keep_chosen(file, request.overrides)
     name = study_name(request, file)
@@ -192,6 +184,20 @@ def _run_minutes(request: SearchRequest, on_progress: OnProgress) -> SearchResul
         )
         return replace(result, in_time=False)
     return result
+
+
+def _checked_minutes(request: SearchRequest) -> float:
+    """Return the minutes. Raises UsageError for a wrong number, and for options that do not go with it."""
+    minutes = request.minutes or 0.0
+    if not 0 < minutes <= MAX_MINUTES:
+        raise UsageError(f"--minutes {minutes:g}: give a number above 0, at most {MAX_MINUTES}")
+    if request.placement.cluster is not None:
+        raise UsageError("--minutes goes without --cluster: it measures this machine")
+    if any(option is not None for option in (request.trials, request.only, request.replicates)):
+        raise UsageError(
+            "--minutes goes without --trials, --only and --replicates: it finds the numbers itself"
+        )
+    return minutes
 
 
 def _check_resumes(request: SearchRequest, file: StudyFile, stored: StudyInfo) -> None:
