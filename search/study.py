@@ -93,7 +93,7 @@ def create_or_resume(
     Raises RefusedError if the study exists with another kind, other settings or other data.
     """
     if kind == "search":  # the other kinds' names are derived from a search's name
-        check_name(name)
+        study_names.check_name(name)
     check_points(study_file, fingerprint.info)
     with storage.lock():
         create_tables(storage.engine)
@@ -155,24 +155,6 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{package: metadata.version(package) for package in packages},
     }
-
-
-def check_name(name: str) -> None:
-    """Raise UsageError unless `name` can be the name of a study and of a folder."""
-    if not study_names.is_valid(name):
-        raise UsageError(
-            f"invalid study name {name[:60]!r}: use letters, digits, '.', '_' and '-'; at most 100, "
-            "starting with a letter or digit"
-        )
-
-
-def check_not_reserved(name: str) -> None:
-    """Raise UsageError if `name` ends as the names of a study's parts do."""
-    if study_names.is_reserved(name):
-        raise UsageError(
-            f"the name {name!r} is reserved for a part of the study {study_names.without_part(name)!r}; "
-            "choose a --name that does not end in -finalists, -finals, -final-N, -rung-N, -baselines or -grid"
-        )
 
 
 def last_ended(study: optuna.Study, states: tuple[TrialState, ...]) -> FrozenTrial | None:

@@ -14,6 +14,8 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
+from .errors import UsageError
+
 PartKind = Literal["finalists", "rung", "finals", "replicates", "refits", "baselines", "grid"]
 
 _BASELINES = "-baselines"
@@ -129,3 +131,21 @@ def without_part(name: str) -> str:
     """Return the name of the study that `name` is a part of, or `name` itself."""
     part = take_apart(name)
     return name if part is None else part.base
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError unless `name` can be the name of a study and of a folder."""
+    if not is_valid(name):
+        raise UsageError(
+            f"invalid study name {name[:60]!r}: use letters, digits, '.', '_' and '-'; at most 100, "
+            "starting with a letter or digit"
+        )
+
+
+def check_not_reserved(name: str) -> None:
+    """Raise UsageError if `name` ends as the names of a study's parts do."""
+    if is_reserved(name):
+        raise UsageError(
+            f"the name {name!r} is reserved for a part of the study {without_part(name)!r}; "
+            "choose a --name that does not end in -finalists, -finals, -final-N, -rung-N, -baselines or -grid"
+        )

@@ -20,15 +20,8 @@ from ..errors import BloodsearchError, DataError, Interrupted, LostStudyError
 from ..evaluation.baselines import baselines_part, queue_baselines
 from ..records import trial_record
 from ..sampling.grid import grid, grid_part
-from ..study import (
-    StudyInfo,
-    check_name,
-    check_not_reserved,
-    check_points,
-    create_or_resume,
-    info,
-)
-from ..study_names import is_reserved
+from ..study import StudyInfo, check_points, create_or_resume, info
+from ..study_names import check_name, check_not_reserved, is_reserved
 from ..summary import summarize
 from ..warm_start import warm_start
 from ..workers.launch import LocalLauncher
