@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks.common import RESULTS, in_own_process, in_parallel, save, shown, spread, table
 from benchmarks.recipe import REFERENCE
+from bloodsearch.search.sampling.space import Params, to_config
 from bloodsearch.studies import Value, load_study_file
 
 MLP: dict[str, Value] = {
@@ -52,20 +53,24 @@ def lengths(name: str) -> tuple[int, int]:
 
 
 def child(name: str, epochs: int, seed: int) -> None:
+    print(json.dumps(train_once(CASES[name][0], epochs, seed)))
+
+
+def train_once(params: Params, epochs: int, seed: int) -> dict[str, Any]:
+    """Train once on one thread; return each epoch's validation macro-F1 and the processor's seconds."""
     import torch
 
     from bloodsearch.search.data.load import load_dataset
-    from bloodsearch.search.sampling.space import to_config
     from bloodsearch.search.training.device import to_device
     from bloodsearch.search.training.fit import fit
 
     torch.set_num_threads(1)
     data = to_device(load_dataset("bloodmnist"), torch.device("cpu"))
-    config = to_config(CASES[name][0], epochs=epochs, patience=0)
+    config = to_config(params, epochs=epochs, patience=0)
     values: list[float] = []
     started = time.process_time()
     fit(config, data, seed=seed, on_epoch=lambda result: values.append(result.val_macro_f1))
-    print(json.dumps({"values": values, "cpu_seconds": time.process_time() - started}))
+    return {"values": values, "cpu_seconds": time.process_time() - started}
 
 
 def key(name: str, epochs: int, seed: int) -> str:

@@ -15,10 +15,10 @@ import argparse
 import json
 import math
 import statistics
-import time
 from typing import Any
 
 from benchmarks.common import in_own_process, in_parallel, result_path, save, table
+from benchmarks.lengths import train_once
 from benchmarks.whole_searches import HAND_MADE
 from benchmarks.whole_tables import mean_and_sd
 from bloodsearch.search.sampling.space import Params, to_config
@@ -36,18 +36,7 @@ MINUTES = (4.0, 12.0)
 
 
 def child(name: str, width: int, epochs: int, seed: int) -> None:
-    import torch
-
-    from bloodsearch.search.data.load import load_dataset
-    from bloodsearch.search.training.device import to_device
-    from bloodsearch.search.training.fit import fit
-
-    torch.set_num_threads(1)
-    data = to_device(load_dataset("bloodmnist"), torch.device("cpu"))
-    config = to_config(RECIPES[name] | {"cnn_width": width}, epochs=epochs, patience=0)
-    started = time.process_time()
-    values = [result.val_macro_f1 for result in fit(config, data, seed=seed).history]
-    print(json.dumps({"values": values, "cpu_seconds": time.process_time() - started}))
+    print(json.dumps(train_once(RECIPES[name] | {"cnn_width": width}, epochs, seed)))
 
 
 def epoch_seconds() -> dict[str, float]:
