@@ -19,7 +19,12 @@ def class_weights(labels: torch.Tensor, n_classes: int) -> torch.Tensor:
 
 
 def make_loss(config: LossConfig, train_labels: torch.Tensor, n_classes: int) -> Loss:
-    """Return the loss that `config` names. `nll` is log-softmax, then NLL: cross-entropy in two steps."""
+    """Return the loss that `config` names. `nll` is log-softmax, then NLL: cross-entropy in two steps.
+
+    Weights are those of images, by their class, with label smoothing, too. PyTorch's formula weighs the
+    smoothed part by the class that it goes to instead: where classes differ by a factor of more than
+    1 + classes (1 - smoothing) / smoothing, common images are then trained towards the rarest class.
+    """
     if config.name == "nll":
         return lambda logits, labels: F.nll_loss(F.log_softmax(logits.float(), dim=1), labels)
     if config.name == "focal":
@@ -28,6 +33,15 @@ def make_loss(config: LossConfig, train_labels: torch.Tensor, n_classes: int) ->
     if config.name == "weighted_cross_entropy":
         weights = class_weights(train_labels, n_classes)
     smoothing = config.label_smoothing
+    if weights is not None and smoothing:
+        of_class, eps = weights, smoothing
+
+        def weighted(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            losses = F.cross_entropy(logits.float(), labels, label_smoothing=eps, reduction="none")
+            of_image = of_class[labels]
+            return (of_image * losses).sum() / of_image.sum()
+
+        return weighted
     return lambda logits, labels: F.cross_entropy(
         logits.float(), labels, weight=weights, label_smoothing=smoothing
     )
