@@ -173,7 +173,7 @@ def check_points(study_file: StudyFile, data: DatasetInfo) -> None:
             to_config(params, epochs=epochs, patience=training.patience, shape=data.shape)
         except UsageError as error:
             raise UsageError(f"baseline {baseline.name}: {error}") from None
-    stem, blocks = study_file.least("cnn_stem"), study_file.largest("cnn_blocks")
+    stem, blocks = study_file.largest("cnn_stem"), study_file.largest("cnn_blocks")
     side = -(-data.size // int(stem)) >> int(blocks)
     if "cnn" in study_file.families() and study_file.space and not side:
         raise UsageError(

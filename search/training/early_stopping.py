@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from .history import Progress
 
-
-def out_of_patience(progress: Progress, patience: int, min_epochs: int) -> bool:
-    """Return whether the best epoch is at least `patience` epochs old.
+def out_of_patience(n_epochs: int, best_epoch: int, patience: int, min_epochs: int) -> bool:
+    """Return whether the best of `n_epochs` epochs, counted from 1, is at least `patience` epochs old.
 
     `patience` 0 means no early stopping. No training stops before `min_epochs` epochs.
     """
-    n_epochs = len(progress.history)
     if not patience or n_epochs < min_epochs:
         return False
-    return n_epochs - progress.best_epoch >= patience
+    return n_epochs - best_epoch >= patience

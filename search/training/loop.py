@@ -176,7 +176,10 @@ class Training:
         return bool(torch.stack(sums).isfinite().all())
 
     def _out_of_patience(self) -> bool:
-        return out_of_patience(self.progress, self.config.patience, self.config.min_epochs)
+        progress, config = self.progress, self.config
+        return out_of_patience(
+            len(progress.history), progress.best_epoch, config.patience, config.min_epochs
+        )
 
     def checkpoint(self) -> Checkpoint:
         """Return all that `restore` needs, as tensors and plain values."""

@@ -6,6 +6,7 @@ from ..errors import StorageError
 from ..pruning.audit import is_audited
 from ..study import StudyInfo
 from ..training.config import TrialConfig
+from ..training.early_stopping import out_of_patience
 from ..training.endings import Drained
 from ..training.fit import Checkpoint
 from ..training.history import EpochResult
@@ -50,7 +51,7 @@ class EpochReports:
                 self.session.report(result.epoch, result.val_macro_f1)
                 self.values[result.epoch] = result.val_macro_f1
             # an epoch that was reported before an interruption may not have been judged
-            if self.prunable and result.epoch < self.config.epochs:
+            if self.prunable and not self._is_last(result.epoch):
                 self._ask_pruner(result)
         except StorageError as outage:  # longer than the time limit; Drained keeps the epoch
             raise Drained from outage
@@ -73,6 +74,14 @@ class EpochReports:
         if self.values.get(first.epoch) != first.val_macro_f1:
             values.pop(first.epoch, None)
         return values
+
+    def _is_last(self, epoch: int) -> bool:
+        """Return whether the training ends here by itself: pruned, it would only lose its value."""
+        if epoch >= self.config.epochs:
+            return True
+        until_now = sorted(number for number in self.values if number <= epoch)
+        best = max(until_now, key=self.values.__getitem__)  # the first of equals
+        return out_of_patience(epoch, best, self.config.patience, self.config.min_epochs)
 
     def _ask_pruner(self, result: EpochResult) -> None:
         values = {epoch: value for epoch, value in self.values.items() if epoch <= result.epoch}

@@ -21,7 +21,7 @@ from optuna.trial import TrialState
 
 from ..data.load import load_dataset
 from ..database.outage import is_outage
-from ..errors import BloodsearchError, RefusedError
+from ..errors import BloodsearchError, RefusedError, UsageError
 from ..limits import TooCostly, check_latency, check_size
 from ..records import Ending, end_attributes
 from ..sampling.space import Params
@@ -90,8 +90,13 @@ def run_trial(session: Session, study_info: StudyInfo, data: TrialData) -> Outco
     """
     saved = SavedTraining(session, study_info.name)
     try:
-        params = parameters(session, study_info)
-        outcome = _train(session, study_info, data, params, saved)
+        try:
+            params = parameters(session, study_info)
+            config = resolve(params, study_info, final=study_info.kind in KEPT)
+        except UsageError as error:  # of a point that was queued by hand: no worker can train it
+            outcome = _failed(error, saved)
+        else:
+            outcome = _train(session, study_info, data, params, config, saved)
     except Drained as drained:
         raise drained.__cause__ or drained from None
     except optuna.exceptions.UpdateFinishedTrialError:
@@ -101,11 +106,15 @@ def run_trial(session: Session, study_info: StudyInfo, data: TrialData) -> Outco
     except Exception as error:
         if is_outage(error):
             raise
-        attrs = end_attributes(Ending.FAILED, f"{type(error).__name__}: {error}"[:300])
-        attrs["traceback"] = traceback.format_exc()[-MAX_TRACEBACK:]
-        outcome = Outcome(TrialState.FAIL, None, dict(attrs), saved.path)
+        outcome = _failed(error, saved)
     outcome.attrs["seconds"] = round(saved.seconds, 3)
     return outcome
+
+
+def _failed(error: Exception, saved: SavedTraining) -> Outcome:
+    attrs = end_attributes(Ending.FAILED, f"{type(error).__name__}: {error}"[:300])
+    attrs["traceback"] = traceback.format_exc()[-MAX_TRACEBACK:]
+    return Outcome(TrialState.FAIL, None, dict(attrs), saved.path)
 
 
 def _train(
@@ -113,11 +122,11 @@ def _train(
     study_info: StudyInfo,
     data: TrialData,
     params: Params,
+    config: TrialConfig,
     saved: SavedTraining,
 ) -> Outcome:
     """Train and describe a trial. Return its outcome, complete or pruned."""
     session.pruner.new_trial()
-    config = resolve(params, study_info, final=study_info.kind in KEPT)
     epochs = EpochReports(session, study_info, config)
     seed = trial_seed(study_info.study_file, session.trial)
     device, data_of_trial = data.splits.device, data.of(seed)
@@ -192,7 +201,7 @@ def _end_attrs(result: FitResult, classes: Sequence[str]) -> dict[str, Any]:
     best = scores(result.best_confusion)
     last = result.history[-1]
     ending = Ending.EARLY_STOPPED if result.reason == "patience" else Ending.COMPLETED
-    worst = int(np.argmin(best.f1))
+    worst = int(np.argmin(np.where(result.best_confusion.sum(axis=1) > 0, best.f1, np.inf)))
     return end_attributes(ending) | {
         "worst_class": classes[worst],
         "worst_f1": round(float(best.f1[worst]), 4),

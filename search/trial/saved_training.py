@@ -17,9 +17,10 @@ from .weights_files import stored_path
 
 _DOES_NOT_FIT = (ValueError, TypeError, LookupError, AttributeError, RuntimeError)
 """What a training raises for a checkpoint of another training, or one that lacks something."""
-_BYTES_PER_PARAMETER = 4 * 6
-"""In float32: weights of the last and of the best epoch, an optimizer's state of up to twice their size, the
-file of kept weights, and one of them again while it is written."""
+_BYTES_PER_PARAMETER = 4 * 11
+"""In float32: a checkpoint of five (weights of the last and of the best epoch, their average, and an
+optimizer's state of up to twice their size), the same again while its successor is written, and the file of
+kept weights."""
 
 
 class SavedTraining:

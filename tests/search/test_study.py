@@ -107,6 +107,14 @@ def test_baseline_that_makes_no_configuration_is_named(storage: Storage) -> None
         create_or_resume(storage, "tiny", file, FINGERPRINT)
 
 
+def test_the_largest_stem_must_leave_pixels_for_the_deepest_network(storage: Storage) -> None:
+    """Or a worker that draws both stops in the middle of the search, and all others with it."""
+    space = {"arch": "cnn", "optimizer": "adam", "lr": 1e-3, "cnn_stem": [1, 2], "cnn_blocks": 4}
+    with pytest.raises(UsageError, match=r"lower it, as in --set space\.cnn_blocks=3"):
+        create_or_resume(storage, "deep", tiny_study(space=space), FINGERPRINT)
+    create_or_resume(storage, "deep", tiny_study(space=space | {"cnn_blocks": 3}), FINGERPRINT)
+
+
 def test_grid_is_queued_whole(storage: Storage) -> None:
     space = {"arch": ["mlp", "cnn"], "optimizer": "adam", "lr": [1e-3, 1e-2], "mlp_width": [8, 16]}
     file = tiny_study(search={"sampler": "grid"}, space=space)

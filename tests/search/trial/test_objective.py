@@ -129,6 +129,35 @@ def test_bug_fails_the_trial_with_its_traceback(
     assert outcome.checkpoint == tmp_path / "tiny" / "trial-0.pt"
 
 
+def test_point_that_no_worker_can_train_fails_and_is_not_put_back(
+    storage: Storage, small: DeviceData, tmp_path: Path
+) -> None:
+    """Queued in a notebook: five blocks halve 28 pixels to nothing."""
+    study = create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
+    point = {"arch": "cnn", "optimizer": "adam", "lr": 1e-3, "cnn_width": 2, "cnn_blocks": 5}
+    study.enqueue_trial({}, user_attrs={"point": point})
+    claim = Leases(storage, study).claim(own_identity("cpu"), 1, may_create=True)
+    assert isinstance(claim, Claim)
+    outcome = run(optuna.Trial(study, claim.trial_id), small, tmp_path, lambda epoch, value: None)
+    assert (outcome.state, outcome.value) == (TrialState.FAIL, None)
+    assert outcome.attrs["ending"] == "failed"
+    assert "5 blocks halve 28 pixels" in outcome.attrs["detail"]
+
+
+def test_the_worst_class_is_one_that_has_validation_images(
+    trial: optuna.Trial, small: DeviceData, tmp_path: Path
+) -> None:
+    present = small.val_labels != 3
+    without = dataclasses.replace(
+        small, val_images=small.val_images[present], val_labels=small.val_labels[present]
+    )
+    attrs = run(trial, without, tmp_path, lambda epoch, value: None).attrs
+    by_class = dict(zip(FINGERPRINT.info.classes, attrs["per_class_f1"], strict=True))
+    absent = FINGERPRINT.info.classes[3]
+    assert by_class.pop(absent) == 0
+    assert attrs["worst_class"] == min(by_class, key=lambda name: by_class[name]) != absent
+
+
 def test_pruner_is_asked_with_what_the_trial_will_have_stored(
     trial: optuna.Trial, small: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +173,28 @@ def test_pruner_is_asked_with_what_the_trial_will_have_stored(
     ]
     assert [what[:2] for what in asked] == expected
     assert [what[2] for what in asked] == [pytest.approx(loss, abs=1e-6) for loss in losses[:-1]]
+
+
+def test_epoch_that_ends_the_patience_is_not_judged(
+    storage: Storage, small: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The training is over; pruned, it would only lose its value."""
+    training = {"epochs": 30, "final_epochs": 30, "patience": 2}
+    study = create_or_resume(storage, "tiny", tiny_study(training=training), FINGERPRINT)
+    claim = Leases(storage, study).claim(own_identity("cpu"), 1, may_create=True)
+    assert isinstance(claim, Claim)
+    study.sampler = optuna.samplers.RandomSampler(seed=0)
+    asked: list[int] = []
+    monkeypatch.setattr(
+        FamilyPruner,
+        "reason_for",
+        lambda self, study, family, values, losses: asked.append(max(values)),
+    )
+    reports: dict[int, float] = {}
+    trial = optuna.Trial(study, claim.trial_id)
+    outcome = run(trial, small, tmp_path, lambda epoch, value: reports.update({epoch: value}))
+    assert outcome.attrs["ending"] == "early_stopped"
+    assert asked == list(reports)[:-1]
 
 
 def test_audited_trial_runs_on_and_keeps_the_reason(

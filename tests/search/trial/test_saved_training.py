@@ -25,6 +25,7 @@ from bloodsearch.search.training.endings import Drained
 from bloodsearch.search.trial.checkpoint_files import checkpoint_folder
 from bloodsearch.search.trial.data import TrialData
 from bloodsearch.search.trial.objective import run_trial
+from bloodsearch.search.trial.saved_training import SavedTraining
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -143,3 +144,27 @@ def test_a_full_disk_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(OSError, match=r"disk full: cannot write .*trial-0\.pt"):
         checkpoint.save(tmp_path / "trial-0.pt", {"a": 1})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_space_that_is_waited_for_holds_all_files_at_their_largest(
+    small: DeviceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint, its successor while it is written, and the weights."""
+    point = POINT | {"mlp_width": 256, "ema": 0.5}
+    study = optuna.create_study(direction="maximize")
+    study.enqueue_trial({}, user_attrs={"point": point})
+    study_info = StudyInfo("tiny", "replicates", tiny_study(), FINGERPRINT, None)
+    worker = Waiting(study.ask(), study_info, tmp_path)
+    wanted: list[int] = []
+    sizes: dict[str, int] = {}
+    save = checkpoint.save
+
+    def measure(path: Path, payload: dict[str, Any]) -> None:
+        save(path, payload)
+        sizes[path.name] = path.stat().st_size
+
+    monkeypatch.setattr(SavedTraining, "_require_space", lambda self, n: wanted.append(n))
+    monkeypatch.setattr(checkpoint, "save", measure)
+    run_trial(worker, study_info, TrialData(study_info, small))
+    most = 2 * sizes["trial-0.pt"] + sizes["trial-0.weights.pt"]
+    assert most < wanted[0] < 1.2 * most
