@@ -62,7 +62,7 @@ class Search(Section):
     sampler: Literal["tpe", "random", "grid", "baselines"] = "tpe"
     """tpe: Optuna's grouped TPE; grid: every point of a space of lists; baselines: only the baselines."""
     startup_trials: Count = 16
-    """TPE begins after this many trials. Baselines and running trials count too."""
+    """TPE begins after this many trials. Baselines count too, running trials do not."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Seed of the sampler and of every trial. The same seed draws and trains the same trials."""
     folds: Annotated[int, Field(ge=0, le=20)] | None = None

@@ -103,20 +103,21 @@ class Forecast:
         self.settings = settings
         self.epochs_of = epochs_of
         self._examples: defaultdict[str, Examples] = defaultdict(Examples)
-        """Complete trials by family, without those longer than the family's schedule."""
+        """Complete trials by family. No rule counts trials longer than the family's schedule."""
         self._finals: list[float] = []
         """Final values of the complete trials of all families, in rising order."""
         self._n_finished = 0
 
     def learn(self, peers: Sequence[Peer]) -> None:
+        # a baseline with a longer schedule of its own sets a bar that no other training can reach
+        peers = [
+            peer for peer in peers if max(peer.values, default=0) <= self.epochs_of(peer.family)
+        ]
         self._n_finished += len(peers)
         complete = [peer for peer in peers if peer.complete]
         self._finals = sorted(self._finals + [max(peer.values.values()) for peer in complete])
         for family in {peer.family for peer in complete}:
-            length = self.epochs_of(family)
-            self._examples[family].add(
-                [peer for peer in complete if peer.family == family and max(peer.values) <= length]
-            )
+            self._examples[family].add([peer for peer in complete if peer.family == family])
 
     def verdict(self, family: str, epoch: int, own: float, losses: Losses | None) -> str | None:
         judged = self.judge(family, epoch, own, losses)

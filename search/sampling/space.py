@@ -80,8 +80,12 @@ def searched(params: Params, study: StudyFile) -> Params:
     """Return the part of `params` that becomes the Optuna parameters of the trial.
 
     Return {} if a value is outside the space or a parameter is missing: a partial point would split the
-    groups of parameters that TPE models jointly.
+    groups of parameters that TPE models jointly. Return {}, too, if a parameter that the space omits does
+    not have its default: the sampler would take the value for that of another network. `epochs` and
+    `patience` are ignored.
     """
+    if not _omits_defaults_only(params, study):
+        return {}
     suggested: Params = {}
     for name, entry in study.space.items():
         if not _exists(name, params):
@@ -107,7 +111,7 @@ def searched(params: Params, study: StudyFile) -> Params:
 def transferred(params: Params, study: StudyFile) -> Params:
     """Map `params`, perhaps of another study, onto the space of `study`. Return {} if they do not fit.
 
-    Parameters that the space omits must have their defaults. `epochs` and `patience` are ignored.
+    Parameters that the space omits must have their defaults. `epochs` and `patience` are dropped.
     """
     if not searched(params, study):
         return {}
@@ -116,12 +120,15 @@ def transferred(params: Params, study: StudyFile) -> Params:
         value = params.get(name, PARAMETERS[name].default)
         if value is not None and _exists(name, params):
             point[name] = value
-    for name, value in params.items():
-        if name in point or name in ("epochs", "patience") or not _exists(name, params):
-            continue
-        if value != PARAMETERS[name].default:
-            return {}
     return point
+
+
+def _omits_defaults_only(params: Params, study: StudyFile) -> bool:
+    return all(
+        value == PARAMETERS[name].default
+        for name, value in params.items()
+        if name not in study.space and name not in ("epochs", "patience") and _exists(name, params)
+    )
 
 
 def baseline_params(baseline: Baseline) -> Params:

@@ -117,3 +117,20 @@ def test_the_models_own_chance_decides_and_the_corrected_one_is_stated() -> None
     assert said.startswith(
         f"{calibrated(judged.raw, 0.5, CALIBRATION['cnn']):.1%} chance of reaching"
     )
+
+
+def test_a_longer_training_does_not_set_the_bar() -> None:
+    """A baseline with forty epochs of its own ends where no training of four can."""
+    settings = PrunerSettings(name="forecast", min_peers=4, chance=0.03, top=0.2)
+    rules = [Forecast(settings, lambda family: 4) for _ in range(2)]
+    for rule in rules:
+        for i in range(12):
+            values = {epoch: 0.7 + 0.02 * epoch + 0.01 * i for epoch in range(1, 5)}
+            rule.learn([Peer("cnn", True, values)])
+    longer = [Peer("cnn", True, dict.fromkeys(range(1, 41), 0.99)) for _ in range(3)]
+    rules[1].learn([*longer, Peer("cnn", False, {})])
+    rules[0].learn([Peer("cnn", False, {})])
+    judged = [rule.judge("cnn", 2, 0.72, None) for rule in rules]
+    assert judged[0] == judged[1]
+    assert judged[0] is not None
+    assert judged[0].bar < 0.9

@@ -254,6 +254,13 @@ INSIDE: Params = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_width": 8
         # out of the space: nothing is shown rather than a part
         ({"lr": 0.5}, {}),
         ({"mlp_width": 9}, {}),
+        # another network: the space omits a parameter that does not have its default
+        ({"mlp_dropout": 0.3}, {}),
+        ({"shift": 3}, {}),
+        (
+            {"mlp_dropout": 0.0, "epochs": 9},
+            {"arch": "mlp", "lr": 1e-3, "mlp_width": 8, "mlp_depth": 1},
+        ),
         ({"mlp_depth": 4}, {}),
         ({"batch_size": 32}, {}),  # not the fixed value
         ({"optimizer": "sgd", "sgd_lr": 0.1}, {}),
@@ -262,8 +269,7 @@ INSIDE: Params = {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_width": 8
         ({"batch_size": None}, {}),  # missing; the default 128 is not the fixed value
         # what does not exist on this path does not matter
         ({"cnn_width": 999}, {"arch": "mlp", "lr": 1e-3, "mlp_width": 8, "mlp_depth": 1}),
-        # what the space does not mention does not matter either
-        ({"shift": 3}, {"arch": "mlp", "lr": 1e-3, "mlp_width": 8, "mlp_depth": 1}),
+        ({"shift": 0}, {"arch": "mlp", "lr": 1e-3, "mlp_width": 8, "mlp_depth": 1}),
         ({"arch": "cnn", "cnn_width": 16}, {"arch": "cnn", "lr": 1e-3, "cnn_width": 16}),
     ],
 )
