@@ -215,6 +215,16 @@ def ending_of(state: str, attrs: Mapping[str, Any]) -> tuple[Ending, str]:
     return _from_prose(state, str(attrs.get("stop_reason") or ""))
 
 
+def is_lost(trial: FrozenTrial) -> bool:
+    """Return whether a final training ended without a result, so that another attempt may have one.
+
+    A diverged training is a result: it would diverge again. Memory is a matter of what else was running.
+    """
+    state = trial.state.name
+    ending, _ = ending_of(state.lower(), attributes(trial))
+    return state == "FAIL" or (state == "PRUNED" and ending is Ending.OUT_OF_MEMORY)
+
+
 def best_trial(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
     """Return the complete trial with the highest value, the first of equal ones; None without any."""
     complete = (trial for trial in trials if trial.state.name == "COMPLETE")

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ..database.storage import Storage
 from ..errors import RefusedError
 from ..limits import within
-from ..records import trial_record
+from ..records import is_lost, trial_record
 from ..seeds import derive_seed
 from ..study import create_or_resume, enqueue, info, last_ended
 from ..study_names import finalists_name
@@ -211,7 +211,7 @@ def queue_seed(storage: Storage, arena: optuna.Study, trials: list[FrozenTrial],
         states_of = {
             (record.replicate_of, record.seed): trial.state
             for trial in arena.get_trials(deepcopy=False)
-            if trial.state is not TrialState.FAIL and (record := trial_record(trial))
+            if not is_lost(trial) and (record := trial_record(trial))
         }
         for trial in trials:
             if (trial.number, seed) not in states_of:
@@ -232,7 +232,7 @@ def gather(arena: optuna.Study, trials: list[FrozenTrial], seeds: list[int]) -> 
             continue
         if trial.state is TrialState.COMPLETE:
             values[of][record.seed] = float(trial.value or 0.0)
-        elif trial.state is TrialState.PRUNED:
+        elif trial.state is TrialState.PRUNED and not is_lost(trial):
             diverged[of] += 1
     finalists = [
         Finalist(

@@ -29,7 +29,7 @@ def _interval(confusion: tuple[tuple[int, ...], ...]) -> tuple[float, float] | N
     cells = drawn.reshape(N_RESAMPLES, k, k)
     right = np.einsum("rii->ri", cells)
     of_class = cells.sum(axis=1) + cells.sum(axis=2)
-    # F1 = 2 TP / (2 TP + FP + FN); a class that was drawn neither as truth nor as prediction counts as 0
+    # F1 = 2 TP / (2 TP + FP + FN); a class drawn neither as truth nor as prediction has none
     f1 = np.divide(2 * right, of_class, out=np.zeros(right.shape), where=of_class > 0)
-    low, high = np.quantile(f1.mean(axis=1), [0.025, 0.975])
+    low, high = np.quantile(f1.sum(axis=1) / (of_class > 0).sum(axis=1), [0.025, 0.975])
     return float(low), float(high)

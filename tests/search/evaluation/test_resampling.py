@@ -8,6 +8,7 @@ from sklearn.metrics import f1_score
 
 from bloodsearch.search.evaluation import resampling
 from bloodsearch.search.evaluation.resampling import macro_f1_interval
+from bloodsearch.search.training.metrics import scores
 
 
 def test_it_agrees_with_resampled_images() -> None:
@@ -31,5 +32,11 @@ def test_nothing_to_resample(confusion: list[list[int]]) -> None:
     assert macro_f1_interval(confusion) is None
 
 
-def test_one_class_only() -> None:
-    assert macro_f1_interval([[5, 0], [0, 0]]) == (0.5, 0.5)
+def test_a_class_without_images_does_not_count() -> None:
+    """As in the macro-F1 that the interval is of."""
+    assert macro_f1_interval([[5, 0], [0, 0]]) == (1, 1)
+    two = [[50, 9], [7, 40]]
+    three = [[50, 0, 9], [0, 0, 0], [7, 0, 40]]
+    low, high = macro_f1_interval(two) or (0, 0)
+    assert low < scores(np.array(three)).macro_f1 < high
+    assert macro_f1_interval(three) == pytest.approx((low, high), abs=0.01)
