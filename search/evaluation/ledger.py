@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import getpass
 import json
@@ -12,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from .. import __version__
+from ..database.outage import retry_outage
 from ..database.storage import Storage
 from ..database.tables import ledger_table, metadata
 from ..errors import RefusedError
@@ -93,6 +95,7 @@ def record_opening(
             refuse_second(storage, study_name)
         with storage.engine.begin() as db:
             key = db.execute(row).inserted_primary_key
+        _make_durable(storage)
     assert key is not None
     return int(key[0])
 
@@ -124,13 +127,28 @@ def refuse_second(storage: Storage, study_name: str) -> None:
 
 
 def record_result(storage: Storage, opening: int, result: dict[str, Any]) -> None:
-    """Add to an opening what came of it."""
-    with storage.engine.begin() as db:
-        db.execute(
-            sa.update(ledger_table)
-            .where(ledger_table.c.opening == opening)
-            .values(result_json=json.dumps(finite(result), allow_nan=False))
-        )
+    """Add to an opening what came of it, waiting for the database while it is down.
+
+    Raises StorageError when that takes longer than an outage may last.
+    """
+    text = json.dumps(finite(result), allow_nan=False)
+    row = sa.update(ledger_table).where(ledger_table.c.opening == opening).values(result_json=text)
+
+    def store() -> None:
+        with storage.engine.begin() as db:
+            db.execute(row)
+
+    retry_outage(store)
+    _make_durable(storage)
+
+
+def _make_durable(storage: Storage) -> None:
+    """Write the journal to disk now. A commit waits for no disk, so a power cut could undo an opening."""
+    if storage.sqlite_path is None:
+        return
+    with contextlib.suppress(sa.exc.OperationalError), storage.engine.connect() as db:
+        # moves what no reader needs into the database; before that it writes the journal to disk
+        db.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def _user() -> str:

@@ -1,8 +1,8 @@
 """Openings of the test split, written beside the data: copied and temporary databases are seen, too.
 
-A line of JSON per opening, in a file next to the data set's, or in the user's state folder where that one
-cannot be written. An opening on another machine with another copy of the data is not seen. The synthetic
-set has no such file: its test split can be drawn again.
+A line of JSON per opening, in a file next to the data set's and in one in the user's state folder, which
+knows the openings of the user's other copies of the data. An opening on another machine with another copy of
+the data is not seen. The synthetic set has no such file: its test split can be drawn again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ SUFFIX = ".openings.jsonl"
 
 
 def append(row: dict[str, Any], fingerprint: Fingerprint, data_root: Path | None) -> Path | None:
-    """Write the row of an opening, and return the file; None where no file can be written."""
+    """Write the row of an opening, and return the first file; None where no file can be written."""
+    written = []
     line = (json.dumps(row, allow_nan=False) + "\n").encode()
     for path in _files(fingerprint, data_root):
         with contextlib.suppress(OSError):
@@ -33,8 +34,8 @@ def append(row: dict[str, Any], fingerprint: Fingerprint, data_root: Path | None
                 os.fsync(handle)
             finally:
                 os.close(handle)
-            return path
-    return None
+            written.append(path)
+    return written[0] if written else None
 
 
 def count(fingerprint: Fingerprint, data_root: Path | None) -> int:

@@ -32,7 +32,14 @@ def test_openings_are_counted_by_data(tmp_path: Path, state: Path) -> None:
         assert append(row(REAL, n), REAL, tmp_path) == tmp_path / FILE_NAME
     append(row(OTHER, 9), OTHER, tmp_path)
     assert (count(REAL, tmp_path), count(OTHER, tmp_path)) == (3, 1)
-    assert not state.exists()
+
+
+def test_an_opening_of_another_copy_of_the_data_counts(tmp_path: Path, state: Path) -> None:
+    append(row(REAL, 1), REAL, tmp_path / "one")
+    append(row(REAL, 2), REAL, tmp_path / "other")
+    assert count(REAL, tmp_path / "one") == count(REAL, tmp_path / "third") == 2
+    (state / FILE_NAME).unlink()
+    assert count(REAL, tmp_path / "one") == 1
 
 
 def test_a_folder_that_cannot_be_written_is_replaced_by_the_users_state(
