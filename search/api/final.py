@@ -11,7 +11,7 @@ from ..dashboard.publish import publish
 from ..dashboard.study_files import final_files
 from ..errors import RefusedError
 from ..evaluation.averaging import PLAIN, Averaging
-from ..evaluation.baselines import evaluate_baselines
+from ..evaluation.baselines import baselines_again, evaluate_baselines
 from ..evaluation.final import check_opening, evaluate, stored_again
 from ..evaluation.folder import check_writable
 from ..evaluation.refits import refit_study
@@ -110,12 +110,18 @@ def evaluate_winner(
         choose_winner(study, request.trial)
     if not request.force:
         again = stored_again(
-            storage, study, trial=request.trial, n_replicates=request.replicates, out=folder
+            storage,
+            study,
+            trial=request.trial,
+            n_replicates=request.replicates,
+            out=folder,
+            serves=lambda result: _serves(result, request),
         )
         if again is not None:
             on_progress(
                 Notice(
-                    f"the stored result of trial {again['trial']} is in {folder} again; nothing was opened"
+                    f"the stored result of trial {again['trial']} is in {folder} and in the database; "
+                    "nothing was opened"
                 )
             )
             return again
@@ -148,6 +154,7 @@ def evaluate_winner(
         averaging=request.averaging,
         refits=refits,
         selection=selection,
+        asked=_asked(request),
     )
     publish(
         storage,
@@ -156,6 +163,38 @@ def evaluate_winner(
         on_message=lambda t: on_progress(Notice(t)),
     )
     return result
+
+
+def _asked(request: FinalRequest) -> dict[str, Any]:
+    """Return how the winner is to be chosen, without what is left to the defaults."""
+    asked = {
+        "finalists": request.finalists,
+        "rounds": request.rounds,
+        "prefer": None if request.prefer == "best" else request.prefer,
+        "max_params": request.max_params,
+        "max_latency_ms": request.max_latency_ms,
+    }
+    return {key: value for key, value in asked.items() if value is not None}
+
+
+def _serves(result: dict[str, Any], request: FinalRequest) -> bool:
+    """Return whether a stored result was chosen as `request` asks, and has all options that it asks for.
+
+    A result of an earlier version says only which finalist was preferred.
+    """
+    stored = result.get("asked", _asked(request))
+    prefer = (result.get("selection") or {}).get("prefer", "best")
+    if any(stored.get(key) != value for key, value in _asked(request).items()):
+        return False
+    if request.prefer != "best" and request.prefer != prefer:
+        return False
+    options = " ".join(option["option"] for option in result.get("declared_options") or ())
+    wanted = {
+        "orientations": request.averaging.orientations,
+        "ensemble": request.averaging.replicates,
+        "train and validation": request.train_val,
+    }
+    return all(word in options for word, is_wanted in wanted.items() if is_wanted)
 
 
 def _check_finished(stored: StoredStudy, request: FinalRequest, on_progress: OnProgress) -> None:
@@ -186,13 +225,23 @@ def final_eval_baselines(
     force: bool = False,
     out: str | Path | None = None,
     data_root: str | Path | None = None,
+    on_progress: OnProgress = ignore,
 ) -> dict[str, Any]:
-    """Open the test split once for all replicates of all baselines, and return their scores."""
+    """Open the test split once for all replicates of all baselines, and return their scores.
+
+    A stored result of the same replicates is written to a folder that has none, and nothing is opened.
+    """
     stored = load_part(study, "baselines", storage=storage, name=name)
+    folder = Path("final") / stored.name if out is None else Path(out)
+    if not force:
+        again = baselines_again(stored.storage, stored.study, folder)
+        if again is not None:
+            on_progress(Notice(f"the stored result is in {folder} again; nothing was opened"))
+            return again
     return evaluate_baselines(
         stored.storage,
         stored.study,
         data_root=None if data_root is None else Path(data_root),
-        out=Path("final") / stored.name if out is None else Path(out),
+        out=folder,
         force=force,
     )

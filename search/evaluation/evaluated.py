@@ -32,12 +32,7 @@ def evaluated_replicates(
     complete = [
         trial for trial in trials_of(study, result["trial"]) if trial.state is TrialState.COMPLETE
     ]
-    by_seed: dict[Any, FrozenTrial] = {}
-    # a later trial with the same seed was trained because the weights were lost
-    for trial in with_weights(study, complete):
-        seed = trial.user_attrs.get("seed")
-        if seed not in by_seed or weights_missing(by_seed[seed]) or not weights_missing(trial):
-            by_seed[seed] = trial
+    by_seed = _evaluated(with_weights(study, complete), result)
     folders = list(_folders(storage, study_name, result))
     own = [folder for folder in folders if _is_of(folder, result)]
     replicates = []
@@ -57,6 +52,31 @@ def evaluated_replicates(
             "folders from where the final evaluation ran, or export there"
         )
     return replicates
+
+
+def _evaluated(complete: list[FrozenTrial], result: dict[str, Any]) -> dict[Any, FrozenTrial]:
+    """Return the trial of each seed whose weights were evaluated.
+
+    A later trial with the same seed was trained because the weights were lost. It is the same training if it
+    has the same validation value; on another processor it may be another, which has no test score.
+    """
+    values = (result.get("val_macro_f1") or {}).get("values") or []
+    evaluated = dict(zip(result["seeds"], values, strict=False))
+    by_seed: dict[Any, FrozenTrial] = {}
+
+    def distance(trial: FrozenTrial) -> float:
+        expected = evaluated.get(trial.user_attrs.get("seed"))
+        return 0.0 if expected is None else round(abs((trial.value or 0.0) - expected), 9)
+
+    for trial in complete:
+        seed = trial.user_attrs.get("seed")
+        other = by_seed.get(seed)
+        if other is None or (distance(trial), weights_missing(trial)) <= (
+            distance(other),
+            weights_missing(other),
+        ):
+            by_seed[seed] = trial
+    return by_seed
 
 
 def _folders(storage: Storage, study_name: str, result: dict[str, Any]) -> Iterator[Path]:

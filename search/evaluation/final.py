@@ -9,6 +9,7 @@ whatever precision the training had.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ from .folder import (
     holds,
     keep_predictions,
     keep_weights,
+    read_result,
     remove_other_weights,
     room_for_results,
     write_result,
@@ -92,10 +94,12 @@ def evaluate(
     averaging: Averaging = PLAIN,
     refits: optuna.Study | None = None,
     selection: dict[str, Any] | None = None,
+    asked: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Open the test split, score the trained replicates, write `out` and the ledger.
 
-    `selection` is the race that chose the winner, None where there was none. Returns the result as
+    `selection` is the race that chose the winner, None where there was none. `asked` says how it was to be
+    chosen, and is stored with the result. Returns the result as
     `result.json` holds it. Raises RefusedError when a replicate is missing, because an opening must not be
     spent on a part of them, and BloodsearchError when all diverged.
     """
@@ -139,6 +143,7 @@ def evaluate(
         "diverged_refit_seeds": diverged_refits,
         "declared_options": [],
         "selection": selection,
+        "asked": asked or {},
         **count_openings(storage, study_info.name, study_info.fingerprint, data_root),
         "ledger_row": opening,
         "out": str(out),
@@ -168,21 +173,32 @@ def evaluate(
 
 
 def stored_again(
-    storage: Storage, study: optuna.Study, *, trial: int | None, n_replicates: int, out: Path
+    storage: Storage,
+    study: optuna.Study,
+    *,
+    trial: int | None,
+    n_replicates: int,
+    out: Path,
+    serves: Callable[[dict[str, Any]], bool] = lambda result: True,
 ) -> dict[str, Any] | None:
     """Write the stored result of the last evaluation to `out` if `out` does not hold it; opens nothing.
 
-    The replicates' weights are written, too, if they are on this machine. Returns None if there is no result
-    of this trial (None: of any) with as many replicates, and if `out` holds it. Raises UsageError when `out`
-    cannot be written.
+    The replicates' weights are written, too, if they are on this machine. A result that `out` holds and the
+    database lacks, because it was down after the opening, is stored there instead. Returns None if there is
+    no result of this trial (None: of any) with as many replicates that `serves`, and if both hold it. Raises
+    UsageError when `out` cannot be written.
     """
+    if (adopted := _adopt(storage, study.study_name, out)) is not None:
+        return adopted
     results = [o.result for o in ledger.openings(storage, study.study_name)]
     evaluations = [r for r in results if final_result(r)]
     if not evaluations or evaluations[-1] is None:
         return None
     result = dict(evaluations[-1])
     asked = result.get("replicates_asked", result["replicates"])
-    if trial not in (None, result["trial"]) or n_replicates != asked or holds(out, result):
+    if trial not in (None, result["trial"]) or n_replicates != asked or not serves(result):
+        return None
+    if holds(out, result):
         return None
     check_writable(out)
     result["out"] = str(out)
@@ -199,6 +215,23 @@ def stored_again(
             remove_other_weights(out, len(trained))
     write_result(out, result)
     return result
+
+
+def _adopt(storage: Storage, study_name: str, out: Path) -> dict[str, Any] | None:
+    """Store the result in `out` with the opening that it came from, if that has none; return the result."""
+    found = read_result(out)
+    for opening in ledger.openings(storage, study_name):
+        row = {
+            "ledger_row": opening.opening,
+            "study": opening.study_name,
+            "trial": opening.trial,
+            "data_hash": opening.data_hash,
+            "storage": storage.shown,
+        }
+        if opening.result is None and all(found.get(key) == row[key] for key in row):
+            ledger.record_result(storage, opening.opening, found)
+            return found
+    return None
 
 
 def _summary(result: dict[str, Any]) -> dict[str, Any]:
@@ -231,5 +264,13 @@ def _keep(storage: Storage, opening: int, result: dict[str, Any], out: Path) -> 
     """Store the result in the ledger and in `out`; a failure of one does not cost the other."""
     try:
         ledger.record_result(storage, opening, result)
-    finally:
+    except StorageError as error:
         write_result(out, result)
+        raise StorageError(
+            f"the result is in {out}, but not in the database: {error}; the same command stores it there "
+            "and opens nothing"
+        ) from None
+    except BaseException:
+        write_result(out, result)
+        raise
+    write_result(out, result)

@@ -103,9 +103,15 @@ def keep_predictions(out: Path, **arrays: Any) -> None:
 
 def holds(out: Path, result: dict[str, Any]) -> bool:
     """Return whether `out` holds this result."""
+    stored = read_result(out)
+    keys = ("evaluation", "study", "trial", "seeds", "ledger_row")
+    return bool(stored) and all(stored.get(key) == result.get(key) for key in keys)
+
+
+def read_result(out: Path) -> dict[str, Any]:
+    """Return what result.json in `out` holds; {} if there is none, or one that cannot be read."""
     try:
         stored = json.loads((out / "result.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    keys = ("evaluation", "study", "trial", "seeds", "ledger_row")
-    return isinstance(stored, dict) and all(stored.get(key) == result.get(key) for key in keys)
+        return {}
+    return stored if isinstance(stored, dict) else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from optuna.trial import TrialState, create_trial
@@ -11,8 +12,11 @@ from tests_support import FINGERPRINT, tiny_study
 from bloodsearch import RefusedError, UsageError, final_eval
 from bloodsearch.search.api import winner
 from bloodsearch.search.api.events import Event
+from bloodsearch.search.api.final import _serves
+from bloodsearch.search.api.winner import FinalRequest
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.evaluation import ledger
+from bloodsearch.search.evaluation.averaging import Averaging
 from bloodsearch.search.study import create_or_resume
 from bloodsearch.search.workers.leases import Leases
 from bloodsearch.search.workers.liveness import own_identity
@@ -90,3 +94,32 @@ def test_an_unfinished_search_is_said(searched: Storage, monkeypatch: pytest.Mon
     leases.registry.register(own_identity("cpu"))
     with pytest.raises(ReachedError):
         evaluate(searched, trial=0, unfinished=True)
+
+
+CHOSEN: dict[str, Any] = {
+    "selection": {"prefer": "small"},
+    "declared_options": [{"option": "each replicate averaged over eight orientations"}],
+    "asked": {"prefer": "small", "max_params": 900},
+}
+
+
+@pytest.mark.parametrize(
+    ("request_", "is_served"),
+    [
+        (FinalRequest(), True),
+        (FinalRequest(prefer="small"), True),
+        (FinalRequest(prefer="fast"), False),
+        (FinalRequest(max_params=900), True),
+        (FinalRequest(max_params=800), False),
+        (FinalRequest(max_latency_ms=1.0), False),
+        (FinalRequest(finalists=3), False),
+        (FinalRequest(averaging=Averaging(orientations=True)), True),
+        (FinalRequest(averaging=Averaging(orientations=True, replicates=True)), False),
+        (FinalRequest(train_val=True), False),
+    ],
+)
+def test_a_stored_result_serves_only_what_it_has(request_: FinalRequest, is_served: bool) -> None:
+    assert _serves(CHOSEN, request_) is is_served
+    older = {key: value for key, value in CHOSEN.items() if key != "asked"}
+    unknown = request_.max_params or request_.max_latency_ms or request_.finalists
+    assert _serves(older, request_) is (is_served or unknown is not None)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+import sqlalchemy as sa
 from optuna.trial import TrialState, create_trial
 from sklearn.metrics import f1_score
 from tests_support import tiny_study
@@ -20,7 +21,7 @@ from bloodsearch.search.cli.final_tables import show_result
 from bloodsearch.search.data import load as data_module
 from bloodsearch.search.data.load import Dataset, load_dataset
 from bloodsearch.search.database.storage import Storage
-from bloodsearch.search.errors import DataError, RefusedError, UsageError
+from bloodsearch.search.errors import DataError, RefusedError, StorageError, UsageError
 from bloodsearch.search.evaluation import final, ledger
 from bloodsearch.search.evaluation.averaging import Averaging
 from bloodsearch.search.evaluation.final import Prepared, evaluate, prepare, stored_again
@@ -110,6 +111,22 @@ def test_a_missing_replicate_is_trained_before_anything_is_opened(
     end(TrialState.COMPLETE)
     end(TrialState.COMPLETE)
     assert run()["replicates"] == 3
+
+
+def test_a_replicate_without_memory_is_trained_again(
+    storage: Storage, study: optuna.Study, end: End, run: Evaluate, prepared: Prepared
+) -> None:
+    """It ended as pruned trials do, and was counted among the diverged ones for ever."""
+    end(TrialState.COMPLETE)
+    waiting = prepared.study.get_trials(deepcopy=False)[1]._trial_id
+    prepared.study._storage.set_trial_user_attr(waiting, "ending", "out_of_memory")
+    end(TrialState.PRUNED)
+    end(TrialState.COMPLETE)
+    with pytest.raises(RefusedError, match=r"1 of 3 replicates .* \(trial 1: out of memory\)"):
+        run()
+    prepare(storage, study, trial=None, n_replicates=3)
+    leases, me = Leases(storage, prepared.study), own_identity("cpu")
+    assert isinstance(leases.claim(me, 4, may_create=False), Claim)
 
 
 def test_a_diverged_replicate_is_a_result_and_named(
@@ -299,6 +316,95 @@ def test_a_result_that_could_not_be_written_can_be_had_again(
         elsewhere = tmp_path / "elsewhere"
         assert stored_again(storage, study, trial=trial, n_replicates=n, out=elsewhere) is None
         assert not elsewhere.exists()
+    no = stored_again(
+        storage, study, trial=None, n_replicates=3, out=elsewhere, serves=lambda result: False
+    )
+    assert no is None
+    assert not elsewhere.exists()
+
+
+def test_a_result_that_the_database_lacks_is_stored_there(
+    storage: Storage,
+    study: optuna.Study,
+    end: End,
+    run: Evaluate,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was down after the opening: a second opening is not needed."""
+    for _ in range(3):
+        end(TrialState.COMPLETE)
+
+    def down(*args: object) -> None:
+        raise StorageError("the storage did not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "record_result", down)
+        with pytest.raises(StorageError, match=r"the result is in .*out, .* opens nothing"):
+            run()
+    assert [opening.result for opening in ledger.openings(storage)] == [None]
+    found = json.loads((tmp_path / "out" / "result.json").read_text())
+    (tmp_path / "other").mkdir()
+    for wrong in ({"trial": 9}, {"ledger_row": 2}, {"storage": "sqlite:///other.db"}):
+        (tmp_path / "other" / "result.json").write_text(json.dumps(found | wrong))
+        other = tmp_path / "other"
+        assert stored_again(storage, study, trial=None, n_replicates=3, out=other) is None
+    again = stored_again(storage, study, trial=None, n_replicates=3, out=tmp_path / "out")
+    assert again == found
+    assert [opening.result for opening in ledger.openings(storage)] == [found]
+
+
+def test_a_result_is_stored_once_the_database_answers(
+    storage: Storage, end: End, run: Evaluate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        end(TrialState.COMPLETE)
+    begin, record, failures = sa.Engine.begin, ledger.record_result, list[bool]()
+
+    def flaky(engine: sa.Engine) -> Any:
+        if failures:
+            failures.pop()
+            raise sa.exc.OperationalError("UPDATE", {}, Exception("database is locked"))
+        return begin(engine)
+
+    def record_result(*args: Any) -> None:
+        failures.extend([True, True])
+        record(*args)
+
+    monkeypatch.setattr(sa.Engine, "begin", flaky)
+    monkeypatch.setattr(ledger, "record_result", record_result)
+    result = run()
+    assert failures == []
+    (opening,) = ledger.openings(storage)
+    assert opening.result is not None
+    assert opening.result["evaluation"] == result["evaluation"]
+
+
+def test_an_opening_is_on_the_disk_before_the_split_is_read(
+    storage: Storage, end: End, run: Evaluate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit to SQLite's journal waits for no disk; a power cut could undo it."""
+    for _ in range(3):
+        end(TrialState.COMPLETE)
+    done: list[str] = []
+    execute = sa.Connection.exec_driver_sql
+
+    def noted(self: sa.Connection, sql: str, *more: Any) -> Any:
+        done.append(sql)
+        return execute(self, sql, *more)
+
+    monkeypatch.setattr(sa.Connection, "exec_driver_sql", noted)
+    read = data_module.open_test_split
+
+    def opened(*args: Any, record: Callable[[], None], **more: Any) -> Any:
+        record()
+        done.append("read")
+        return read(*args, record=lambda: None, **more)
+
+    monkeypatch.setattr("bloodsearch.search.evaluation.opening.open_test_split", opened)
+    run()
+    order = [what for what in done if "wal_checkpoint" in what or what == "read"]
+    assert order[:2] == ["PRAGMA wal_checkpoint(PASSIVE)", "read"]
 
 
 def test_a_result_can_be_had_again_without_its_weights(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -110,6 +111,32 @@ def test_another_evaluations_folder_is_not_taken(moved: Path) -> None:
     assert str(moved / "x.db.checkpoints") in said
     assert str(moved / "final/tiny") in said
     assert "--force" not in said
+
+
+def test_weights_that_were_trained_again_have_no_test_score(moved: Path) -> None:
+    """On another processor the same seed gives another model; its file was exported with the old score."""
+    values = [0.5, 0.625]
+    result = RESULT | {"val_macro_f1": {"values": values}}
+    storage = opened(moved)
+    part = load(storage, PART)
+    folder = moved / "x.db.checkpoints" / PART
+    (folder / "trial-1.weights.pt").unlink()
+    (moved / "final/tiny/replicate-1.pt").unlink()
+    lost = part.get_trials()[1]
+    assert lost.value is not None
+    values[:] = [trial.value or 0.0 for trial in part.get_trials()]
+    path = folder / "trial-2.weights.pt"
+    shutil.copy(folder / "trial-0.weights.pt", path)
+    again = copy.deepcopy(lost)
+    again.user_attrs["weights"] = stored_path(part, path)
+    again.value = lost.value - 0.001
+    part.add_trial(again)
+    with pytest.raises(RefusedError, match="1 of the 2 weight files"):
+        evaluated_replicates(storage, "tiny", result)
+    same = copy.deepcopy(again)
+    same.value = lost.value
+    part.add_trial(same)
+    assert weights(evaluated_replicates(storage, "tiny", result))[1] == str(path)
 
 
 @pytest.mark.parametrize("wrong", [{"evaluation": "another"}, {"seed": 7}])
