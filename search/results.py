@@ -250,6 +250,7 @@ class BaselineScore(Stored):
     n_parameters: int | None = None
     params: dict[str, Any] | None = None
     seeds: list[int]
+    diverged_seeds: list[int] = Field(default_factory=list)
     test_macro_f1: Spread
     test_weighted_f1: Spread
     test_accuracy: Spread
@@ -269,6 +270,8 @@ class BaselinesResult(Stored):
     dataset: str
     data_hash: str
     configurations: list[BaselineScore]
+    all_diverged: list[str] = Field(default_factory=list)
+    """Names of the baselines without a single model."""
     evaluation: str | None = None
     test_openings: int
     test_openings_in_storage: int | None = None

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ...studies import DEFAULT_STUDY
+from ..errors import UsageError
 from . import completion, output
 from .final_tables import show_baselines, show_result
 from .options import (
@@ -150,8 +151,25 @@ def final_eval(
     from ..evaluation.averaging import Averaging
 
     if baselines:
+        given = {
+            "--trial": trial is not None, "--replicates": replicates != 5,
+            "--finalists": finalists is not None, "--rounds": rounds is not None,
+            "--prefer": prefer is not Preference.best, "--max-params": max_params is not None,
+            "--max-latency": max_latency is not None, "--tta": tta, "--ensemble": ensemble,
+            "--train-val": train_val,
+        }  # fmt: skip
+        if others := [option for option, is_there in given.items() if is_there]:
+            raise UsageError(
+                f"--baselines tests every replicate that is trained; it goes without {', '.join(others)}"
+            )
         tested = final_eval_baselines(
-            study, storage=storage, name=name, force=force, out=out, data_root=data_root
+            study,
+            storage=storage,
+            name=name,
+            force=force,
+            out=out,
+            data_root=data_root,
+            on_progress=Screen(quiet=json),
         )
         if json:
             output.as_json(tested)

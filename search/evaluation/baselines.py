@@ -20,7 +20,7 @@ from ..data.info import Fingerprint
 from ..database.storage import Storage, options_of
 from ..errors import BloodsearchError, RefusedError, UsageError
 from ..files import finite, write_json
-from ..records import trial_record
+from ..records import is_lost, trial_record
 from ..sampling.space import baseline_params, without_length
 from ..seeds import replicate_seeds
 from ..study import create_or_resume, enqueue, info
@@ -93,9 +93,7 @@ def queue_baselines(
         usable = {
             (record.baseline, record.seed)
             for trial in with_weights(study, study.get_trials(deepcopy=False))
-            if trial.state is not TrialState.FAIL
-            and not weights_missing(trial)
-            and (record := trial_record(trial))
+            if not is_lost(trial) and not weights_missing(trial) and (record := trial_record(trial))
         }
         for i, seed in enumerate(seeds):
             for baseline in part.baselines:
@@ -128,19 +126,21 @@ def evaluate_baselines(
 ) -> dict[str, Any]:
     """Open the test split once for all replicates of all baselines; write `out` and the ledger.
 
-    A stored result that `out` does not hold is written there again instead, and nothing is opened.
     Raises RefusedError when the split was opened for this study before and `force` is not set, or when a
-    replicate is missing: an opening must not be spent on a part of them.
+    replicate is missing: an opening must not be spent on a part of them. Raises BloodsearchError when all
+    diverged.
     """
     if not force:
-        if (result := _stored_again(storage, study.study_name, out)) is not None:
-            return result
         ledger.refuse_second(storage, study.study_name)
     trained = {name: _with_weights(study, trials) for name, trials in by_baseline(study).items()}
     if lacking := _lacking(study, trained):
         raise RefusedError(
             f"not all replicates asked for in {study.study_name} are trained ({', '.join(lacking)}); run "
             f"{_training_command(study)} to its end first, with the STUDY and N of before"
+        )
+    if not any(trained.values()):
+        raise BloodsearchError(
+            f"every replicate of {study.study_name} diverged; nothing was opened; change the baselines"
         )
     check_writable(out)
     predict = {name: [predictor(trial) for trial in trials] for name, trials in trained.items()}
@@ -156,19 +156,24 @@ def evaluate_baselines(
             forced=force,
         )
     published = {b.name: b.published for b in stored.study_file.baselines}
+    diverged = _diverged(study, trained)
     configurations, classes = [], stored.dataset.classes
     for name, trials in trained.items():
+        if not trials:
+            continue
         matrices = [
             confusion_of(labels, p(images).argmax(axis=1), len(classes)) for p in predict[name]
         ]
         configurations.append(
-            _scored(name, trials, matrices, classes) | {"published": published[name]}
+            _scored(name, trials, matrices, classes)
+            | {"diverged_seeds": diverged[name], "published": published[name]}
         )
     result = {
         "study": stored.name,
         "dataset": stored.fingerprint.describe(),
         "data_hash": stored.fingerprint.content_hash,
         "configurations": configurations,
+        "all_diverged": [name for name, trials in trained.items() if not trials],
         "evaluation": uuid.uuid4().hex,
         **count_openings(storage, stored.name, stored.fingerprint, data_root),
         "ledger_row": opening,
@@ -181,10 +186,19 @@ def evaluate_baselines(
     return result
 
 
-def _stored_again(storage: Storage, study_name: str, out: Path) -> dict[str, Any] | None:
-    """Write the last opening's result to `out` if no result is there; opens nothing."""
-    stored = latest_result(storage, study_name)
+def baselines_again(storage: Storage, study: optuna.Study, out: Path) -> dict[str, Any] | None:
+    """Write the last opening's result to `out` if no result is there; opens nothing.
+
+    Returns None if `out` holds a result, and if replicates were trained after the opening.
+    """
+    stored = latest_result(storage, study.study_name)
     if stored is None or (out / "baselines.json").exists():
+        return None
+    tested = {(row["name"], seed) for row in stored["configurations"] for seed in row["seeds"]}
+    trained = by_baseline(study)
+    if any(
+        (n, trial_record(t).seed) not in tested for n, trials in trained.items() for t in trials
+    ):
         return None
     check_writable(out)
     result = {**stored, "out": str(out)}
@@ -210,14 +224,34 @@ def latest_result(storage: Storage, study_name: str) -> dict[str, Any] | None:
 
 def _lacking(study: optuna.Study, trained: dict[str, list[FrozenTrial]]) -> list[str]:
     """Return the baselines that have not ended with every seed that was queued for any of them."""
-    records = [trial_record(trial) for trial in study.get_trials(deepcopy=False)]
+    trials_of = study.get_trials(deepcopy=False)
+    records = [trial_record(trial) for trial in trials_of]
     asked = {record.seed for record in records if record.baseline is not None}
-    ended = {(r.baseline, r.seed) for r in records if r.state in ("complete", "pruned")}
+    ended = {
+        (record.baseline, record.seed)
+        for trial in trials_of
+        if trial.state.is_finished() and not is_lost(trial) and (record := trial_record(trial))
+    }
     return [
         f"{name} has {len(trials)}"
         for name, trials in trained.items()
-        if not trials or any((name, seed) not in ended for seed in asked)
+        if not asked or any((name, seed) not in ended for seed in asked)
     ]
+
+
+def _diverged(
+    study: optuna.Study, trained: dict[str, list[FrozenTrial]]
+) -> dict[str, list[int | None]]:
+    """Return the seeds of each baseline that ended without a model."""
+    seeds = {
+        name: {trial_record(trial).seed for trial in trials} for name, trials in trained.items()
+    }
+    lost: dict[str, dict[int | None, None]] = {name: {} for name in trained}
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.PRUNED,)):
+        record = trial_record(trial)
+        if record.baseline in lost and record.seed not in seeds[record.baseline]:
+            lost[record.baseline][record.seed] = None
+    return {name: list(missing) for name, missing in lost.items()}
 
 
 def _training_command(study: optuna.Study) -> str:

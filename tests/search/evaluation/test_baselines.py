@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 from tests_support import FINGERPRINT, tiny_study
+from weights_support import trained
 
+from bloodsearch.search.data.load import load_dataset
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.errors import RefusedError, UsageError
 from bloodsearch.search.evaluation import ledger
 from bloodsearch.search.evaluation.baselines import (
+    baselines_again,
     baselines_part,
     by_baseline,
     evaluate_baselines,
@@ -129,3 +132,42 @@ def test_nothing_is_opened_for_a_part_of_the_replicates(
     with pytest.raises(ZeroDivisionError):  # past the refusals
         evaluate()
     assert ledger.openings(storage) == []
+
+
+def test_a_baseline_that_always_diverges_does_not_block_the_others(
+    sqlite_storage: Storage, tmp_path: Path
+) -> None:
+    fingerprint = load_dataset("synthetic").fingerprint
+    part = baselines_part(with_baselines({"mlp_width": 8}, {"mlp_width": 16}))
+    study, n = queue_baselines(sqlite_storage, "tiny-baselines", part, fingerprint, 2)
+    leases, me = Leases(sqlite_storage, study), own_identity("cpu")
+    seeds = {}
+    for _ in range(n):
+        claim = leases.claim(me, n, may_create=False)
+        assert isinstance(claim, Claim)
+        attrs = study.get_trials()[claim.number].user_attrs
+        seeds[attrs["baseline"], attrs["replicate"]] = attrs["seed"]
+        good = attrs["baseline"] == "b0" and attrs["replicate"] == 0
+        if good:
+            for key, value in trained(
+                tmp_path, {"arch": "mlp", "widths": [8]}, 1
+            ).user_attrs.items():
+                if key != "seed":
+                    study._storage.set_trial_user_attr(claim.trial_id, key, value)
+        state = TrialState.COMPLETE if good else TrialState.PRUNED
+        leases.finish(me, claim.trial_id, state, 0.5 if good else None)
+    out = tmp_path / "out"
+    result = evaluate_baselines(sqlite_storage, study, data_root=None, out=out, force=False)
+    assert [c["name"] for c in result["configurations"]] == ["b0"]
+    assert result["configurations"][0]["diverged_seeds"] == [seeds["b0", 1]]
+    assert result["all_diverged"] == ["b1"]
+    # a stored result is written again, unless it is there, or more was trained since
+    assert baselines_again(sqlite_storage, study, out) is None
+    again = baselines_again(sqlite_storage, study, tmp_path / "again")
+    assert again is not None
+    assert again["configurations"] == result["configurations"]
+    newer = study.get_trials()[0]
+    newer.user_attrs["seed"] = 12345
+    study.add_trial(newer)
+    assert baselines_again(sqlite_storage, study, tmp_path / "more") is None
+    assert not (tmp_path / "more").exists()
