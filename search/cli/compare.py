@@ -125,6 +125,12 @@ def _show(comparison: Comparison, shown: dict[str, Any], split: str) -> None:
             output.line(
                 f"{side.n_diverged} more replicates of {side.label} diverged and have no value"
             )
+    if comparison.lengths:
+        a, b = comparison.lengths
+        output.line(
+            f"{comparison.a.label} trains {a} epochs and {comparison.b.label} {b}: the difference is also "
+            "one of length"
+        )
     d = comparison.difference
     how = "not paired: fewer than two common seeds"
     if d.paired:

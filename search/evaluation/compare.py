@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..database.storage import Storage
 from ..errors import RefusedError, StorageError, UsageError
-from ..records import study_record, trial_record
+from ..records import is_lost, study_record, trial_record
 from ..study import info, load
 from ..study_names import baselines_name
 from . import ledger
@@ -38,6 +38,8 @@ class Side:
     data_hash: str
     n_diverged: int = 0
     """Replicates that diverged and have no value."""
+    epochs: int | None = None
+    """The length of its trainings' schedule; None if it is not stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,12 @@ class Comparison:
     a: Side
     b: Side
     difference: Difference
+
+    @property
+    def lengths(self) -> tuple[int, int] | None:
+        """The epochs of both sides' schedules where they differ."""
+        a, b = self.a.epochs, self.b.epochs
+        return None if a is None or b is None or a == b else (a, b)
 
     @property
     def verdict(self) -> str:
@@ -134,6 +142,7 @@ def _side_dict(side: Side) -> dict[str, Any]:
         "study": side.study.study_name,
         "seeds": list(side.values),
         "n_diverged": side.n_diverged,
+        "epochs": side.epochs,
         "values": values,
         "mean": sum(values) / len(values),
     }
@@ -148,24 +157,27 @@ def _of_trial(
         number = tested[-1]["trial"]
     trial = choose_winner(study, number)
     values: dict[int, float] = {}
-    n_diverged = 0
+    n_diverged, epochs = 0, None
     name = replicates_home(storage, study.study_name, trial.number)
     try:
         replicas = load(storage, name)
     except StorageError:
         replicas = study
     else:
-        pruned = trials_of(replicas, trial.number)
-        n_diverged = sum(replica.state is TrialState.PRUNED for replica in pruned)
+        own = trials_of(replicas, trial.number)
+        n_diverged = sum(
+            replica.state is TrialState.PRUNED and not is_lost(replica) for replica in own
+        )
+        epochs = _epochs(own)
         if split == "val":
-            values = _by_seed(trials_of(replicas, trial.number))
+            values = _by_seed(own)
     if split == "test":
         for result in tested:
             if result["trial"] == trial.number:
                 values = dict(zip(result["seeds"], result["test_macro_f1"]["values"], strict=True))
     label = f"{spec} (trial {trial.number})" if number is None or spec == study.study_name else spec
     data_hash = info(study).fingerprint.content_hash
-    return Side(label, replicas, (study, trial), values, data_hash, n_diverged)
+    return Side(label, replicas, (study, trial), values, data_hash, n_diverged, epochs)
 
 
 def _of_baseline(
@@ -188,13 +200,19 @@ def _of_baseline(
             if row["name"] == baseline:
                 values = dict(zip(row["seeds"], row["test_macro_f1"]["values"], strict=True))
     data_hash = info(study).fingerprint.content_hash
-    return Side(spec, study, None, values, data_hash, _n_diverged(study, baseline))
+    return Side(spec, study, None, values, data_hash, _n_diverged(study, baseline), _epochs(trials))
 
 
 def _n_diverged(study: optuna.Study, baseline: str) -> int:
     """Return how many replicates of a baseline ended without a value: no pruner stops these."""
     pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
-    return sum(trial_record(trial).baseline == baseline for trial in pruned)
+    return sum(trial_record(trial).baseline == baseline and not is_lost(trial) for trial in pruned)
+
+
+def _epochs(trials: list[FrozenTrial]) -> int | None:
+    """Return the epochs of the schedule that the trainings share, by the first that was trained."""
+    configs = (trial_record(trial).config for trial in trials)
+    return next((config.get("epochs") for config in configs if config), None)
 
 
 def _by_seed(trials: list[FrozenTrial]) -> dict[int, float]:

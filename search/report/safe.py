@@ -88,6 +88,14 @@ def _opened(study: Gathered) -> Answer:
 def _chosen(study: Gathered) -> Answer:
     question, race = "How was the winner chosen?", study.selection
     n = plural(len(study.complete), "complete trial")
+    if race is not None and race.finalists and race.is_ladder:
+        last = f"{plural(len(race.finalists), 'finalist')} went on to trainings of the final length"
+        if race.rungs:
+            entered = len(race.rungs[0].values)
+            last = f"the best {entered} went on to longer trainings. Of these, {last}"
+        return question, (
+            f"On validation images only. Of {n}, {last}, with fresh seeds. The means of those decided."
+        )
     if race is not None and race.finalists:
         return question, (
             f"On validation images only. The best {len(race.finalists)} of {n} were trained again with fresh "

@@ -10,8 +10,9 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from tests_support import FINGERPRINT, tiny_study
 
+from bloodsearch.search.cli.compare import _show
 from bloodsearch.search.database.storage import Storage
-from bloodsearch.search.evaluation.compare import compare, find_side
+from bloodsearch.search.evaluation.compare import as_dict, compare, find_side
 from bloodsearch.search.records import Kind
 from bloodsearch.search.study import create_or_resume
 
@@ -61,3 +62,23 @@ def test_the_better_one_with_diverged_replicates_is_not_called_better(storage: S
     assert found.verdict == "cannot be told: 2 replicates of a-study:a diverged"
     same = dataclasses.replace(found, a=dataclasses.replace(a, n_diverged=0))
     assert same.verdict == "a-study:a is better"
+
+
+def test_sides_of_different_lengths_say_so(
+    storage: Storage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, epochs in (("a", 40), ("b", 5), ("c", 5)):
+        study = create_or_resume(
+            storage, f"{name}-study", tiny_study(), FINGERPRINT, kind="replicates"
+        )
+        for seed, value in enumerate((0.9, 0.91)):
+            attrs = {"baseline": name, "seed": seed, "params": POINT, "config": {"epochs": epochs}}
+            state = TrialState.COMPLETE
+            study.add_trial(create_trial(state=state, value=value, user_attrs=attrs))
+    a, b, c = (find_side(storage, f"{x}-study:{x}", "tiny", "val") for x in "abc")
+    found = compare(a, b)
+    assert found.lengths == (40, 5)
+    _show(found, as_dict(found, "val"), "validation")
+    assert "a-study:a trains 40 epochs and b-study:b 5" in capsys.readouterr().out
+    assert compare(b, c).lengths is None
+    assert as_dict(found, "val")["a"]["epochs"] == 40

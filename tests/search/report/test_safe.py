@@ -132,3 +132,24 @@ def test_sections_begin_with_the_result_and_whether_to_believe_it(
         "Is it safe to believe this?",
         "The search",
     ]
+
+
+def test_the_choice_of_a_ladder_is_told_as_it_was(storage: Storage, make_study: MakeStudy) -> None:
+    study = make_study(VALUES)
+    finalists = [
+        {"trial": trial, "search_value": 0.9, "mean": 0.95, "values": [0.95]} for trial in (7, 3)
+    ]
+    rung = {"study": "x", "values": [{"trial": trial, "value": 0.9} for trial in (7, 3, 1, 5)]}
+    race = {"winner": 7, "finalists": finalists, "sd_over_seeds": 0.003}
+    for rungs, told in (
+        (
+            [rung],
+            "Of 6 complete trials, the best 4 went on to longer trainings. Of these, 2 finalists went on to",
+        ),
+        ([], "Of 6 complete trials, 2 finalists went on to trainings of the final length"),
+    ):
+        study.set_user_attr("selection", race | {"rungs": rungs, "optimism": None})
+        assert told in answers(gather(storage, study, None))["How was the winner chosen?"]
+    study.set_user_attr("selection", race | {"rungs": [], "optimism": 0.001})
+    chosen = answers(gather(storage, study, None))["How was the winner chosen?"]
+    assert "The best 2 of 6 complete trials were trained again" in chosen
