@@ -110,7 +110,9 @@ def forest(claims: Sequence[Claim], title: str) -> Figure:
     axes.set_xlim(min(shown) - pad, max(shown) + pad)
     axes.set_yticks(range(len(claims)), [f"{c.text}\n{c.short()}" for c in claims], fontsize=9)
     axes.invert_yaxis()
-    axes.set_xlabel("difference (0.01 = one point) with 95 % interval")
+    # the names beside the axis leave a phone little room below it
+    label = ("difference", "(0.01 = one point)", "with 95 % interval")
+    axes.set_xlabel(("\n" if style.is_phone() else " ").join(label))
     handles = [
         *(Line2D([], [], color=colours[v], marker=markers[v], label=v) for v in colours),
         _published("published"),
