@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from ..data.load import load_dataset
+from ..data.load import check_same, load_dataset
 from ..errors import UsageError
 from ..model_file import export as model_file
 from ..study import info
@@ -38,7 +38,7 @@ def export(
         format: "onnx", or "torch" for `torch.export.load`.
         out: The file; default NAME.onnx or NAME.pt2 in the current folder.
         replicate: The replicate to export; default: the best on validation.
-        check_test: Open the test split once more, on the record, and compare confusion matrices.
+        check_test: Open the test split once more, on the record, and compare confusion matrices; for "onnx".
         data_root: The folder with the data; default $BLOODSEARCH_DATA, else ~/.medmnist.
         on_progress: Receives a notice when the synthetic study is used because it is the only one.
 
@@ -46,6 +46,8 @@ def export(
     """
     one_of("format", format, SUFFIX)
     replicate = whole("replicate", replicate, 0)
+    if check_test and format != "onnx":
+        raise UsageError("the check on the test split is of ONNX files; export with --format onnx")
     root = None if data_root is None else Path(data_root)
     stored = load_study(study, storage=storage, name=name, on_progress=on_progress)
     trained = model_file.trained_replicates(stored.storage, stored.study)
@@ -56,6 +58,7 @@ def export(
         )
     path = Path(stored.name + SUFFIX[format]) if out is None else Path(out)
     data = load_dataset(info(stored.study).fingerprint, root)
+    check_same(data.fingerprint, info(stored.study).fingerprint)
     facts = model_file.provenance(stored.study, trained, number, data)
     difference = model_file.export(trained.trials[number], facts, data, format, path)
     check = None
@@ -69,7 +72,7 @@ def export(
         out=path,
         bytes=path.stat().st_size,
         largest_difference=difference,
-        n_compared=model_file.N_PARITY,
+        n_compared=min(model_file.N_PARITY, len(data.val_images)),
         val_macro_f1=facts["val_macro_f1"],
         test_check=check,
     )

@@ -140,9 +140,10 @@ def open_test_split(
 ) -> tuple[Array, Array]:
     """Return the test split: images (n, s, s, c), labels (n,). For the final evaluation alone.
 
-    First the data are checked, then `record` writes the opening down, then the images are read: data that
-    are missing or wrong cost no opening. Raises RefusedError when the data are not those of `expected`,
-    DataError when the file cannot be read, and what `record` raises.
+    First the data are checked, the labels and the images' checksum among them. Then `record` writes the
+    opening down, then the images are read: data that are missing or wrong cost no opening. Raises
+    RefusedError when the data are not those of `expected`, DataError when the file cannot be read, and what
+    `record` raises.
 
     Args:
         dataset: The data set.
@@ -160,6 +161,8 @@ def open_test_split(
         record()
         return make_split("test")
     with _open(source) as archive:
+        archive.read_labels("test", len(data.info.classes))
+        archive.check("test_images")
         record()
         return _read_split(archive, data.info, "test")
 

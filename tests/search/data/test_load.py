@@ -236,14 +236,29 @@ def test_a_label_that_is_none(write_npz: Write, arrays: Arrays, split: str) -> N
     assert f"{split}_labels holds 9; labels are 0..7" in message
 
 
-def test_a_bad_label_in_the_test_split_shows_at_its_opening(
-    write_npz: Write, arrays: Arrays
-) -> None:
+def test_a_bad_test_split_costs_no_opening(write_npz: Write, arrays: Arrays) -> None:
+    opened: list[bool] = []
+
+    def open_it(root: Path) -> None:
+        expected = load_dataset("bloodmnist", root).fingerprint
+        open_test_split("bloodmnist", root, expected=expected, record=lambda: opened.append(True))
+
+    good = write_npz(arrays)
+    open_it(good)
+    assert opened == [True]
+    path = good / "bloodmnist.npz"
+    with zipfile.ZipFile(path) as file:
+        member = file.getinfo("test_images.npy")
+    content = bytearray(path.read_bytes())
+    content[member.header_offset + 1000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"test_images\.npy is damaged"):
+        open_it(good)
     arrays["test_labels"][-1] = 9
     root = write_npz(arrays)
-    expected = load_dataset("bloodmnist", root).fingerprint
     with pytest.raises(DataError, match="test_labels holds 9"):
-        open_test_split("bloodmnist", root, expected=expected)
+        open_it(root)
+    assert opened == [True]
 
 
 def test_images_and_labels_swapped(write_npz: Write, arrays: Arrays) -> None:

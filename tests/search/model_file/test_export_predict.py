@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from sklearn.metrics import f1_score
 from tests_support import tiny_study
 from weights_support import trained
 
+from bloodsearch import export as export_winner
 from bloodsearch.search.data.load import Dataset, load_dataset
 from bloodsearch.search.data.registry import registered
 from bloodsearch.search.database.storage import Storage
@@ -151,6 +153,24 @@ def test_the_test_split_check_is_exact_and_counted(
     assert [row.forced for row in rows] == [False, True]
     # the final evaluation stays what later exports start from
     assert library.trained_replicates(storage, study).result["seeds"] == [1, 2]
+
+
+def test_a_model_of_other_data_is_not_exported(
+    storage: Storage, tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was scored on validation images that it may have been trained on."""
+    with_final_evaluation(storage, tmp_path, data, 0)
+    other = replace(data, fingerprint=replace(data.fingerprint, content_hash="9" * 32))
+    monkeypatch.setattr("bloodsearch.search.api.export.load_dataset", lambda *args: other)
+    out = tmp_path / "x.onnx"
+    with pytest.raises(RefusedError, match="the data changed"):
+        export_winner(storage=storage.full_url, name="tiny", out=out)
+    assert not out.exists()
+    with pytest.raises(UsageError, match="the check on the test split is of ONNX files"):
+        export_winner(storage=storage.full_url, name="tiny", format="torch", check_test=True)
+    few = replace(data, val_images=data.val_images[:9], val_labels=data.val_labels[:9])
+    monkeypatch.setattr("bloodsearch.search.api.export.load_dataset", lambda *args: few)
+    assert export_winner(storage=storage.full_url, name="tiny", out=out).n_compared == 9
 
 
 def test_a_folder_is_no_file_to_export_to(tmp_path: Path, data: Dataset) -> None:
