@@ -28,9 +28,9 @@ MIN_CORRELATION = 0.97
 MAX_PAIRS = 10_000
 """Pairs after which the search ends: an array of copies has millions."""
 MAX_PIXELS = 1 << 22
-"""Of the images that are hashed at a time: 16 MB as floats."""
+"""Of the images that are hashed or compared at a time: 16 MB as floats."""
 PART = 1024
-"""Rows and columns of the table of distances, and pairs, in memory at a time."""
+"""Rows and columns of the table of distances in memory at a time."""
 _LOW = 8
 
 
@@ -76,10 +76,14 @@ def similar_pairs(hashes: tuple[Hashes, Hashes], looks: tuple[Look, Look]) -> li
     """
     pairs: list[tuple[int, int]] = []
     for first, second in _candidates(*hashes):
-        for start in range(0, len(first), PART):
-            i, j = first[start : start + PART], second[start : start + PART]
-            alike = _correlation(looks[0](i), looks[1](j)) >= MIN_CORRELATION
+        start, part = 0, 1
+        while start < len(first):
+            i, j = first[start : start + part], second[start : start + part]
+            images = looks[0](i)
+            alike = _correlation(images, looks[1](j)) >= MIN_CORRELATION
             pairs += zip(i[alike].tolist(), j[alike].tolist(), strict=True)
+            start += part
+            part = max(1, MAX_PIXELS // images[0].size)
         if len(pairs) >= MAX_PAIRS:
             break
     return sorted(pairs)[:MAX_PAIRS]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..data.similar import perceptual_hashes, similar_pairs
 from .listing import SPLITS, Split
-from .reading import Images, Pixels, Scratch
+from .reading import Images, Pixels, Scratch, as_gray
 
 PART = 512
 """Images in memory at a time."""
@@ -33,12 +33,22 @@ def same(by_split: Mapping[Split, Sequence[Pixels]]) -> tuple[Pairs, Pairs]:
     return tuple(within), tuple(across)
 
 
-def similar(by_split: Mapping[Split, Sequence[Pixels]], scratch: Scratch) -> Pairs:
-    """Return the pairs of pictures in two splits that look the same but have other pixels."""
+def similar(
+    by_split: Mapping[Split, Sequence[Pixels]], scratch: Scratch, *, gray: bool = False
+) -> Pairs:
+    """Return the pairs of pictures in two splits that look the same but have other pixels.
+
+    With `gray` they are compared without their colours.
+    """
 
     def look(split: Split) -> Callable[[NDArray[np.intp]], Images]:
         places = np.array([p.place for p in by_split[split]])
-        return lambda chosen: scratch.read(places[chosen].tolist())
+
+        def read(chosen: NDArray[np.intp]) -> Images:
+            images = scratch.read(places[chosen].tolist())
+            return as_gray(images) if gray else images
+
+        return read
 
     hashes = {
         split: np.concatenate(

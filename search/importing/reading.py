@@ -76,9 +76,16 @@ class Pictures:
 
 
 def read_pictures(
-    pictures: Sequence[Listed], scratch: Scratch, on_picture: Callable[[int, int], object]
+    pictures: Sequence[Listed],
+    scratch: Scratch,
+    on_picture: Callable[[int, int], object],
+    *,
+    gray: bool = False,
 ) -> Pictures:
-    """Read pictures into `scratch`. `on_picture` gets the number done and the number of all."""
+    """Read pictures into `scratch`. `on_picture` gets the number done and the number of all.
+
+    With `gray`, pictures are the same that are the same without their colours.
+    """
     result = Pictures()
     with quietly():
         for done, listed in enumerate(pictures, start=1):
@@ -90,7 +97,7 @@ def read_pictures(
                     Pixels(
                         listed,
                         scratch.append(item.image),
-                        digest(item.image),
+                        digest(as_gray(item.image) if gray else item.image),
                         item.size,
                         item.gray,
                         bool((item.image == item.image[..., :1]).all()),

@@ -75,6 +75,20 @@ def check_unreadable(source: Path, pictures: Pictures, *, skip: bool) -> None:
     )
 
 
+def check_given_splits_are_left(
+    listing: Listing, classes: Sequence[str], by_split: Mapping[Split, Sequence[Pixels]]
+) -> None:
+    """Refuse a split that the source names and that has lost a class with the pictures left out."""
+    for split in SPLITS:
+        left = {picture.listed.label for picture in by_split[split]}
+        absent = [name for name in classes if name not in left]
+        if split in listing.given and absent:
+            raise DataError(
+                f"no picture of the class {absent[0]} in the split {split} can be read; mend some, or leave "
+                "the class out"
+            )
+
+
 def check_conflicts(pictures: Sequence[Pixels]) -> None:
     """Refuse pictures with the same pixels and two classes: one of the labels is wrong."""
     first: dict[bytes, Pixels] = {}

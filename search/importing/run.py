@@ -133,16 +133,18 @@ def _import(
         tempfile.TemporaryFile(dir=out.parent) as file,
     ):
         scratch = Scratch(file, options.rule)
-        pictures = read_pictures(listing.pictures, scratch, on_picture)
+        is_gray = options.channels == 1
+        pictures = read_pictures(listing.pictures, scratch, on_picture, gray=is_gray)
         refusals.check_unreadable(source, pictures, skip=options.skip_unreadable)
         refusals.check_every_class_is_left(classes, pictures.read)
         refusals.check_conflicts(pictures.read)
         channels = refusals.channels_of(pictures.read, options.channels)
         rule = replace(options.rule, channels=channels)
         by_split, how = _split(pictures.read, listing, classes, options)
+        refusals.check_given_splits_are_left(listing, classes, by_split)
         refusals.check_sizes({split: len(by_split[split]) for split in SPLITS})
         result = _result(out, listing, pictures, by_split, rule, how, classes)
-        result = replace(result, similar_across=similar(by_split, scratch))
+        result = replace(result, similar_across=similar(by_split, scratch, gray=is_gray))
         groups = _groups(by_split)
         labels = {
             split: [classes.index(p.listed.label) for p in by_split[split]] for split in SPLITS

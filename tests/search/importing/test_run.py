@@ -288,6 +288,17 @@ def test_a_picture_saved_again_is_seen_in_the_other_split(tmp_path: Path) -> Non
     assert result.same_across == ()
 
 
+def test_without_colours_copies_are_those_that_are_the_same_in_gray(tmp_path: Path) -> None:
+    """They were judged by their colours, and the same gray image was in two splits of the file."""
+    source = splits(tmp_path)
+    coloured = Image.open(source / "train" / "a" / "0.png").convert("RGB").resize((28, 28))
+    coloured.save(source / "train" / "a" / "colour.png")
+    coloured.convert("L").save(source / "test" / "a" / "gray.png")
+    result = import_images(source, out=tmp_path / "x.npz", channels=1)
+    assert result.same_across == (("train/a/colour.png", "test/a/gray.png"),)
+    assert result.similar_across == ()
+
+
 # --- nothing is left behind ---
 
 
@@ -334,3 +345,12 @@ def test_a_source_without_its_last_class(tmp_path: Path) -> None:
         path.write_bytes(b"")
     with pytest.raises(DataError, match="no picture of the class b can be read"):
         import_images(source, out=tmp_path / "x.npz", skip_unreadable=True)
+
+
+def test_a_given_split_without_a_readable_picture_of_a_class(tmp_path: Path) -> None:
+    source = splits(tmp_path)
+    for path in (source / "test" / "b").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="no picture of the class b in the split test can be read"):
+        import_images(source, out=tmp_path / "x.npz", skip_unreadable=True)
+    assert not (tmp_path / "x.npz").exists()
