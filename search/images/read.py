@@ -48,6 +48,7 @@ Images = NDArray[np.uint8]
 
 _ORIENTATION = 0x0112
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_MAXIMA = 258, 262, (281, 341)
+_TIFF_PLANAR, _BY_PLANE = 284, 2
 _WHITE_IS_ZERO = 0
 
 
@@ -141,6 +142,9 @@ def _check_header(image: Any, rule: Preparation) -> None:
 def _as_seen(image: Any, rule: Preparation) -> Any:
     """Return the part of the image that the model uses as an RGB image."""
     bits, tags = _bits(image), getattr(image, "tag_v2", {})
+    if bits > 8 and tags.get(_TIFF_PLANAR) == _BY_PLANE and image.tile[0][0] == "raw":
+        # Pillow reads such planes as 8 bits: low and high bytes become neighbouring pixels
+        raise _Unusable("stores 16-bit colours plane by plane; save it with 8 bits per channel")
     image.load()
     used = _cropped(_upright(image), rule)
     if bits > 8:
@@ -203,7 +207,10 @@ def _eight_bits(image: Any, bits: int, tags: Any) -> Any:
         values = np.asarray(image).astype(np.int64) >> (bits - 8)
         if tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow turns 8-bit images only
             values = 255 - values
+        profile = image.info.get("icc_profile")
         image = Image.fromarray(values.clip(0, 255).astype(np.uint8))
+        if profile is not None:
+            image.info["icc_profile"] = profile
     declared = [tags[tag] for tag in _TIFF_MAXIMA if tag in tags]
     maxima = [max(value) if isinstance(value, tuple) else value for value in declared]
     brightest = int(np.asarray(image.convert("RGB")).max())

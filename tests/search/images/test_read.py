@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageCms, ImageSequence
 
 from bloodsearch.search.errors import UsageError
-from bloodsearch.search.images.read import Images, read_image
+from bloodsearch.search.images.read import Images, _eight_bits, read_image
 from bloodsearch.search.model_file.sources import list_sources
 
 RNG = np.random.default_rng(0)
@@ -138,6 +138,12 @@ def tiff(values: np.ndarray, bits: int, **tags: int) -> bytes:
         262: (tags.get("photometric", 2 if samples == 3 else 1),),
         273: (8,), 277: (samples,), 278: (28,), 279: (len(data),),
     }  # fmt: skip
+    if "planar" in tags:
+        data = values.transpose(2, 0, 1).astype("<u2").tobytes()
+        plane = len(data) // samples
+        entries |= {
+            273: tuple(8 + plane * i for i in range(samples)), 279: (plane,) * samples, 284: (2,)
+        }  # fmt: skip
     if "maximum" in tags:
         entries[281] = (tags["maximum"],) * samples
     at = 8 + len(data) + 2 + 12 * len(entries) + 4
@@ -199,6 +205,20 @@ def test_camera_data_of_12_bits_are_not_taken_for_a_black_image(
     path = tmp_path / f"x.{suffix}"
     path.write_bytes(content)
     refused(path, "uses only the lowest, as camera data do; save it with 8 bits")
+
+
+def test_planes_of_16_bits_are_refused(tmp_path: Path) -> None:
+    """Pillow 13 reads each plane as 8 bits: a picture of noise, without an error."""
+    path = tmp_path / "x.tif"
+    path.write_bytes(tiff(WIDE, 16, planar=1))
+    refused(path, "stores 16-bit colours plane by plane; save it with 8 bits per channel")
+
+
+def test_gray_of_16_bits_keeps_its_colour_profile() -> None:
+    image = Image.fromarray(WIDE[..., 0])
+    image.info["icc_profile"] = b"a profile"
+    assert image.mode == "I;16"
+    assert _eight_bits(image, 16, {}).info["icc_profile"] == b"a profile"
 
 
 def test_a_transparent_colour_of_16_bits_is_refused(tmp_path: Path) -> None:
