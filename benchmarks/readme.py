@@ -46,6 +46,7 @@ def beside(dataset: str) -> str:
     n = str(len(final["seeds"]))
     rows = [
         ["bloodsearch: 100 trials of the default study", n, *scores],
+        *_in_the_same_time(),
         [
             f"hand-written Optuna, usual loop: {len(plain['states'])} trials",
             str(len(plain["test"])),
@@ -64,6 +65,30 @@ def beside(dataset: str) -> str:
             mean = f"{float(row['test macro-F1, mean']):.4f}"
             rows.append(["report A's CNN, trained by bloodsearch", row["n"], mean, "", ""])
     return _pipes(["what", "trainings", "test macro-F1", "accuracy", "AUC"], rows) + "\n"
+
+
+NAMES = {
+    "ours": "bloodsearch: `optimize --minutes {}`, final trainings included",
+    "hand-made 5": "a network made by hand, five seeds trained for these {} minutes",
+}
+
+
+def _in_the_same_time() -> list[list[str]]:
+    """Return rows of searches and of a network that was not searched, for each number of minutes."""
+    rows = []
+    for path in sorted(RESULTS.glob("whole_searches*.json")):
+        runs = list(json.loads(path.read_text())["result"].values())
+        for minutes in sorted({run["minutes"] for run in runs}):
+            for contender, name in NAMES.items():
+                group = [r for r in runs if (r["contender"], r["minutes"]) == (contender, minutes)]
+                if not group:
+                    continue
+                values = [value for run in group for value in run["test_macro_f1"]]
+                n = str(len(values))
+                if contender == "ours":
+                    n += f" of {len(group)} searches"
+                rows.append([name.format(f"{minutes:g}"), n, _mean(values), "", ""])
+    return rows
 
 
 def _mean(values: list[float]) -> str:
