@@ -44,7 +44,7 @@ quick: setup
 	$(BIN)/pytest -q -n 2 --dist loadgroup -m "not slow"
 
 test: check
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadgroup --durations 30
 
 N ?= 10
 chaos: setup
