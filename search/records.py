@@ -225,6 +225,11 @@ def is_lost(trial: FrozenTrial) -> bool:
     return state == "FAIL" or (state == "PRUNED" and ending is Ending.OUT_OF_MEMORY)
 
 
+def has_diverged(trial: FrozenTrial) -> bool:
+    """Return whether a final training ended without a value and would again: no pruner stops these."""
+    return trial.state.name == "PRUNED" and not is_lost(trial)
+
+
 def best_trial(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
     """Return the complete trial with the highest value, the first of equal ones; None without any."""
     complete = (trial for trial in trials if trial.state.name == "COMPLETE")

@@ -57,8 +57,9 @@ def export(
             f"--replicate {number}: there are {len(trained.trials)}, the first is number 0"
         )
     path = Path(stored.name + SUFFIX[format]) if out is None else Path(out)
-    data = load_dataset(info(stored.study).fingerprint, root)
-    check_same(data.fingerprint, info(stored.study).fingerprint)
+    fingerprint = info(stored.study).fingerprint
+    data = load_dataset(fingerprint, root)
+    check_same(data.fingerprint, fingerprint)
     facts = model_file.provenance(stored.study, trained, number, data)
     difference = model_file.export(trained.trials[number], facts, data, format, path)
     check = None

@@ -141,19 +141,14 @@ def show_baselines(result: dict[str, Any]) -> None:
         for c in result["configurations"]
     ]  # fmt: skip
     output.table([*columns, "test weighted F1#", "sd#", "published#"], rows)
-    for name, n in diverged_baselines(result):
-        output.line(f"replicates of {name} that diverged: {n}; no figure includes them")
+    lost: dict[str, int | str] = {
+        c["name"]: len(c.get("diverged_seeds") or ()) for c in result["configurations"]
+    }
+    lost |= dict.fromkeys(result.get("all_diverged") or (), "all")
+    for name, n in lost.items():
+        if n:
+            output.line(f"replicates of {name} that diverged: {n}; no figure includes them")
     output.line(f"{openings_text(result)}; the results are in {result['out']}")
-
-
-def diverged_baselines(result: dict[str, Any]) -> list[tuple[str, int | str]]:
-    """Return the baselines of which replicates diverged, and how many did."""
-    rows: list[tuple[str, int | str]] = [
-        (c["name"], len(lost))
-        for c in result["configurations"]
-        if (lost := c.get("diverged_seeds") or ())
-    ]
-    return rows + [(name, "all") for name in result.get("all_diverged") or ()]
 
 
 def openings_text(result: Mapping[str, Any]) -> str:

@@ -156,7 +156,7 @@ def evaluate_baselines(
             forced=force,
         )
     published = {b.name: b.published for b in stored.study_file.baselines}
-    diverged = _diverged(study, trained)
+    asked = _asked_seeds(study)
     configurations, classes = [], stored.dataset.classes
     for name, trials in trained.items():
         if not trials:
@@ -165,8 +165,7 @@ def evaluate_baselines(
             confusion_of(labels, p(images).argmax(axis=1), len(classes)) for p in predict[name]
         ]
         configurations.append(
-            _scored(name, trials, matrices, classes)
-            | {"diverged_seeds": diverged[name], "published": published[name]}
+            _scored(name, trials, matrices, classes, asked) | {"published": published[name]}
         )
     result = {
         "study": stored.name,
@@ -224,12 +223,10 @@ def latest_result(storage: Storage, study_name: str) -> dict[str, Any] | None:
 
 def _lacking(study: optuna.Study, trained: dict[str, list[FrozenTrial]]) -> list[str]:
     """Return the baselines that have not ended with every seed that was queued for any of them."""
-    trials_of = study.get_trials(deepcopy=False)
-    records = [trial_record(trial) for trial in trials_of]
-    asked = {record.seed for record in records if record.baseline is not None}
+    asked = _asked_seeds(study)
     ended = {
         (record.baseline, record.seed)
-        for trial in trials_of
+        for trial in study.get_trials(deepcopy=False)
         if trial.state.is_finished() and not is_lost(trial) and (record := trial_record(trial))
     }
     return [
@@ -239,19 +236,10 @@ def _lacking(study: optuna.Study, trained: dict[str, list[FrozenTrial]]) -> list
     ]
 
 
-def _diverged(
-    study: optuna.Study, trained: dict[str, list[FrozenTrial]]
-) -> dict[str, list[int | None]]:
-    """Return the seeds of each baseline that ended without a model."""
-    seeds = {
-        name: {trial_record(trial).seed for trial in trials} for name, trials in trained.items()
-    }
-    lost: dict[str, dict[int | None, None]] = {name: {} for name in trained}
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.PRUNED,)):
-        record = trial_record(trial)
-        if record.baseline in lost and record.seed not in seeds[record.baseline]:
-            lost[record.baseline][record.seed] = None
-    return {name: list(missing) for name, missing in lost.items()}
+def _asked_seeds(study: optuna.Study) -> list[int | None]:
+    """Return the seeds that were queued for any baseline, in their order."""
+    records = map(trial_record, study.get_trials(deepcopy=False))
+    return list(dict.fromkeys(record.seed for record in records if record.baseline is not None))
 
 
 def _training_command(study: optuna.Study) -> str:
@@ -272,7 +260,11 @@ def _with_weights(study: optuna.Study, trials: list[FrozenTrial]) -> list[Frozen
 
 
 def _scored(
-    name: str, trials: list[FrozenTrial], matrices: list[Any], classes: Sequence[str]
+    name: str,
+    trials: list[FrozenTrial],
+    matrices: list[Any],
+    classes: Sequence[str],
+    asked: Sequence[int | None],
 ) -> dict[str, Any]:
     from ..training.metrics import scores
 
@@ -284,7 +276,9 @@ def _scored(
         "name": name,
         "n_parameters": records[0].n_parameters,
         "params": records[0].params,
-        "seeds": [record.seed for record in records],
+        "seeds": (seeds := [record.seed for record in records]),
+        # nothing is lacking: what has no model has diverged
+        "diverged_seeds": [seed for seed in asked if seed not in seeds],
         "test_macro_f1": spread([s.macro_f1 for s in scored]),
         "test_weighted_f1": spread([s.weighted_f1 for s in scored]),
         "test_accuracy": spread([s.accuracy for s in scored]),

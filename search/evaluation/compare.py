@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..database.storage import Storage
 from ..errors import RefusedError, StorageError, UsageError
-from ..records import is_lost, study_record, trial_record
+from ..records import has_diverged, study_record, trial_record
 from ..study import info, load
 from ..study_names import baselines_name
 from . import ledger
@@ -165,9 +165,7 @@ def _of_trial(
         replicas = study
     else:
         own = trials_of(replicas, trial.number)
-        n_diverged = sum(
-            replica.state is TrialState.PRUNED and not is_lost(replica) for replica in own
-        )
+        n_diverged = sum(map(has_diverged, own))
         epochs = _epochs(own)
         if split == "val":
             values = _by_seed(own)
@@ -204,9 +202,9 @@ def _of_baseline(
 
 
 def _n_diverged(study: optuna.Study, baseline: str) -> int:
-    """Return how many replicates of a baseline ended without a value: no pruner stops these."""
-    pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
-    return sum(trial_record(trial).baseline == baseline and not is_lost(trial) for trial in pruned)
+    """Return how many replicates of a baseline ended without a value."""
+    diverged = filter(has_diverged, study.get_trials(deepcopy=False))
+    return sum(trial_record(trial).baseline == baseline for trial in diverged)
 
 
 def _epochs(trials: list[FrozenTrial]) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import json
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from ..database.storage import Storage
 from ..errors import DataError, RefusedError
 from ..study import load
 from ..trial.weights_files import places, with_weights
+from .folder import read_result
 from .selection import replicates_home, trials_of, weights_missing
 
 _SAME = ("evaluation", "study", "trial", "seeds", "data_hash", "test_macro_f1")
@@ -62,21 +63,16 @@ def _evaluated(complete: list[FrozenTrial], result: dict[str, Any]) -> dict[Any,
     """
     values = (result.get("val_macro_f1") or {}).get("values") or []
     evaluated = dict(zip(result["seeds"], values, strict=False))
-    by_seed: dict[Any, FrozenTrial] = {}
+    latest_first: defaultdict[Any, list[FrozenTrial]] = defaultdict(list)
+    for trial in reversed(complete):
+        latest_first[trial.user_attrs.get("seed")].append(trial)
 
-    def distance(trial: FrozenTrial) -> float:
+    def misfit(trial: FrozenTrial) -> tuple[float, bool]:
         expected = evaluated.get(trial.user_attrs.get("seed"))
-        return 0.0 if expected is None else round(abs((trial.value or 0.0) - expected), 9)
+        distance = 0.0 if expected is None else round(abs((trial.value or 0.0) - expected), 9)
+        return distance, weights_missing(trial)
 
-    for trial in complete:
-        seed = trial.user_attrs.get("seed")
-        other = by_seed.get(seed)
-        if other is None or (distance(trial), weights_missing(trial)) <= (
-            distance(other),
-            weights_missing(other),
-        ):
-            by_seed[seed] = trial
-    return by_seed
+    return {seed: min(trials, key=misfit) for seed, trials in latest_first.items()}
 
 
 def _folders(storage: Storage, study_name: str, result: dict[str, Any]) -> Iterator[Path]:
@@ -95,11 +91,8 @@ def _folders(storage: Storage, study_name: str, result: dict[str, Any]) -> Itera
 
 
 def _is_of(folder: Path, result: dict[str, Any]) -> bool:
-    try:
-        stored = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(stored, dict) and all(stored.get(key) == result.get(key) for key in _SAME)
+    stored = read_result(folder)
+    return bool(stored) and all(stored.get(key) == result.get(key) for key in _SAME)
 
 
 def _is_replicate(path: Path, result: dict[str, Any], seed: int) -> bool:

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ..database.storage import Storage
 from ..errors import RefusedError
 from ..limits import within
-from ..records import is_lost, trial_record
+from ..records import has_diverged, is_lost, trial_record
 from ..seeds import derive_seed
 from ..study import create_or_resume, enqueue, info, last_ended
 from ..study_names import finalists_name
@@ -232,7 +232,7 @@ def gather(arena: optuna.Study, trials: list[FrozenTrial], seeds: list[int]) -> 
             continue
         if trial.state is TrialState.COMPLETE:
             values[of][record.seed] = float(trial.value or 0.0)
-        elif trial.state is TrialState.PRUNED and not is_lost(trial):
+        elif has_diverged(trial):
             diverged[of] += 1
     finalists = [
         Finalist(

@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..database.storage import Storage, options_of
 from ..errors import RefusedError, UsageError
-from ..records import is_lost, trial_record
+from ..records import has_diverged, is_lost, trial_record
 from ..seeds import replicate_seeds
 from ..study import StudyInfo, create_or_resume, enqueue, info
 from ..study_names import finals_name, replicates_name
@@ -137,7 +137,7 @@ def ended_badly(study: optuna.Study, winner: int, seeds: list[int]) -> tuple[lis
         trial = trials.get(seed)
         if trial is None:
             lacking.append("one is not queued")
-        elif trial.state is TrialState.PRUNED and not is_lost(trial):
+        elif has_diverged(trial):
             diverged.append(seed)
         elif trial.state is TrialState.COMPLETE:
             lacking.append(f"the weights of trial {trial.number} are not on this machine")

@@ -29,22 +29,24 @@ def make_loss(config: LossConfig, train_labels: torch.Tensor, n_classes: int) ->
         return lambda logits, labels: F.nll_loss(F.log_softmax(logits.float(), dim=1), labels)
     if config.name == "focal":
         return lambda logits, labels: focal_loss(logits, labels, gamma=config.gamma)
-    weights = None
-    if config.name == "weighted_cross_entropy":
-        weights = class_weights(train_labels, n_classes)
     smoothing = config.label_smoothing
-    if weights is not None and smoothing:
-        of_class, eps = weights, smoothing
+    if config.name == "cross_entropy":
+        return lambda logits, labels: F.cross_entropy(
+            logits.float(), labels, label_smoothing=smoothing
+        )
+    weights = class_weights(train_labels, n_classes)
+    if not smoothing:
+        return lambda logits, labels: F.cross_entropy(logits.float(), labels, weight=weights)
+    return lambda logits, labels: smoothed_and_weighted(logits, labels, weights, smoothing)
 
-        def weighted(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-            losses = F.cross_entropy(logits.float(), labels, label_smoothing=eps, reduction="none")
-            of_image = of_class[labels]
-            return (of_image * losses).sum() / of_image.sum()
 
-        return weighted
-    return lambda logits, labels: F.cross_entropy(
-        logits.float(), labels, weight=weights, label_smoothing=smoothing
-    )
+def smoothed_and_weighted(
+    logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor, smoothing: float
+) -> torch.Tensor:
+    """Return the mean smoothed cross-entropy of images, weighted (classes,) by their class."""
+    losses = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing, reduction="none")
+    of_image = weights[labels]
+    return (of_image * losses).sum() / of_image.sum()
 
 
 def focal_loss(logits: torch.Tensor, labels: torch.Tensor, *, gamma: float) -> torch.Tensor:
