@@ -182,11 +182,10 @@ def _serves(result: dict[str, Any], request: FinalRequest) -> bool:
 
     A result of an earlier version says only which finalist was preferred.
     """
-    stored = result.get("asked", _asked(request))
-    prefer = (result.get("selection") or {}).get("prefer", "best")
-    if any(stored.get(key) != value for key, value in _asked(request).items()):
-        return False
-    if request.prefer != "best" and request.prefer != prefer:
+    asked = _asked(request)
+    known_of_older = asked | {"prefer": (result.get("selection") or {}).get("prefer")}
+    stored = result.get("asked", known_of_older)
+    if any(stored.get(key) != value for key, value in asked.items()):
         return False
     options = " ".join(option["option"] for option in result.get("declared_options") or ())
     wanted = {

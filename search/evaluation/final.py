@@ -99,9 +99,9 @@ def evaluate(
     """Open the test split, score the trained replicates, write `out` and the ledger.
 
     `selection` is the race that chose the winner, None where there was none. `asked` says how it was to be
-    chosen, and is stored with the result. Returns the result as
-    `result.json` holds it. Raises RefusedError when a replicate is missing, because an opening must not be
-    spent on a part of them, and BloodsearchError when all diverged.
+    chosen, and is stored with the result. Returns the result as `result.json` holds it. Raises RefusedError
+    when a replicate is missing, because an opening must not be spent on a part of them, and BloodsearchError
+    when all diverged.
     """
     study_info = info(study)
     trained, diverged = _trained(prepared, prepared.study, "replicate")
@@ -188,8 +188,7 @@ def stored_again(
     no result of this trial (None: of any) with as many replicates that `serves`, and if both hold it. Raises
     UsageError when `out` cannot be written.
     """
-    if (adopted := _adopt(storage, study.study_name, out)) is not None:
-        return adopted
+    is_adopted = _adopt(storage, study.study_name, out)
     results = [o.result for o in ledger.openings(storage, study.study_name)]
     evaluations = [r for r in results if final_result(r)]
     if not evaluations or evaluations[-1] is None:
@@ -199,7 +198,7 @@ def stored_again(
     if trial not in (None, result["trial"]) or n_replicates != asked or not serves(result):
         return None
     if holds(out, result):
-        return None
+        return result if is_adopted else None
     check_writable(out)
     result["out"] = str(out)
     # the replicates' study may be gone, or a file damaged: the figures do not need them
@@ -217,8 +216,8 @@ def stored_again(
     return result
 
 
-def _adopt(storage: Storage, study_name: str, out: Path) -> dict[str, Any] | None:
-    """Store the result in `out` with the opening that it came from, if that has none; return the result."""
+def _adopt(storage: Storage, study_name: str, out: Path) -> bool:
+    """Store the result in `out` with the opening that it came from, if that has none; return whether."""
     found = read_result(out)
     for opening in ledger.openings(storage, study_name):
         row = {
@@ -230,8 +229,8 @@ def _adopt(storage: Storage, study_name: str, out: Path) -> dict[str, Any] | Non
         }
         if opening.result is None and all(found.get(key) == row[key] for key in row):
             ledger.record_result(storage, opening.opening, found)
-            return found
-    return None
+            return True
+    return False
 
 
 def _summary(result: dict[str, Any]) -> dict[str, Any]:
@@ -265,12 +264,9 @@ def _keep(storage: Storage, opening: int, result: dict[str, Any], out: Path) -> 
     try:
         ledger.record_result(storage, opening, result)
     except StorageError as error:
-        write_result(out, result)
         raise StorageError(
             f"the result is in {out}, but not in the database: {error}; the same command stores it there "
             "and opens nothing"
         ) from None
-    except BaseException:
+    finally:
         write_result(out, result)
-        raise
-    write_result(out, result)
