@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
+import sqlalchemy as sa
 from optuna.trial import TrialState
 from PIL import Image
 from tests_support import small_set
@@ -16,6 +19,9 @@ from worker_here import worker_here
 
 import bloodsearch
 from bloodsearch import make_sampler, open_storage, run_trials
+from bloodsearch.search.database.storage import Storage
+from bloodsearch.search.workers.leases import Leases
+from bloodsearch.search.workers.registry import Registry
 
 ROOT = Path(__file__).parents[1]
 
@@ -110,6 +116,66 @@ def test_an_error_fails_its_trial_and_an_interruption_gives_it_back(sqlite_url: 
     run_trials(storage, study, lambda trial: 0.5, 2)
     assert [t.state.name for t in study.get_trials()] == ["FAIL", "COMPLETE", "COMPLETE"]
     storage.close()
+
+
+@pytest.fixture
+def mine(sqlite_url: str) -> Iterator[tuple[Storage, optuna.Study]]:
+    storage = open_storage(sqlite_url, create=True)
+    yield storage, optuna.create_study(study_name="mine", storage=storage.optuna)
+    storage.close()
+
+
+def away(monkeypatch: pytest.MonkeyPatch, owner: type[object], method: str, n_times: float) -> None:
+    """Let the database be down for the first `n_times` calls of a method."""
+    original: Callable[..., object] = getattr(owner, method)
+    calls: list[int] = []
+
+    def call(*args: object) -> object:
+        calls.append(1)
+        if len(calls) <= n_times:
+            raise sa.exc.OperationalError("UPDATE", {}, Exception("server closed the connection"))
+        return original(*args)
+
+    monkeypatch.setattr(owner, method, call)
+
+
+def test_a_result_waits_for_the_database(
+    mine: tuple[Storage, optuna.Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hours of an objective once were lost to a restart of the server at their end."""
+    away(monkeypatch, Registry, "register", 1)
+    away(monkeypatch, Leases, "finish", 1)
+    run_trials(*mine, lambda trial: 0.5, 2)
+    assert [(t.state, t.value) for t in mine[1].get_trials()] == [(TrialState.COMPLETE, 0.5)] * 2
+
+
+@pytest.mark.parametrize(
+    ("error", "method", "state"),
+    [
+        (ValueError, "finish", TrialState.FAIL),
+        (KeyboardInterrupt, "release", TrialState.WAITING),
+    ],
+)
+def test_an_outage_does_not_hide_why_an_objective_ended(
+    mine: tuple[Storage, optuna.Study],
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[BaseException],
+    method: str,
+    state: TrialState,
+) -> None:
+    def broken(trial: optuna.Trial) -> float:
+        raise error
+
+    with monkeypatch.context() as brief:
+        away(brief, Leases, method, 1)
+        with pytest.raises(error):
+            run_trials(*mine, broken, 5)
+    assert mine[1].get_trials()[-1].state is state
+    monkeypatch.setenv("BLOODSEARCH_OUTAGE_S", "0.1")
+    monkeypatch.setattr("bloodsearch.search.api.trials.RELEASE_S", 0.1)
+    away(monkeypatch, Leases, method, math.inf)
+    with pytest.raises(error):
+        run_trials(*mine, broken, 5)
 
 
 def test_every_exported_name_is_there() -> None:

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from ..database.outage import retry_outage
 from ..database.storage import Storage
 from ..database.tables import create_tables
-from ..errors import Interrupted
+from ..errors import Interrupted, StorageError
 from ..workers.heartbeat import Heartbeat
 from ..workers.leases import Claim, Leases, Verdict
 from ..workers.liveness import Identity, own_identity
@@ -20,6 +20,8 @@ from ..workers.shutdown import Drain
 
 Objective = Callable[[optuna.Trial], float]
 WAIT_S = 0.25
+RELEASE_S = 5.0
+"""How long an interrupted process waits for a database that is down."""
 
 
 def run_trials(storage: Storage, study: optuna.Study, objective: Objective, n_trials: int) -> None:
@@ -34,14 +36,15 @@ def run_trials(storage: Storage, study: optuna.Study, objective: Objective, n_tr
         objective: Returns a trial's value; may raise optuna.TrialPruned.
         n_trials: The total of all processes, including trials that are finished already.
 
-    An exception of `objective` fails its trial and is raised. Ctrl-C gives the trial back.
+    An exception of `objective` fails its trial and is raised. Ctrl-C gives the trial back. While the database
+    is down, results wait for it; StorageError is raised after $BLOODSEARCH_OUTAGE_S seconds.
     """
     with storage.lock():
         create_tables(storage.engine)
     leases, worker, drain = Leases(storage, study), own_identity("objective"), Drain()
     heartbeat = Heartbeat(leases.registry, worker, drain)
     drain.begin()
-    leases.registry.register(worker)
+    retry_outage(lambda: leases.registry.register(worker))
     try:
         with heartbeat.running():
             while not drain():
@@ -78,9 +81,12 @@ def _run(
     except optuna.TrialPruned:
         state = TrialState.PRUNED
     except Exception:
-        leases.finish(worker, claim.trial_id, TrialState.FAIL, None)
+        with contextlib.suppress(StorageError):  # the objective's own error says more
+            retry_outage(lambda: leases.finish(worker, claim.trial_id, TrialState.FAIL, None))
         raise
     except BaseException:
-        leases.release(worker, claim.trial_id)
+        with contextlib.suppress(StorageError):
+            retry_outage(lambda: leases.release(worker, claim.trial_id), limit_s=RELEASE_S)
         raise
-    leases.finish(worker, claim.trial_id, state, value if state is TrialState.COMPLETE else None)
+    value = value if state is TrialState.COMPLETE else None
+    retry_outage(lambda: leases.finish(worker, claim.trial_id, state, value))
