@@ -35,9 +35,12 @@ class TrialCache(_CachedStorage):
                 if self._is_unchanged(trial_id, states.get(trial_id))
             }
             study.unfinished_trial_ids -= unchanged
-        super()._read_trials_from_remote_storage(study_id)
+        try:
+            super()._read_trials_from_remote_storage(study_id)
+        finally:
+            with self._lock:
+                study.unfinished_trial_ids |= unchanged
         with self._lock:
-            study.unfinished_trial_ids |= unchanged
             # Optuna reads all trials behind this one again; those that have not finished are listed above
             study.last_finished_trial_id = max(
                 study.last_finished_trial_id, *study.unfinished_trial_ids, -1

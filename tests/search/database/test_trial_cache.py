@@ -81,6 +81,23 @@ def test_running_trial_is_read_once(
     assert read == [0]
 
 
+def test_an_outage_does_not_freeze_running_trials(
+    storage: Storage, study: optuna.Study, seen: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = study.ask({"lr": LEARNING_RATE})
+    seen.get_trials()
+
+    def away(*args: object, **kwargs: object) -> list[FrozenTrial]:
+        raise optuna.exceptions.StorageInternalError
+
+    with monkeypatch.context() as down:
+        down.setattr(storage.optuna._backend, "_get_trials", away)  # type: ignore[attr-defined]
+        with pytest.raises(optuna.exceptions.StorageInternalError):
+            seen.get_trials()
+    study.tell(trial, 0.5)
+    assert same(seen, study)
+
+
 def test_single_running_trial_is_always_read(study: optuna.Study, seen: optuna.Study) -> None:
     trial = study.ask({"lr": LEARNING_RATE})
     seen.get_trials()
