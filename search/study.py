@@ -13,6 +13,7 @@ from importlib import metadata
 from typing import Any
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ..studies import StudyFile, parse_study
@@ -103,7 +104,7 @@ def create_or_resume(
             if record.ready:
                 _check_same(storage, study, study_file, fingerprint, kind)
                 return study
-            if record.space_hash is None:
+            if record.space_hash is None and not _is_blank(study):
                 raise StorageError(
                     f"the study {name!r} in {storage.shown} was not made by bloodsearch; "
                     "choose another --name"
@@ -184,6 +185,17 @@ def check_points(study_file: StudyFile, data: DatasetInfo) -> None:
 
 def _most_blocks(size: int, stem: int) -> int:
     return max(1, (-(-size // stem)).bit_length() - 1)
+
+
+def _is_blank(study: optuna.Study) -> bool:
+    """Return whether `study` is as `_create` leaves it when it dies after its first write."""
+    storage, study_id = study._storage, study._study_id
+    attrs = storage.get_study_user_attrs(study_id) | storage.get_study_system_attrs(study_id)
+    return (
+        study.directions == [StudyDirection.MAXIMIZE]
+        and not attrs
+        and not storage.get_n_trials(study_id)
+    )
 
 
 def _create(

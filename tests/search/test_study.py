@@ -66,6 +66,38 @@ def test_half_made_study_is_made_again(storage: Storage) -> None:
     assert again.user_attrs["ready"] is True
 
 
+def test_study_without_a_single_attribute_is_made_again(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its creator was killed after the first write, and the name was refused for ever."""
+
+    def killed(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(optuna.Study, "set_user_attr", killed)
+        with pytest.raises(KeyboardInterrupt):
+            create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
+    study = create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
+    assert study.user_attrs["ready"] is True
+
+
+@pytest.mark.parametrize("mark", ["attribute", "metric", "trial", "direction"])
+def test_study_that_bears_another_programs_mark_is_left_alone(storage: Storage, mark: str) -> None:
+    direction = "minimize" if mark == "direction" else "maximize"
+    study = optuna.create_study(study_name="theirs", storage=storage.optuna, direction=direction)
+    if mark == "attribute":
+        study.set_user_attr("by", "me")
+    elif mark == "metric":
+        study.set_metric_names(["loss"])
+    elif mark == "trial":
+        study.ask()
+    with pytest.raises(StorageError, match="not made by bloodsearch"):
+        create_or_resume(storage, "theirs", tiny_study(), FINGERPRINT)
+    stored = optuna.load_study(study_name="theirs", storage=storage.optuna)
+    assert stored._study_id == study._study_id
+
+
 def test_foreign_study_is_left_alone(storage: Storage) -> None:
     study = optuna.create_study(study_name="theirs", storage=storage.optuna)
     study.enqueue_trial({"x": 1})
