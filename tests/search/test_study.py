@@ -84,7 +84,8 @@ def test_study_without_a_single_attribute_is_made_again(
 
 @pytest.mark.parametrize("mark", ["attribute", "metric", "trial", "direction"])
 def test_study_that_bears_another_programs_mark_is_left_alone(storage: Storage, mark: str) -> None:
-    direction = "minimize" if mark == "direction" else "maximize"
+    directions = optuna.study.StudyDirection
+    direction = directions.MINIMIZE if mark == "direction" else directions.MAXIMIZE
     study = optuna.create_study(study_name="theirs", storage=storage.optuna, direction=direction)
     if mark == "attribute":
         study.set_user_attr("by", "me")
