@@ -39,10 +39,15 @@ class Drain:
         self._event.wait(seconds)
 
     def on_signals(self) -> None:
-        """Drain on SIGINT and SIGTERM. A second signal ends the process at once."""
+        """Drain on SIGINT and SIGTERM. A second SIGINT ends the process at once."""
+        n_interrupts = 0
 
         def handle(number: int, frame: object) -> None:
-            if self():
+            nonlocal n_interrupts
+            # a SIGTERM may come twice without impatience: from a service manager, which sends it to all
+            # processes of the service, and from the supervisor; one that is impatient kills
+            n_interrupts += number == signal.SIGINT
+            if n_interrupts > 1:
                 os._exit(Interrupted.exit_code)
             self.request()
 

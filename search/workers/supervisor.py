@@ -213,17 +213,16 @@ class Supervisor:
         for worker in workers:
             worker.terminate()
         started = time.monotonic()
-        killed: dict[str, bool] = {}
         for worker in workers:
             while worker.poll() is None:
                 if self._out_of_time(started):
                     worker.kill()
-                    # killed for being slow, which says nothing against its trial
-                    killed[worker.worker_id] = False
                 time.sleep(0.02)
             worker.close()
+        # however they ended: that they were slow, or hurried by more signals, says nothing against a trial
+        dead = {worker.worker_id: False for worker in workers}
         try:
-            retry_outage(lambda: self.leases.reclaim(killed), limit_s=5, give_up=self._signalled)
+            retry_outage(lambda: self.leases.reclaim(dead), limit_s=5, give_up=self._signalled)
             retry_outage(
                 lambda: remove_leftovers(self.leases.storage, self.leases.study),
                 limit_s=5,

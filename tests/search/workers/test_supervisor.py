@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
+import sqlalchemy as sa
+from optuna.trial import TrialState
 from tests_support import supervisor
 
+from bloodsearch.search.database.tables import leases_table
+from bloodsearch.search.workers.launch import End
 from bloodsearch.search.workers.leases import Leases
+from bloodsearch.search.workers.liveness import own_identity
+from bloodsearch.search.workers.reclaim import MAX_DEATHS
 from bloodsearch.search.workers.shutdown import Drain
-from bloodsearch.search.workers.supervisor import DRAIN_S, PROMPT_S
+from bloodsearch.search.workers.supervisor import DRAIN_S, PROMPT_S, _Child
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -37,6 +48,75 @@ def test_worker_at_work_is_asked() -> None:
     assert not drain()
     drain.request()
     assert drain()
+
+
+class Aborted(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize(
+    ("numbers", "ended"),
+    [
+        ([signal.SIGTERM, signal.SIGTERM], False),
+        ([signal.SIGINT, signal.SIGTERM], False),
+        ([signal.SIGINT, signal.SIGINT], True),
+    ],
+)
+@pytest.mark.parametrize("asked_before", [False, True])
+def test_only_a_second_interrupt_ends_a_worker_that_drains(
+    monkeypatch: pytest.MonkeyPatch,
+    numbers: list[signal.Signals],
+    ended: bool,
+    asked_before: bool,
+) -> None:
+    """The supervisor's signal comes after a service manager's, or after a heartbeat that asks to stop."""
+    handlers: dict[int, Callable[..., None]] = {}
+
+    def abort(code: int) -> None:
+        raise Aborted
+
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+    monkeypatch.setattr(os, "_exit", abort)
+    drain = Drain()
+    drain.on_signals()
+    drain.begin()
+    if asked_before:
+        drain.request()
+    first, second = numbers
+    handlers[first](first, None)
+    with pytest.raises(Aborted) if ended else contextlib.nullcontext():
+        handlers[second](second, None)
+    assert drain()
+
+
+@dataclass
+class Ended:
+    """A worker, seen from its supervisor, that ended without putting its trial back."""
+
+    worker_id: str
+    place = "cpu"
+    waits = False
+
+    def poll(self) -> End | None:
+        return End.of(130)
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_end_of_a_worker_that_was_told_to_end_is_no_death(leases: Leases) -> None:
+    gone = dataclasses.replace(own_identity("cpu"), worker_id="gone", pid=2**22 - 1)
+    for _ in range(MAX_DEATHS):
+        leases.claim(gone, 1, may_create=True)
+        draining = supervisor(leases.storage, leases.study, 1, 1)
+        draining._children = [_Child(draining.slots[0], Ended("gone"))]
+        draining._drain()
+        assert leases.counts()[TrialState.WAITING] == 1
+    with leases.storage.engine.connect() as db:
+        assert db.execute(sa.select(leases_table.c.deaths)).scalar() == 0
 
 
 @pytest.mark.parametrize(
