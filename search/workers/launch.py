@@ -21,6 +21,10 @@ PROGRAM: tuple[str, ...] = ("-P", "-m", "bloodsearch", "worker-process")
 SPARE: tuple[str, ...] = ("-P", "-m", "bloodsearch.search.cli.spare", "worker-process")
 """The same for a worker that reads the rest of its command from standard input, once it is known."""
 
+KILLED_S = 0.5
+"""How long a command that has to end waits for a process that it killed. The system ends one that waits for
+a disk or a network folder only when that answers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -83,7 +87,7 @@ class Worker(Protocol):
         ...
 
     def kill(self) -> None:
-        """End it at once. Does nothing after its end."""
+        """Let the system end it, which may take a moment. Does nothing after its end."""
         ...
 
     def close(self) -> None:
@@ -126,7 +130,6 @@ class LocalWorker:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait()
 
     def close(self) -> None:
         if self.process.stdin is not None:
@@ -213,7 +216,8 @@ class LocalLauncher:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
-    process.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(KILLED_S)
     if process.stdin is not None:
         with contextlib.suppress(OSError):  # what a dead process did not read
             process.stdin.close()

@@ -19,7 +19,7 @@ from ..database.outage import is_outage, retry_outage
 from ..errors import Interrupted, StorageError
 from ..trial.checkpoint_files import remove_leftovers
 from .budget_check import STOPPED, check_budget
-from .launch import End, Launcher, LocalLauncher, Task, Worker
+from .launch import KILLED_S, End, Launcher, LocalLauncher, Task, Worker
 from .leases import Leases
 from .slots import Slot
 from .waiting import WaitNotice
@@ -214,9 +214,13 @@ class Supervisor:
             worker.terminate()
         started = time.monotonic()
         for worker in workers:
-            while worker.poll() is None:
-                if self._out_of_time(started):
-                    worker.kill()
+            while worker.poll() is None and not self._out_of_time(started):
+                time.sleep(0.02)
+            if worker.poll() is None:
+                worker.kill()
+        killed = time.monotonic()
+        for worker in workers:
+            while worker.poll() is None and not self._out_of_time_to_die(killed):
                 time.sleep(0.02)
             worker.close()
         # however they ended: that they were slow, or hurried by more signals, says nothing against a trial
@@ -236,6 +240,10 @@ class Supervisor:
         if self._signals:
             return self._signals > 1 or now > self._signalled_at + PROMPT_S
         return now > started + DRAIN_S
+
+    def _out_of_time_to_die(self, killed: float) -> bool:
+        """Return whether a killed worker is waited for no longer: it hangs in the system."""
+        return time.monotonic() > killed + (KILLED_S if self._signals else DRAIN_S)
 
     def _kill_children(self) -> None:
         """Kill the workers of a supervisor that hangs and is about to be ended."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 import psutil
 import pytest
@@ -64,7 +66,7 @@ def test_what_was_prepared_in_vain_is_ended(echoes: None) -> None:
     assert left.returncode is not None
     assert worker.poll() is None
     worker.kill()
-    worker.close()
+    assert ended(worker) == -signal.SIGKILL
 
 
 def test_a_slot_whose_process_died_gets_another(
@@ -109,3 +111,29 @@ def test_only_the_first_line_is_taken_from_standard_input(monkeypatch: pytest.Mo
     assert os.read(0, 100) == b"rest"
     assert spare._first_line() == b""  # closed: no work
     os.close(reader)
+
+
+class Stuck:
+    """A killed process that the system does not end, because it waits for a disk."""
+
+    stdin = None
+
+    def __init__(self) -> None:
+        self.n_kills = 0
+
+    def kill(self) -> None:
+        self.n_kills += 1
+
+    def wait(self, timeout: float | None = None) -> int:
+        assert timeout is not None, "waits for ever"
+        raise subprocess.TimeoutExpired("worker", timeout)
+
+
+def test_a_process_that_cannot_end_is_not_waited_for() -> None:
+    stuck = Stuck()
+    process = cast("subprocess.Popen[bytes]", stuck)
+    LocalWorker("me", "cpu", process).kill()
+    launcher = LocalLauncher()
+    launcher._spares = [(CPU, process)]
+    launcher.close()
+    assert stuck.n_kills == 2

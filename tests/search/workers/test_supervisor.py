@@ -119,6 +119,29 @@ def test_end_of_a_worker_that_was_told_to_end_is_no_death(leases: Leases) -> Non
         assert db.execute(sa.select(leases_table.c.deaths)).scalar() == 0
 
 
+class Stuck(Ended):
+    """A worker that the system does not end, because it waits for a disk."""
+
+    def poll(self) -> End | None:
+        return None
+
+
+@pytest.mark.parametrize("n_signals", [0, 1, 2])
+def test_a_worker_that_cannot_be_killed_is_left_behind(
+    leases: Leases, monkeypatch: pytest.MonkeyPatch, n_signals: int
+) -> None:
+    for name in ("DRAIN_S", "PROMPT_S", "KILLED_S"):
+        monkeypatch.setattr(f"bloodsearch.search.workers.supervisor.{name}", 0.05)
+    draining = supervisor(leases.storage, leases.study, 1, 1)
+    draining._children = [_Child(draining.slots[0], Stuck(name)) for name in "ab"]
+    draining._signals = n_signals
+    draining._signalled_at = time.monotonic()
+    thread = threading.Thread(target=draining._drain, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
 @pytest.mark.parametrize(
     ("n_signals", "seconds", "over"),
     [
