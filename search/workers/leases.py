@@ -56,7 +56,9 @@ from .registry import FOREIGN, Registry
 
 NOBODY: Mapping[str, bool] = MappingProxyType({})
 RECLAIM_EVERY_S = 1.0
-"""How often a claim looks for dead workers. Looking at 64 processes takes 10 ms."""
+"""How often the claims of one process look for dead workers, at most. Looking at 64 processes takes 10 ms."""
+LOOKING_SHARE = 0.05
+"""The part of the time in which all workers of a study together may look. They keep claims waiting."""
 
 
 class Verdict(enum.Enum):
@@ -71,6 +73,14 @@ class Verdict(enum.Enum):
 class Claim(NamedTuple):
     trial_id: int
     number: int
+
+
+def pause_s(took_s: float, n_workers: int, lease_s: float) -> float:
+    """Return how long one of `n_workers` does not look for dead workers after a look of `took_s` seconds.
+
+    Not longer than a lease, because those elsewhere are found dead no sooner than that.
+    """
+    return min(lease_s, took_s * n_workers / LOOKING_SHARE)
 
 
 class Leases:
@@ -91,6 +101,8 @@ class Leases:
         self.study_id = study._study_id
         self.registry = Registry(storage, study, times, node)
         self._reclaimed_at = -RECLAIM_EVERY_S
+        self._pause_s = 0.0
+        """How long this process leaves the looking to others, by how long it took and how many they are."""
 
     def counts(self) -> dict[TrialState, int]:
         """Return the number of trials in each state."""
@@ -250,7 +262,7 @@ class Leases:
         self.registry.renew_or_register(db, worker)
         if held := self._held_by(db, worker):
             return held
-        if time.monotonic() - self._reclaimed_at > RECLAIM_EVERY_S:
+        if time.monotonic() - self._reclaimed_at > max(RECLAIM_EVERY_S, self._pause_s):
             self._reclaim(db)
         claim = self._next(db, n_trials, may_create)
         if isinstance(claim, Claim):
@@ -288,11 +300,16 @@ class Leases:
     def _reclaim(
         self, db: sa.Connection, dead: Mapping[str, bool] = NOBODY, *, foreign: bool = False
     ) -> int:
-        self._reclaimed_at = time.monotonic()
+        began = time.monotonic()
         lease_foreign_trials(db, self.registry)
         n_back = 0
         for worker in self.registry.remove_dead(db, dead, foreign=foreign):
             is_foreign = worker.worker_id.startswith(FOREIGN)
             count_death = dead.get(worker.worker_id, True) and not is_foreign
             n_back += put_back_trials_of(db, worker.worker_id, count_death=count_death)
-        return n_back + put_back_orphans(db, self.study_id)
+        n_back += put_back_orphans(db, self.study_id)
+        self._reclaimed_at = time.monotonic()
+        self._pause_s = pause_s(
+            self._reclaimed_at - began, self.registry.n_workers, self.registry.times.lease_s
+        )
+        return n_back

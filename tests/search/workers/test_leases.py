@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -22,7 +23,7 @@ from bloodsearch.search.database.storage import open_storage
 from bloodsearch.search.database.tables import workers_table
 from bloodsearch.search.records import trial_record
 from bloodsearch.search.workers.lease_times import LeaseTimes
-from bloodsearch.search.workers.leases import Claim, Leases, Verdict
+from bloodsearch.search.workers.leases import Claim, Leases, Verdict, pause_s
 from bloodsearch.search.workers.liveness import Identity, own_identity, started
 from bloodsearch.search.workers.reclaim import MAX_DEATHS
 from bloodsearch.search.workers.registry import Registry
@@ -382,6 +383,40 @@ def test_claim_looks_for_the_dead_now_and_then(
     assert claim(leases, another(leases, "second")) != trial_id  # it has only just looked
     monkeypatch.setattr("bloodsearch.search.workers.leases.RECLAIM_EVERY_S", 0)
     assert claim(leases, another(leases, "third")) == trial_id
+
+
+@pytest.mark.parametrize(
+    ("took_s", "n_workers", "seconds"),
+    [(0.001, 1, 0.02), (0.002, 8, 0.32), (0.02, 128, 51.2), (0.1, 1_000, LEASE_S)],
+)
+def test_all_workers_together_look_for_a_twentieth_of_the_time(
+    took_s: float, n_workers: int, seconds: float
+) -> None:
+    assert pause_s(took_s, n_workers, LEASE_S) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(("n_workers", "n_looks"), [(1, 4), (16, 2)])
+def test_many_workers_look_for_the_dead_less_often(
+    leases: Leases, monkeypatch: pytest.MonkeyPatch, n_workers: int, n_looks: int
+) -> None:
+    """128 on one machine once held the lock of their study all the time, each looking at all."""
+    now = 1_000.0
+    looks: list[float] = []
+
+    def look(self: Registry, *args: object, **kwargs: object) -> list[Identity]:
+        nonlocal now
+        looks.append(now)
+        now += 0.01
+        self.n_workers = n_workers
+        return []
+
+    monkeypatch.setattr(Registry, "remove_dead", look)
+    clock = SimpleNamespace(monotonic=lambda: now)
+    monkeypatch.setattr("bloodsearch.search.workers.leases.time", clock)
+    for _ in range(4):
+        claim(leases, own_identity("cpu"))
+        now += 2
+    assert len(looks) == n_looks
 
 
 def test_claim_knows_how_many_workers_there_are(leases: Leases, worker: Identity) -> None:
