@@ -61,7 +61,7 @@ class ProcessState(enum.Enum):
     """The process exists but does not run (SIGSTOP, a debugger). It may never continue."""
     RUNNING = enum.auto()
     UNKNOWN = enum.auto()
-    """The process is on another host or node, in another container or from before a reboot."""
+    """The process is on another host or node, in another container, hidden or from before a reboot."""
 
 
 def process_state(worker: Identity, node: str = "") -> ProcessState:
@@ -84,7 +84,8 @@ def process_state(worker: Identity, node: str = "") -> ProcessState:
         if abs(started(worker.pid) - worker.pid_started) > 1.0:
             return ProcessState.GONE
     except psutil.NoSuchProcess:
-        return ProcessState.GONE
+        # /proc may hide the processes of other users (hidepid)
+        return ProcessState.UNKNOWN if _is_hidden(worker.pid) else ProcessState.GONE
     except psutil.AccessDenied:
         return ProcessState.UNKNOWN
     if status in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
@@ -92,6 +93,18 @@ def process_state(worker: Identity, node: str = "") -> ProcessState:
     if status in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP):
         return ProcessState.SUSPENDED
     return ProcessState.RUNNING
+
+
+def _is_hidden(pid: int) -> bool:
+    """Return whether a process that does not show exists, as another user's."""
+    try:
+        if pid > 0:  # others name groups of processes
+            os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except ProcessLookupError:
+        pass
+    return False
 
 
 def started(pid: int) -> float:

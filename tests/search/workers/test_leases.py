@@ -24,7 +24,13 @@ from bloodsearch.search.database.tables import workers_table
 from bloodsearch.search.records import trial_record
 from bloodsearch.search.workers.lease_times import LeaseTimes
 from bloodsearch.search.workers.leases import Claim, Leases, Verdict, pause_s
-from bloodsearch.search.workers.liveness import Identity, own_identity, started
+from bloodsearch.search.workers.liveness import (
+    Identity,
+    ProcessState,
+    own_identity,
+    process_state,
+    started,
+)
 from bloodsearch.search.workers.reclaim import MAX_DEATHS
 from bloodsearch.search.workers.registry import Registry
 
@@ -293,6 +299,38 @@ def test_other_container_of_this_host_is_judged_by_its_beat(leases: Leases) -> N
     leases.registry.register(neighbour)
     claim(leases, neighbour)
     assert leases.reclaim() == 0
+
+
+@pytest.mark.usefixtures("old_server")
+@pytest.mark.parametrize(
+    ("answer", "n_reclaimed"),
+    [(PermissionError, (0, 1)), (ProcessLookupError, (1, 0)), (None, (1, 0))],
+)
+def test_hidden_process_of_another_user_is_judged_by_its_beat(
+    leases: Leases,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: type[OSError] | None,
+    n_reclaimed: tuple[int, int],
+) -> None:
+    """With hidepid, /proc shows a user no processes of others."""
+    asked: list[tuple[int, int]] = []
+
+    def kill(pid: int, number: int) -> None:
+        asked.append((pid, number))
+        if answer is not None:
+            raise answer
+
+    monkeypatch.setattr(os, "kill", kill)
+    hidden = dataclasses.replace(own_identity("cpu"), worker_id="hidden", pid=2**22 - 1)
+    leases.registry.register(hidden)
+    claim(leases, hidden)
+    assert leases.reclaim() == n_reclaimed[0]
+    set_beat_age(leases, hidden, LEASE_S + 1)
+    assert leases.reclaim() == n_reclaimed[1]
+    assert set(asked) == {(hidden.pid, 0)}
+    # as a signal's target this is a group
+    assert process_state(dataclasses.replace(hidden, pid=0)) is ProcessState.GONE
+    assert set(asked) == {(hidden.pid, 0)}
 
 
 @pytest.mark.usefixtures("old_server")
