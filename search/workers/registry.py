@@ -146,6 +146,15 @@ class Registry:
         trials = sorted(row.trial_id for row in foreign if row.trial_id is not None)
         return [row for row in rows if row not in foreign], trials
 
+    def any_holds(self, worker_ids: Collection[str]) -> bool:
+        """Return whether one of these workers holds a trial."""
+        if not worker_ids:
+            return False
+        query = sa.select(leases_table.c.trial_id).limit(1)
+        query = query.where(leases_table.c.worker_id.in_(list(worker_ids)))
+        with self.storage.engine.connect() as db:
+            return db.execute(query).first() is not None
+
     @property
     def has_suspects(self) -> bool:
         """Whether some stale worker has not been watched for long enough to call it dead."""

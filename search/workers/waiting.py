@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection
 
 from ..database.outage import is_outage
 from .registry import Registry, WorkerStatus
+from .worker import poll_s
 
 LOOK_EVERY_S = 1.0
 """Seconds between two looks at the storage."""
@@ -22,24 +23,37 @@ class WaitNotice:
 
     def __init__(self, registry: Registry, on_message: Callable[[str], None]) -> None:
         self._registry, self._on_message = registry, on_message
-        self._looked_at = self._waiting_since = time.monotonic()
+        self._looked_at = time.monotonic()
+        self._list_at = self._looked_at
+        """When the list of all workers may be read again."""
+        self._waiting_since: float | None = None
         self._announced: set[str] = set()
 
-    def tick(self, own: Container[str]) -> None:
+    def tick(self, own: Collection[str]) -> None:
         """Look at the storage, at most once per LOOK_EVERY_S. `own` are the ids of this process's workers."""
         now = time.monotonic()
         if now - self._looked_at < LOOK_EVERY_S:
             return
         self._looked_at = now
         try:
-            holders = [w for w in self._registry.workers() if w.trial_id is not None]
+            # a thousand processes that train must not read a thousand rows each
+            if self._registry.any_holds(own):
+                self._waiting_since = None
+                return
+            if now < self._list_at:
+                return
+            workers = self._registry.workers()
         except Exception as error:
             if is_outage(error):
                 return  # the workers wait for the storage as well
             raise
+        self._list_at = now + poll_s(len(workers))
+        holders = [w for w in workers if w.trial_id is not None]
         if not holders or any(w.worker_id in own for w in holders):
-            self._waiting_since = now
+            self._waiting_since = None
             return
+        if self._waiting_since is None:
+            self._waiting_since = now
         new = [worker for worker in holders if worker.worker_id not in self._announced]
         if new and now - self._waiting_since >= WAIT_NOTICE_S:
             self._announced |= {worker.worker_id for worker in new}
