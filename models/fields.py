@@ -57,3 +57,5 @@ FocalGamma = Annotated[float, Field(ge=0, le=10)]
 ScheduleName = Literal["constant", "one_cycle", "cosine"]
 AugmentName = Literal["none", "flips", "dihedral"]
 Shift = Annotated[int, Field(ge=0, le=8)]
+Rotation = Annotated[float, Field(ge=0, le=180)]
+"""Degrees to either side."""

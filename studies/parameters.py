@@ -137,6 +137,11 @@ PARAMETERS: dict[str, Parameter] = {
         fields.AugmentName, "random orientations, drawn again in each epoch", "none"
     ),
     "shift": _parameter(fields.Shift, "largest random shift in pixels", 0),
+    "rotate": _parameter(
+        fields.Rotation,
+        "largest random rotation in degrees, to either side; 180 draws every angle",
+        0.0,
+    ),
     "epochs": _parameter(
         fields.Epochs, "epochs of a trial; only to search over them, otherwise use training.epochs"
     ),

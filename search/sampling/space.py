@@ -176,6 +176,7 @@ def to_config(
             schedule=get("schedule"),
             augment=get("augment"),
             shift=get("shift"),
+            rotate=get("rotate"),
             batch_size=get("batch_size"),
             ema=get("ema"),
             epochs=params.get("epochs", epochs),

@@ -21,6 +21,7 @@ from ...models.fields import (
     Momentum,
     OptimizerName,
     Patience,
+    Rotation,
     ScheduleName,
     SGDLearningRate,
     Shift,
@@ -67,6 +68,8 @@ class TrialConfig(Frozen):
     augment: AugmentName = "none"
     shift: Shift = 0
     """Largest random translation along each axis, in pixels."""
+    rotate: Rotation = 0.0
+    """Largest random rotation to either side, in degrees."""
     batch_size: BatchSize = 128
     ema: AverageDecay = 0.0
     """Decay of the weights' moving average, which is validated and kept; 0 = the weights themselves."""
@@ -84,8 +87,8 @@ class TrialConfig(Frozen):
     def digest(self) -> str:
         """Return sixteen hexadecimal digits that are equal only for equal configurations."""
         data = self.model_dump(mode="json")
-        for key in ("min_epochs", "ema"):
-            if not data[key]:  # keeps the digest of checkpoints written before the key existed
+        for key in ("min_epochs", "ema", "rotate"):
+            if not data[key]:  # keeps the digest of checkpoints written before the keys existed
                 data.pop(key)
         canonical = json.dumps(data, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]

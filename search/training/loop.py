@@ -143,7 +143,7 @@ class Training:
     def _blocks(self, order: torch.Tensor, epoch: int) -> Iterator[torch.Tensor]:
         """Yield the images of an epoch in their order, in blocks that are multiples of a batch."""
         data, config = self.data, self.config
-        if config.augment == "none" and not config.shift:
+        if config.augment == "none" and not (config.shift or config.rotate):
             return (
                 data.train_images.index_select(0, o) for o in torch.split(order, config.batch_size)
             )
@@ -152,6 +152,7 @@ class Training:
             order,
             augment=config.augment,
             shift=config.shift,
+            rotate=config.rotate,
             generator=self.generator,
             batch_size=config.batch_size,
         )

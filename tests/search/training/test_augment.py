@@ -1,8 +1,9 @@
-"""Augmentation: a group of eight orientations, shifts that repeat borders, labels that stay put."""
+"""Augmentation: eight orientations, shifts that repeat borders, any angle, labels that stay put."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 
 from bloodsearch.models.fields import AugmentName
 from bloodsearch.search.training import augment as module
-from bloodsearch.search.training.augment import N_ORIENTATIONS, augment_epoch, orient
+from bloodsearch.search.training.augment import N_ORIENTATIONS, augment_epoch, orient, rotated_by
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -19,6 +20,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def augmented(images: torch.Tensor, order: torch.Tensor, **options: Any) -> torch.Tensor:
+    """All images of an epoch."""
     return torch.cat(list(augment_epoch(images, order, batch_size=8, **options)))
 
 
@@ -145,3 +147,70 @@ def test_a_part_of_the_images_in_any_order(images: torch.Tensor) -> None:
     out = augmented(images, order, augment="flips", shift=0, generator=generator())
     for image, source in zip(out, (7, 7, 3), strict=True):
         assert any(torch.equal(image, orient(images[source : source + 1], i)[0]) for i in range(4))
+
+
+@pytest.mark.parametrize("quarters", range(-2, 3))
+def test_a_rotation_by_a_quarter_turn_moves_whole_pixels(
+    images: torch.Tensor, quarters: int
+) -> None:
+    rotated = rotated_by(torch.full((40,), 90.0 * quarters), images)
+    assert torch.equal(rotated, images.rot90(quarters, (1, 2)))
+
+
+def test_a_rotation_is_about_the_middle() -> None:
+    middle = (torch.arange(28) - 13.5).square()
+    radius = (middle[:, None] + middle[None, :]).sqrt()
+    disc = (220 / (1 + torch.exp(radius - 8))).to(torch.uint8)[None, :, :, None]
+    for degrees in (10.0, 31.0, -45.0):
+        rotated = rotated_by(torch.tensor([degrees]), disc)
+        assert rotated.int().sub(disc.int()).abs().max() <= 3  # a disc looks the same
+
+
+def test_what_comes_from_outside_repeats_the_border_and_nothing_wraps_round() -> None:
+    halves = torch.zeros(1, 28, 28, 1, dtype=torch.uint8)
+    halves[:, :, 14:] = 255
+    rotated = rotated_by(torch.tensor([10.0]), halves)[0, :, :, 0]
+    # bicubic values lie below 0 and above 255 beside the edge
+    assert (rotated[:, :9] == 0).all()
+    assert (rotated[:, -9:] == 255).all()
+
+
+def test_angles_are_drawn_to_both_sides_up_to_the_largest() -> None:
+    ramp = torch.arange(28, dtype=torch.uint8).mul(9)[None, None, :, None]  # grows along x only
+    ramp = ramp.expand(1, 28, 28, 1).contiguous()
+    order = torch.zeros(4_000, dtype=torch.int64)
+    out = augmented(ramp, order, augment="none", shift=0, rotate=30.0, generator=generator())
+    middle = out[:, 9:19, 9:19, 0].float()
+    dx, dy = (middle.diff(dim=dim).mean((1, 2)) for dim in (2, 1))
+    angles = torch.rad2deg(torch.atan2(dy, dx))
+    assert -31 < angles.min() < -29
+    assert 29 < angles.max() < 31
+    turned = angles[(out != ramp).flatten(1).any(1)]  # the others are the source, pixel by pixel
+    assert len(turned) / len(angles) == pytest.approx(module.ROTATED, abs=0.03)
+    assert abs(float(turned.mean())) < 1
+    assert float(turned.std()) == pytest.approx(30 / math.sqrt(3), rel=0.05)  # uniform
+
+
+def test_the_labels_of_rotated_images_stay_put_in_blocks_of_any_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flat = torch.arange(40, dtype=torch.uint8)[:, None, None, None].expand(40, 28, 28, 3)
+    order = torch.randperm(40, generator=generator(1))
+
+    def draw(images: torch.Tensor) -> torch.Tensor:
+        options: dict[str, Any] = {"augment": "dihedral", "shift": 2, "rotate": 180.0}
+        return augmented(images, order, **options, generator=generator())
+
+    assert torch.equal(draw(flat.contiguous())[:, 0, 0, 0].long(), order)
+    pixels = torch.randint(0, 256, (40, 28, 28, 3), dtype=torch.uint8, generator=generator(9))
+    whole = draw(pixels)
+    monkeypatch.setattr(module, "BLOCK_BYTES", 20 * pixels[0].numel())
+    monkeypatch.setattr(module, "ROTATED_BYTES", 12 * pixels[0].numel())
+    assert torch.equal(draw(pixels), whole)
+
+
+def test_without_angles_a_seed_gives_the_images_that_it_always_gave(images: torch.Tensor) -> None:
+    g, same = generator(), generator()
+    augmented(images, torch.arange(40), augment="dihedral", shift=2, generator=g)
+    torch.randint(8 * 25, (40,), generator=same)
+    assert torch.equal(g.get_state(), same.get_state())

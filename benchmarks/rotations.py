@@ -1,0 +1,132 @@
+"""What turning training images by any angle gives, beside the eight orientations alone, on held-out folds.
+
+    python -m benchmarks rotations              # continues where it stopped
+    python -m benchmarks.rotations --hours 1    # starts no training after so long
+
+The training and the validation split are divided into eight folds, so that a training has about as many
+images as the training split. The first FOLDS of them are held out in turn, and each is predicted with the
+last weights. So a recipe is judged by five times as many images as the validation split has. Differences are
+paired by fold. The test split stays closed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.common import in_own_process, in_parallel, result_path, save, table
+from benchmarks.whole_searches import HAND_MADE
+from benchmarks.widths import RECIPES
+from bloodsearch.search.evaluation.intervals import paired_difference
+from bloodsearch.search.sampling.space import Params
+
+N_PARTS, FOLDS = 8, 5
+SEED = 0
+MLP: Params = {
+    name: value for name, value in HAND_MADE.items() if not name.startswith("cnn_")
+} | {
+    "arch": "mlp", "optimizer": "adamw", "lr": 2e-3, "mlp_depth": 2, "mlp_width": 1024,
+    "mlp_norm": True, "mlp_dropout": 0.2,
+}  # fmt: skip
+CASES: dict[str, tuple[Params, int, tuple[float, ...]]] = {
+    "CNN of 32 filters, 25 epochs": (RECIPES["found"] | {"cnn_width": 32}, 25, (0.0, 2 / 3, 1.0)),
+    "CNN of 16 filters, 5 epochs": (RECIPES["found"] | {"cnn_width": 16}, 5, (0.0, 2 / 3)),
+    "by hand, 64 filters, 13 epochs": (HAND_MADE, 13, (0.0, 2 / 3)),
+    "MLP, 150 epochs": (MLP, 150, (0.0, 2 / 3)),
+}
+"""Name: parameters, epochs, and the shares of images that are turned."""
+
+
+def child(case: str, share: float, fold: int) -> None:
+    """Train once and print the macro-F1 of the fold that was held out, and the processor's seconds."""
+    import torch
+
+    from bloodsearch.search.data.load import load_dataset
+    from bloodsearch.search.sampling.space import to_config
+    from bloodsearch.search.training import augment
+    from bloodsearch.search.training.device import to_device
+    from bloodsearch.search.training.fit import fit
+    from bloodsearch.search.training.folds import make_folds
+
+    torch.set_num_threads(1)
+    augment.ROTATED = share
+    data = to_device(load_dataset("bloodmnist"), torch.device("cpu"))
+    params, epochs, _ = CASES[case]
+    config = to_config(params | {"rotate": 180.0 * (share > 0)}, epochs=epochs, patience=0)
+    started = time.process_time()
+    result = fit(config, make_folds(data, N_PARTS, SEED)[fold], seed=fold)
+    seconds = time.process_time() - started
+    print(json.dumps({"macro_f1": result.history[-1].val_macro_f1, "cpu_seconds": seconds}))
+
+
+def key(case: str, share: float, fold: int) -> str:
+    return f"{case}, {share:.2f} turned, fold {fold}"
+
+
+def show(runs: dict[str, dict[str, float]]) -> None:
+    rows = []
+    for case, (_, _, shares) in CASES.items():
+        for share in shares:
+            pairs = [
+                (runs[key(case, share, fold)], runs[key(case, 0.0, fold)])
+                for fold in range(FOLDS)
+                if key(case, share, fold) in runs and key(case, 0.0, fold) in runs
+            ]
+            if not pairs:
+                continue
+            values = [run["macro_f1"] for run, _ in pairs]
+            seconds = statistics.fmean(run["cpu_seconds"] for run, _ in pairs)
+            gain = ""
+            if share and len(pairs) > 1:
+                found = paired_difference(
+                    [run["macro_f1"] - base["macro_f1"] for run, base in pairs]
+                )
+                gain = f"{found.mean:+.4f} ({found.low:+.4f} .. {found.high:+.4f})"
+            mean = f"{statistics.fmean(values):.4f}"
+            rows.append([case, f"{share:.0%}", len(pairs), mean, gain, f"{seconds:.0f}"])
+    columns = ["training", "images turned", "folds", "macro-F1", "gain (95 %)", "CPU s"]
+    table("turned by any angle, or in the eight orientations alone; held-out folds", columns, rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--hours", type=float, default=1e6, help="start no training after so long")
+    parser.add_argument("--folds", type=int, default=FOLDS)
+    parser.add_argument("--child", nargs=3)
+    given = parser.parse_args(arguments)
+    if given.child is not None:
+        return child(given.child[0], float(given.child[1]), int(given.child[2]))
+    path = result_path("rotations")
+    runs: dict[str, Any] = json.loads(path.read_text())["result"] if path.exists() else {}
+    tasks = [
+        (case, share, fold)
+        for fold in range(given.folds)
+        for case, (_, _, shares) in CASES.items()
+        for share in shares
+    ]
+
+    def train(task: tuple[str, float, int]) -> dict[str, float]:
+        found: dict[str, float] = in_own_process("rotations", "--child", *map(str, task))
+        return found
+
+    def keep(task: tuple[str, float, int], found: dict[str, float]) -> None:
+        runs[key(*task)] = found
+        print(key(*task), f"{found['macro_f1']:.4f}", flush=True)
+        save("rotations", runs)
+
+    missing = [task for task in tasks if key(*task) not in runs]
+    in_parallel(missing, train, keep, until=time.monotonic() + 3600 * given.hours)
+    show(runs)
+    save("rotations", runs)
+
+
+def run() -> None:
+    main([])
+
+
+if __name__ == "__main__":
+    main()
