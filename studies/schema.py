@@ -100,6 +100,8 @@ class StudyFile(Section):
             if isinstance(rung.epochs, dict):
                 self._check_families(f"ladder.rungs.{i}.epochs", rung.epochs)
         if self.ladder is not None:
+            for name, value in self.ladder.params.items():
+                _check_value(f"ladder.params.{name}", name, value)
             trials = [*(rung.trials for rung in rungs), self.ladder.finalists]
             if trials != sorted(trials, reverse=True):
                 raise ValueError(
@@ -122,6 +124,11 @@ class StudyFile(Section):
                 for f in families
             )
         )
+
+    def long_params(self) -> dict[str, Value]:
+        """Return what trainings above the search have: the ladder's parameters that the space leaves out."""
+        params = {} if self.ladder is None else self.ladder.params
+        return {name: value for name, value in params.items() if name not in self.space}
 
     def _check_families(self, where: str, table: dict[str, int]) -> None:
         choices = PARAMETERS["arch"].choices

@@ -143,6 +143,9 @@ class Ladder(Section):
     """Configurations that reach the final length. The worse half leaves after each seed."""
     keep: tuple[str, ...] = ()
     """Baselines that reach the final length whatever their shorter trainings say, in place of the worst."""
+    params: dict[str, Value] = Field(default_factory=dict)
+    """Values of parameters that the space leaves out, for all trainings above the search: what pays only in a
+    long training. Baselines have them only if `keep` names them."""
 
 
 class Range(Section):

@@ -15,6 +15,9 @@ from ..training.config import TrialConfig
 from .family_costs import configured
 from .final_lengths import MLP, Width
 
+AUGMENTATION = ("augment", "shift", "rotate")
+"""What changes how long an epoch takes, and not the model."""
+
 
 def searched_families(file: StudyFile) -> list[str]:
     """Return the families that are searched. The study's own baselines, which are replaced, have no say."""
@@ -33,8 +36,10 @@ def timed_models(file: StudyFile, shape: Shape) -> dict[Width, TrialConfig]:
     batch_size = math.sqrt(fitted.least("batch_size") * fitted.largest("batch_size"))
     shared: Params = {
         "optimizer": "adamw", "lr": 1e-3, "schedule": "one_cycle", "augment": "dihedral",
-        "shift": int(fitted.largest("shift")), "batch_size": round(batch_size), "ema": 0.998,
+        "shift": int(fitted.largest("shift")),
+        "batch_size": round(batch_size), "ema": 0.998,
     }  # fmt: skip
+    shared |= {name: value for name, value in fitted.long_params().items() if name in AUGMENTATION}
     points: dict[Width, Params] = {}
     if "cnn" in families:
         cnn: Params = {

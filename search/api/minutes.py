@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...models.config import FIRST_SHAPE, Shape
-from ...studies import MAX_TRIALS, StudyFile
+from ...studies import MAX_TRIALS, Ladder, StudyFile
 from ..errors import UsageError
 from ..evaluation.ladder import n_trainings
 from ..evaluation.stages import Candidate, Stage, race_stages
@@ -231,7 +231,7 @@ def _resolved(
         "training.final_patience": 0,
         "search.trials": n_trials,
         "baselines": baselines,  # the study's own are of 40 epochs, which the time is not meant for
-        "ladder": ladder | {"keep": kept},
+        "ladder": ladder | {"keep": kept, "params": (file.ladder or Ladder()).params},
     }
     return study_file(file.model_copy(update={"minutes": None}), changes)
 

@@ -47,7 +47,7 @@ def final_scores(
         "dataset": study_info.fingerprint.describe(),
         "data_hash": study_info.fingerprint.content_hash,
         "trial": winner.number,
-        "params": trial_record(winner).params,
+        "params": records[0].params or trial_record(winner).params,
         "config": records[0].config,
         "n_parameters": records[0].n_parameters,
         "replicates": len(trained),

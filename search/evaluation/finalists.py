@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from ..database.storage import Storage
 from ..errors import RefusedError
 from ..limits import within
 from ..records import has_diverged, is_lost, trial_record
+from ..sampling.space import Params
 from ..seeds import derive_seed
 from ..study import create_or_resume, enqueue, info, last_ended
 from ..study_names import finalists_name
@@ -204,8 +205,17 @@ def race(
     return raced
 
 
-def queue_seed(storage: Storage, arena: optuna.Study, trials: list[FrozenTrial], seed: int) -> bool:
-    """Queue each trial's point with this seed if it is missing; return whether anything is to train."""
+def queue_seed(
+    storage: Storage,
+    arena: optuna.Study,
+    trials: list[FrozenTrial],
+    seed: int,
+    points: Mapping[int, Params] | None = None,
+) -> bool:
+    """Queue each trial with this seed if it is missing; return whether anything is to train.
+
+    `points` are the parameters to train each trial with, by its number; None: its own.
+    """
     study_file = info(arena).study_file
     with storage.lock():
         states_of = {
@@ -215,7 +225,7 @@ def queue_seed(storage: Storage, arena: optuna.Study, trials: list[FrozenTrial],
         }
         for trial in trials:
             if (trial.number, seed) not in states_of:
-                point = trial_record(trial).params or {}
+                point = points[trial.number] if points else trial_record(trial).params or {}
                 enqueue(arena, study_file, point, seed=seed, replicate_of=trial.number)
     states = [states_of.get((trial.number, seed), TrialState.WAITING) for trial in trials]
     return not all(state.is_finished() for state in states)

@@ -11,7 +11,7 @@ are its replicates: the test split had no part in any choice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from ...studies.sections import Rung
 from ..database.storage import Storage
 from ..errors import RefusedError
 from ..records import best_trial, trial_record
+from ..sampling.space import Params
 from ..seeds import derive_seed, replicate_seeds
 from ..study import StudyInfo, create_or_resume, info
 from ..study_names import finals_name, rung_name
@@ -37,6 +38,7 @@ from .finalists import (
     last_reason,
     queue_seed,
 )
+from .long_trainings import long_file, long_point
 from .selection import queue_replicates, trials_of
 
 Train = Callable[[optuna.Study, str], None]
@@ -103,7 +105,8 @@ def climb(
     for number, rung in enumerate(study_info.study_file.rungs(), start=2):
         arena = _arena(storage, study_info, rung, number)
         entering = best_with_kept(best, rung.trials, ladder.keep)
-        best, row = _climb_one(storage, arena, entering, number, train)
+        points = {trial.number: long_point(study_info.study_file, trial) for trial in entering}
+        best, row = _climb_one(storage, arena, entering, points, number, train)
         rows.append(row)
     finalists = best_with_kept(best, ladder.finalists, ladder.keep)
     finals = _finals(storage, study_info, finalists, n_replicates, prefer, train)
@@ -114,7 +117,7 @@ def climb(
 
 def rung_file(file: StudyFile, rung: Rung) -> StudyFile:
     """Return `file` with the epochs of a rung for those of a trial, and nothing that stops a training."""
-    data = file.model_dump(mode="json")
+    data = long_file(file).model_dump(mode="json")
     data["training"] |= {"epochs": rung.epochs, "patience": 0, "min_epochs": 0}
     data |= {"ladder": None, "baselines": [], "pruner": {"name": "none"}}
     if file.search.sampler == "baselines":
@@ -133,12 +136,17 @@ def _arena(storage: Storage, study_info: StudyInfo, rung: Rung, number: int) -> 
 
 
 def _climb_one(
-    storage: Storage, arena: optuna.Study, trials: list[FrozenTrial], number: int, train: Train
+    storage: Storage,
+    arena: optuna.Study,
+    trials: list[FrozenTrial],
+    points: Mapping[int, Params],
+    number: int,
+    train: Train,
 ) -> tuple[list[FrozenTrial], dict[str, Any]]:
     """Train `trials` once each. Return those that came to a value, best first, and the rung's record."""
     seed = derive_seed(info(arena).study_file.search.seed, "rung", number)
     for _ in range(N_ATTEMPTS):
-        if queue_seed(storage, arena, trials, seed):
+        if queue_seed(storage, arena, trials, seed, points):
             train(arena, f"rung-{number} trial")
     standing = gather(arena, trials, [seed])
     if not standing:
@@ -165,7 +173,7 @@ def _finals(
     arena = create_or_resume(
         storage,
         finals_name(study_info.name),
-        study_info.study_file,
+        long_file(study_info.study_file),
         study_info.fingerprint,
         kind="replicates",
     )

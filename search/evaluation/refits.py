@@ -16,6 +16,7 @@ from ..database.storage import Storage
 from ..records import trial_record
 from ..study import StudyInfo, create_or_resume
 from ..study_names import refits_name
+from .long_trainings import long_file
 from .selection import queue_replicates
 
 
@@ -50,7 +51,7 @@ def refit_study(
 
 def refit_file(file: StudyFile, best_epochs: list[int]) -> StudyFile:
     """Return `file` with the epochs of a refit, and without patience."""
-    data = file.model_dump(mode="json")
+    data = long_file(file).model_dump(mode="json")
     if file.training.final_patience:
         data["training"]["final_epochs"] = max(1, round(statistics.fmean(best_epochs)))
         data["training"]["final_patience"] = 0

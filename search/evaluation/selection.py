@@ -15,6 +15,7 @@ from ..study import StudyInfo, create_or_resume, enqueue, info
 from ..study_names import finals_name, replicates_name
 from ..suggest import command
 from ..trial.weights_files import with_weights
+from .long_trainings import long_file, long_point
 
 
 def complete_trials(study: optuna.Study) -> list[FrozenTrial]:
@@ -80,7 +81,7 @@ def replicate_study(
     """
     name = replicates_home(storage, study_info.name, winner.number)
     study = create_or_resume(
-        storage, name, study_info.study_file, study_info.fingerprint, kind="replicates"
+        storage, name, long_file(study_info.study_file), study_info.fingerprint, kind="replicates"
     )
     seeds = replicate_seeds(study_info.study_file, n_replicates)
     queue_replicates(storage, study, winner, seeds)
@@ -101,7 +102,8 @@ def queue_replicates(
     storage: Storage, study: optuna.Study, winner: FrozenTrial, seeds: list[int]
 ) -> None:
     """Queue the winner's point with each of `seeds` in `study`, unless it is there with its weights."""
-    study_file, point = info(study).study_file, trial_record(winner).params or {}
+    study_file = info(study).study_file
+    point = long_point(study_file, winner)
     with storage.lock():
         usable = {
             trial_record(trial).seed

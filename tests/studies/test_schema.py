@@ -367,6 +367,11 @@ def test_rungs_that_are_no_longer_than_a_trial_are_left_out() -> None:
         ({"rungs": [{"epochs": 6}]}, "trials"),
         ({"finalists": 0}, "finalists"),
         ({"height": 3}, "ladder.height: unknown key"),
+        (
+            {"params": {"rotat": 9.0}},
+            "ladder.params.rotat: no such parameter .did you mean .rotate",
+        ),
+        ({"params": {"rotate": 200.0}}, "ladder.params.rotate: 200.0 is not a number in 0 .. 180"),
     ],
 )
 def test_a_bad_ladder_is_one_line(ladder: dict[str, object], words: str) -> None:
