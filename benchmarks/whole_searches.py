@@ -8,7 +8,8 @@
 Needs a quiet machine: every search takes the given minutes on all cores. Contenders:
 
     ours             bloodsearch optimize --minutes M, then final-eval
-    random           the same with random search instead of TPE
+    no rotations     the same, with images in their eight orientations only
+    random           the same as ours with random search instead of TPE
     optuna           hand-written Optuna (TPE, median pruner) with this engine and the space of `ours`
     hand-made 1/3/5  residual double blocks of 64, 128, 256 filters, without any search, as 1, 3 or 5 seeds
     recipe 5         the same with as many filters as `ours` gives its networks on this machine, as 5 seeds
@@ -46,9 +47,15 @@ HAND_MADE: Params = {
     "cnn_residual": True, "cnn_norm": True, "cnn_head": "max", "cnn_dropout": 0.2,
 }  # fmt: skip
 CONTENDERS = (
-    *("ours", "random", "optuna"),
+    *("ours", "no rotations", "random", "optuna"),
     *("hand-made 1", "hand-made 3", "hand-made 5", "recipe 5"),
 )
+OVERRIDES: dict[str, dict[str, Any]] = {
+    "ours": {},
+    "no rotations": {"space.rotate": 0.0},
+    "random": {"search.sampler": "random"},
+}
+"""Contenders that `optimize` searches, and the settings that they change."""
 WARM_UP_EPOCHS = 2
 """Before Optuna's median pruner prunes: with fewer it stops the best."""
 
@@ -65,13 +72,12 @@ def child(contender: str, minutes: float, seed: int, dataset: str) -> None:
     with tempfile.TemporaryDirectory(prefix="bs-whole-") as folder:
         where: dict[str, Any] = {"storage": f"sqlite:///{folder}/search.db", "name": "whole"}
         out = Path(folder) / "final"
-        if contender in ("ours", "random"):
-            sampler = "tpe" if contender == "ours" else "random"
+        if contender in OVERRIDES:
             search = optimize(
                 minutes=minutes,
                 seed=seed,
                 dataset=dataset,
-                overrides={"search.sampler": sampler},
+                overrides=OVERRIDES[contender],
                 **where,
             )
             searched = time.monotonic() - started
