@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import statistics
@@ -16,6 +17,7 @@ from ...studies import StudyFile
 from ..data import registry
 from ..errors import BloodsearchError
 from ..training.config import TrialConfig
+from ..workers.launch import KILLED_S
 from ..workers.slots import Slot
 
 PRUNED_SHARE = 0.8
@@ -100,7 +102,9 @@ def measure(
     finally:
         for child in children:
             child.kill()
-            child.wait()
+        for child in children:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # one that hangs in the system
+                child.wait(KILLED_S)
     times = zip(*(answer["seconds"] for answer in answers), strict=True)
     return Measured(
         [statistics.fmean(seconds) for seconds in times],
