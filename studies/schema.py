@@ -206,7 +206,7 @@ class StudyFile(Section):
         entry = self.space.get(name, PARAMETERS[name].default)
         if isinstance(entry, Range):
             return entry.low
-        return min(float(value) for value in _values(entry or ()))
+        return min(float(value) for value in _values(() if entry is None else entry))
 
     def grid_size(self) -> int:
         """Return the number of points of a space of lists, before conditions remove any."""
@@ -250,7 +250,7 @@ def _largest(name: str, space: dict[str, Entry]) -> float:
     entry = space.get(name, PARAMETERS[name].default)
     if isinstance(entry, Range):
         return entry.high
-    return max(float(value) for value in _values(entry or ()))
+    return max(float(value) for value in _values(() if entry is None else entry))
 
 
 def _check_entry(name: str, entry: Entry) -> None:

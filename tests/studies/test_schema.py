@@ -308,6 +308,25 @@ def test_a_network_wider_than_any_model_may_be_is_refused() -> None:
     assert "at most 8192" in message
 
 
+@pytest.mark.parametrize(
+    ("name", "entry", "ends"),
+    [
+        ("shift", 0, (0, 0)),
+        ("mlp_depth", 0, (0, 0)),
+        ("rotate", None, (0, 0)),  # a default of 0
+        ("shift", [0, 3], (0, 3)),
+        ("mlp_width", None, (1024, 1024)),
+    ],
+)
+def test_the_ends_of_a_fixed_value_are_that_value(
+    name: str, entry: object, ends: tuple[float, float]
+) -> None:
+    data = base()
+    data["space"].pop(name, None)
+    study = parse_study(data if entry is None else put(data, f"space.{name}", entry), "base")
+    assert (study.least(name), study.largest(name)) == ends
+
+
 def test_baselines_alone_need_a_baseline_and_no_space() -> None:
     data = put(base(), "search.sampler", "baselines")
     del data["space"]
