@@ -177,8 +177,8 @@ class Minutes(Section):
     """Entries of the space that a search with --minutes has instead of the study's own, but not of those that
     --set gives."""
     baselines: tuple[Baseline, ...] = ()
-    """Recipes that a search with --minutes tries first, instead of the study's own baselines. They reach the
-    final length, with one place left for the search's best. A width or depth that a recipe leaves out is the
-    space's largest."""
+    """Recipes that a search with --minutes tries first, instead of the study's own baselines. Those of CNNs,
+    or of MLPs where these alone are searched, reach the final length, with one place left for the search's
+    best. A width or depth that a recipe leaves out is the space's largest, and so are its orientations."""
     cnn_widths: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = (16, 24, 32, 48, 64)
     """Filters of the first block, one of which is chosen by the speed measured."""

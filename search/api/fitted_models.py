@@ -59,12 +59,16 @@ def timed_models(file: StudyFile, shape: Shape) -> dict[Width, TrialConfig]:
 def fitted_recipes(file: StudyFile, width: Width, shape: Shape) -> list[dict[str, Any]]:
     """Return the recipes that are tried first, with the space's fixed values and its largest network.
 
-    Those that the limits exclude are left out: a baseline is trained whatever it costs.
+    Of orientations they have the most. Recipes that the limits exclude are left out: a baseline is trained
+    whatever it costs.
     """
     assert file.minutes is not None
     families = searched_families(file)
     space = file.space | file.minutes.space
     fixed = {name: entry for name, entry in space.items() if isinstance(entry, str | int | float)}
+    if isinstance(orientations := space.get("augment"), tuple):
+        # a finalist trains for long, where most orientations are best
+        fixed["augment"] = max(orientations, key=PARAMETERS["augment"].choices.index)
     fitted = file.model_copy(update={"space": space})
     recipes = []
     for recipe in file.minutes.baselines:

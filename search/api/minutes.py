@@ -220,8 +220,9 @@ def _resolved(
 ) -> StudyFile:
     """Return the study in plain numbers."""
     baselines = fitted_recipes(file, width, shape)
-    # at least one place is for what the search has found
-    kept = [baseline["name"] for baseline in baselines][: ladder["finalists"] - 1]
+    family = "mlp" if width is MLP else "cnn"
+    recipes = [b["name"] for b in baselines if b["params"]["arch"] == family]
+    kept = recipes[: ladder["finalists"] - 1]  # one place is for what the search has found
     space = file.model_dump(mode="json")["minutes"]["space"]
     changes: dict[str, Any] = {f"space.{name}": entry for name, entry in space.items()}
     if width is not MLP:

@@ -111,6 +111,32 @@ def test_recipes_are_tried_first_at_the_width_that_is_chosen() -> None:
     assert kept(fit(one, 60, 2, machine(1.0)).file) == ()  # the search has the only place
 
 
+def test_a_third_place_is_not_for_the_other_family() -> None:
+    file = fit(STUDY, 60, 8, machine(1.0)).file
+    assert file.ladder is not None
+    assert file.ladder.finalists == 3
+    assert [b.name for b in file.baselines] == ["by-hand", "by-hand-mlp"]
+    assert kept(file) == ("by-hand",)
+
+
+def test_a_recipe_has_the_most_orientations_unless_it_names_them() -> None:
+    study = generic_study("x", "x", n_train=10_000, size=28)
+    assert study.space["augment"] == ("none", "flips", "dihedral")
+
+    def augments(**changes: object) -> list[object]:
+        given = {key.replace("__", "."): value for key, value in changes.items()}
+        fitted = fit(study_file(study, given), 60, 2, machine(1.0)).file
+        return [b.params["augment"] for b in fitted.baselines]
+
+    assert augments() == ["dihedral", "dihedral"]
+    assert augments(space__augment=["flips", "none"]) == ["flips", "flips"]
+    assert augments(space__augment="none") == ["none", "none"]
+    assert study.minutes is not None
+    named = [b.model_dump() for b in study.minutes.baselines]
+    named[0]["params"]["augment"] = "none"
+    assert augments(minutes__baselines=named) == ["none", "dihedral"]
+
+
 def test_a_fast_machine_searches_wider_networks() -> None:
     slow, fast = (fit(STUDY, 60, 2, machine(factor)) for factor in (8.0, 0.5))
     assert (slow.file.space["cnn_width"], fast.file.space["cnn_width"]) == ((12, 24), (32, 64))
