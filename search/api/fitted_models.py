@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...models.config import Shape
-from ...studies import PARAMETERS, StudyFile
+from ...studies import PARAMETERS, StudyFile, Value
 from ..errors import UsageError
 from ..limits import TooCostly, check_latency, check_size
 from ..sampling.space import Params, to_config
@@ -17,6 +17,8 @@ from .final_lengths import MLP, Width
 
 AUGMENTATION = ("augment", "shift", "rotate")
 """What changes how long an epoch takes, and not the model."""
+CNN_SIZES = ("cnn_blocks", "cnn_stem", "cnn_kernel", "cnn_convs")
+"""The integers, besides the width, that change how long an epoch of a CNN takes."""
 
 
 def searched_families(file: StudyFile) -> list[str]:
@@ -27,7 +29,10 @@ def searched_families(file: StudyFile) -> list[str]:
 
 
 def timed_models(file: StudyFile, shape: Shape) -> dict[Width, TrialConfig]:
-    """Return the configurations whose epochs are timed."""
+    """Return the configurations whose epochs are timed.
+
+    They have what the space fixes, else its most costly values. An MLP's depth is the middle of the space's.
+    """
     assert file.minutes is not None
     families = searched_families(file)
     if "cnn" in families and not file.minutes.cnn_widths:
@@ -35,21 +40,29 @@ def timed_models(file: StudyFile, shape: Shape) -> dict[Width, TrialConfig]:
     fitted = file.model_copy(update={"space": file.space | file.minutes.space})
     batch_size = math.sqrt(fitted.least("batch_size") * fitted.largest("batch_size"))
     shared: Params = {
-        "optimizer": "adamw", "lr": 1e-3, "schedule": "one_cycle", "augment": "dihedral",
-        "shift": int(fitted.largest("shift")),
+        "optimizer": "adamw", "lr": 1e-3, "schedule": "one_cycle", "augment": _last(fitted, "augment"),
+        "shift": int(fitted.largest("shift")), "rotate": fitted.largest("rotate"),
         "batch_size": round(batch_size), "ema": 0.998,
     }  # fmt: skip
     shared |= {name: value for name, value in fitted.long_params().items() if name in AUGMENTATION}
     points: dict[Width, Params] = {}
     if "cnn" in families:
         cnn: Params = {
-            "arch": "cnn", "optimizer": "muon", "cnn_convs": 2, "cnn_residual": True,
-            "cnn_norm": True, "cnn_head": "max", "cnn_dropout": 0.2,
-            "cnn_blocks": int(fitted.largest("cnn_blocks")), "cnn_stem": int(fitted.largest("cnn_stem")),
+            "arch": "cnn", "optimizer": "muon", "cnn_residual": True, "cnn_norm": True, "cnn_head": "max",
+            "cnn_dropout": 0.2, "cnn_hidden": _last(fitted, "cnn_hidden"),
         }  # fmt: skip
+        cnn |= _fixed(fitted, "cnn") | {"cnn_growth": fitted.largest("cnn_growth")}
+        cnn |= {name: int(fitted.largest(name)) for name in CNN_SIZES}
         points |= {width: cnn | {"cnn_width": width} for width in file.minutes.cnn_widths}
     if "mlp" in families:
-        points[MLP] = {"arch": "mlp", "mlp_depth": 2, "mlp_width": 1024, "mlp_norm": True}
+        mlp: Params = {"arch": "mlp", "mlp_norm": True}
+        mean_depth = (fitted.least("mlp_depth") + fitted.largest("mlp_depth")) / 2
+        sizes = {"mlp_depth": math.ceil(mean_depth), "mlp_width": int(fitted.largest("mlp_width"))}
+        # a recipe that is kept is trained to the end, whatever its size
+        for recipe in file.minutes.baselines:
+            if recipe.params.get("arch") == "mlp":
+                sizes = {name: max(n, int(recipe.params.get(name, n))) for name, n in sizes.items()}
+        points[MLP] = mlp | _fixed(fitted, "mlp") | sizes
     return {
         width: to_config(shared | point, epochs=1, patience=0, shape=shape)
         for width, point in points.items()
@@ -66,10 +79,9 @@ def fitted_recipes(file: StudyFile, width: Width, shape: Shape) -> list[dict[str
     families = searched_families(file)
     space = file.space | file.minutes.space
     fixed = {name: entry for name, entry in space.items() if isinstance(entry, str | int | float)}
-    if isinstance(orientations := space.get("augment"), tuple):
-        # a finalist trains for long, where most orientations are best
-        fixed["augment"] = max(orientations, key=PARAMETERS["augment"].choices.index)
     fitted = file.model_copy(update={"space": space})
+    if "augment" in space:  # a finalist trains for long, where most orientations are best
+        fixed["augment"] = _last(fitted, "augment")
     recipes = []
     for recipe in file.minutes.baselines:
         if (family := recipe.params.get("arch")) not in families:
@@ -85,6 +97,22 @@ def fitted_recipes(file: StudyFile, width: Width, shape: Shape) -> list[dict[str
         if _keeps_limits(file, configured(file, shape, params)):
             recipes.append(recipe.model_dump(mode="json") | {"params": params})
     return recipes
+
+
+def _fixed(file: StudyFile, family: str) -> Params:
+    """Return what the space fixes of a family's own parameters."""
+    return {
+        name: entry
+        for name, entry in file.space.items()
+        if name.startswith(f"{family}_") and isinstance(entry, str | int | float)
+    }
+
+
+def _last(file: StudyFile, name: str) -> Value:
+    """Return the space's most costly value of a parameter whose choices are listed from cheap to costly."""
+    entry = file.space.get(name, PARAMETERS[name].default)
+    given = entry if isinstance(entry, tuple) else (entry,)
+    return [choice for choice in PARAMETERS[name].choices if choice in given][-1]
 
 
 def within_limits(

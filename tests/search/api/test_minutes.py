@@ -13,9 +13,10 @@ import pytest
 import sqlalchemy as sa
 from tests_support import FINGERPRINT
 
-from bloodsearch.models.config import Shape
+from bloodsearch.models.config import FIRST_SHAPE, CNNConfig, Shape
 from bloodsearch.search.api import search, winner
 from bloodsearch.search.api.chosen import keep_chosen
+from bloodsearch.search.api.fitted_models import timed_models
 from bloodsearch.search.api.minutes import MIN_TRIALS, Plan, Seconds, fit
 from bloodsearch.search.api.one_search import Run
 from bloodsearch.search.api.placement import Placement
@@ -341,6 +342,63 @@ def test_the_models_that_are_timed_take_the_images_of_the_data() -> None:
 
     fit(STUDY, 60, 2, seconds, GRAY)
     assert {config.model.shape for config in timed} == {GRAY}
+
+
+def test_the_networks_of_the_default_study_that_are_timed() -> None:
+    timed = timed_models(STUDY, FIRST_SHAPE)
+    assert [*timed] == [16, 24, 32, 48, 64, None]
+    cnn, mlp = timed[16], timed[None]
+    assert isinstance(cnn.model, CNNConfig)
+    assert (cnn.model.widths, cnn.model.kernel, cnn.model.convs) == ((16, 32, 64), 3, 2)
+    assert (cnn.model.residual, cnn.model.norm, cnn.model.head) == (True, True, "max")
+    assert mlp.model.widths == (1024, 1024)
+    for config in timed.values():
+        assert (config.augment, config.shift, config.rotate) == ("dihedral", 2, 180.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"space.cnn_kernel": 5}, {"kernel": 5}),
+        ({"space.cnn_kernel": [3, 7]}, {"kernel": 7}),
+        ({"space.cnn_growth": 1.5}, {"widths": (16, 24, 36)}),
+        ({"minutes.space.cnn_convs": 1}, {"convs": 1, "residual": False}),
+        ({"space.cnn_hidden": ["none", "256", "128"]}, {"hidden": (256,)}),
+        ({"space.cnn_pool": "avg"}, {"pool": "avg"}),
+        ({"minutes.space.cnn_norm": False}, {"norm": False}),
+    ],
+)
+def test_cnns_are_timed_with_what_the_space_has(
+    changes: dict[str, object], expected: dict[str, object]
+) -> None:
+    model = timed_models(study_file(STUDY, changes), FIRST_SHAPE)[16].model
+    assert model.model_dump(include=set(expected)) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "widths"),
+    [
+        ({"space.mlp_depth": 4}, (1024,) * 4),
+        ({"space.mlp_width.high": 2048}, (2048,) * 2),
+        ({"space.mlp_width": 256}, (1024,) * 2),  # of the recipe
+        ({"space.mlp_width": 256, "space.mlp_depth": 0, "minutes.baselines": []}, ()),
+    ],
+)
+def test_mlps_are_timed_with_what_the_space_and_the_recipes_have(
+    changes: dict[str, object], widths: tuple[int, ...]
+) -> None:
+    assert timed_models(study_file(STUDY, changes), FIRST_SHAPE)[None].model.widths == widths
+
+
+def test_augmentation_is_timed_as_the_space_or_the_ladder_has_it() -> None:
+    def of(**changes: object) -> TrialConfig:
+        given = {key.replace("__", "."): value for key, value in changes.items()}
+        return timed_models(study_file(STUDY, given), FIRST_SHAPE)[None]
+
+    assert of(space__rotate=[0.0, 30.0]).rotate == 30.0
+    assert of(space__rotate=0.0).rotate == 0.0
+    assert of(ladder__params={}).rotate == 0.0
+    assert of(space__augment=["flips", "none"], space__shift=0).augment == "flips"
 
 
 def test_the_families_are_those_of_the_space_and_not_of_baselines_that_are_replaced() -> None:
