@@ -226,7 +226,7 @@ def _resolved(
     space = file.model_dump(mode="json")["minutes"]["space"]
     changes: dict[str, Any] = {f"space.{name}": entry for name, entry in space.items()}
     if width is not MLP:
-        changes["space.cnn_width"] = sorted({max(8, width // 2), width})
+        changes["space.cnn_width"] = sorted({_narrow(width), width})
     changes |= {
         "training.final_epochs": final,
         "training.final_patience": 0,
@@ -250,7 +250,13 @@ def _trial_s(searched: Mapping[str, int], width: Width, cost: Mapping[Width, flo
 
 
 def _trial_epoch_s(family: str, width: Width, cost: Mapping[Width, float]) -> float:
-    """Return the mean seconds of a trial's epoch: half of the CNNs have half the filters."""
+    """Return the mean seconds of a trial's epoch: half of the CNNs are narrow."""
     if family == "mlp" or width is MLP:
         return cost[MLP]
-    return (cost[width] + cost.get(width // 2, cost[width] / 2)) / 2
+    narrow = _narrow(width)
+    return (cost[width] + cost.get(narrow, cost[width] * narrow / width)) / 2
+
+
+def _narrow(width: int) -> int:
+    """Return the filters of the narrower CNNs that are searched beside those of `width`, none below eight."""
+    return min(width, max(8, width // 2))

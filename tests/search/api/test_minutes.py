@@ -146,6 +146,22 @@ def test_a_fast_machine_searches_wider_networks() -> None:
 
 
 @pytest.mark.parametrize(
+    ("width", "searched", "share"),
+    [(4, (4,), 1.0), (8, (8,), 1.0), (12, (8, 12), (1 + 8 / 12) / 2), (32, (16, 32), 0.75)],
+)
+def test_no_network_is_searched_that_is_wider_than_the_one_chosen(
+    width: int, searched: tuple[int, ...], share: float
+) -> None:
+    """The price of a trial is the mean over the widths that are searched."""
+
+    changes = {"minutes.cnn_widths": [width], "space.arch": "cnn", "pruner.name": "none"}
+    plan = fit(study_file(STUDY, changes), 60, 1, lambda configs: [1.0 for _ in configs])
+    assert plan.file.space["cnn_width"] == searched
+    _, n_trials, _, minutes = plan.rungs[0]
+    assert 60 * minutes / n_trials == pytest.approx(5 * share)
+
+
+@pytest.mark.parametrize(
     ("n_train", "size"), [(1_000, 8), (10_000, 28), (90_000, 28), (5_000, 224)]
 )
 def test_the_generic_study_is_fitted_to_any_data(n_train: int, size: int) -> None:
