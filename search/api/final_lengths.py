@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ...models.fields import MAX_EPOCHS
 from ...studies import Ladder, StudyFile
+from ..errors import UsageError
 from ..evaluation.ladder import rounds
 from ..evaluation.stages import n_in_a_row
 from .final_stages import REPLICATES
@@ -25,6 +26,17 @@ Width = int | None
 def waves(n_finalists: int, n_workers: int) -> int:
     """Return how many final trainings follow one another on each worker."""
     return n_in_a_row(rounds(n_finalists, REPLICATES), n_workers)
+
+
+def check_lengths(file: StudyFile, families: Iterable[str]) -> None:
+    """Raise UsageError if trials are as long as the longest final training, whatever the time."""
+    for family in families:
+        trial, longest = file.training.epochs_of(family), _longest(file)[family]
+        if trial >= longest:
+            raise UsageError(
+                f"trials of {trial} epochs ({family}) are not shorter than the longest final training that "
+                f"--minutes gives, of {longest}; lower --epochs or raise training.final_epochs"
+            )
 
 
 def last_rung(

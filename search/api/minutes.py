@@ -23,7 +23,7 @@ from ..evaluation.stages import Candidate, Stage, race_stages
 from ..training.config import TrialConfig
 from .chosen import judged_by_folds
 from .family_costs import FamilyCost, draw, family_costs, timed_points
-from .final_lengths import MLP, Width, last_rung, waves
+from .final_lengths import MLP, Width, check_lengths, last_rung, waves
 from .final_stages import FINALISTS, REPLICATES, ROUNDS
 from .fitted_models import fitted_recipes, searched_families, timed_models, within_limits
 from .study import study_file
@@ -91,6 +91,7 @@ def fit(
             f"--minutes needs a study with a table [minutes], which {file.name} lacks; use --trials N"
         )
     file, models = within_limits(file, timed_models(file, shape), shape)
+    check_lengths(file, searched_families(file))
     cost = dict(zip(models, seconds(list(models.values())), strict=True))
     return _fit_ladder(file, minutes, n_workers, cost, shape)
 

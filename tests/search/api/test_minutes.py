@@ -349,6 +349,25 @@ def test_what_cannot_be_fitted_is_one_line() -> None:
         optimize(minutes=5, trials=3)
 
 
+@pytest.mark.parametrize(
+    ("epochs", "refusal"),
+    [
+        ({"cnn": 100, "mlp": 10}, r"100 epochs \(cnn\) .* of 100; lower --epochs or"),
+        ({"cnn": 5, "mlp": 300}, r"300 epochs \(mlp\) .* of 300; lower --epochs or"),
+        ({"cnn": 99, "mlp": 299}, None),
+    ],
+)
+def test_trials_as_long_as_final_trainings_are_refused_before_any_timing(
+    epochs: dict[str, int], refusal: str | None
+) -> None:
+    study = study_file(STUDY, {"training.epochs": epochs})
+    if refusal is None:
+        assert fit(study, 6000, 2, machine(0.1)).file.training.final_epochs_of("cnn") == 100
+        return
+    with pytest.raises(UsageError, match=refusal):
+        fit(study, 6000, 2, lambda _: pytest.fail("timed"))
+
+
 def test_the_models_that_are_timed_take_the_images_of_the_data() -> None:
     timed = list[TrialConfig]()
 
