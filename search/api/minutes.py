@@ -117,7 +117,8 @@ def _fit_ladder(
         return max(lengths[f] * cost[width if f == "cnn" else MLP] for f in families)
 
     final_s = waves(n_finalists, n_workers) * longest_s(final)
-    left_s = (1 - RESERVE) * budget - final_s
+    tail_s = _tail_s(longest_s(searched), n_workers)
+    left_s = (1 - RESERVE) * budget - final_s - tail_s
     trial_s = _trial_s(searched, width, cost)
     n_middle = _n_middle(n_finalists, n_workers, RUNG_SHARE * budget, longest_s(middle))
     middle_s = math.ceil(n_middle / n_workers) * longest_s(middle)
@@ -130,7 +131,7 @@ def _fit_ladder(
             f"--minutes {minutes:g} is too short for {MIN_TRIALS} trials and a ladder here, where a trial "
             f"takes {trial_s:.1f} s; give more minutes, or use --trials N"
         )
-    search_s = n_trials * pruned_share(file, n_trials) * trial_s / n_workers
+    search_s = n_trials * pruned_share(file, n_trials) * trial_s / n_workers + tail_s
     rungs = [{"epochs": middle, "trials": n_middle}] if n_middle else []
     n_final = n_trainings(n_finalists, REPLICATES)
     return Plan(
@@ -175,11 +176,12 @@ def _fit_folded(
     )
     stages_s = sum(stage.seconds for stage in stages)
     trial_s = sum(f.share * f.trial_s for f in families)
-    left_s = (1 - RESERVE) * 60 * minutes - stages_s
+    tail_s = _tail_s(max(f.epochs * f.epoch_s_range[1] for f in families), n_workers)
+    left_s = (1 - RESERVE) * 60 * minutes - stages_s - tail_s
     n_trials = _n_trials(file, left_s * n_workers, trial_s)
     if n_trials < MIN_TRIALS:
         fewest_s = MIN_TRIALS * pruned_share(file, MIN_TRIALS) * trial_s / n_workers
-        needed = (stages_s + fewest_s) / (1 - RESERVE) / 60
+        needed = (stages_s + tail_s + fewest_s) / (1 - RESERVE) / 60
         raise UsageError(
             f"--minutes {minutes:g} is too short for {MIN_TRIALS} trials and the second stage here; give "
             f"{math.ceil(needed)} minutes, or use --trials N"
@@ -188,7 +190,7 @@ def _fit_folded(
     fitted = study_file(file.model_copy(update={"minutes": None, "ladder": None}), changes)
     epochs = {f.family: f.epochs for f in families}
     final = {f.family: file.training.final_epochs_of(f.family) for f in families}
-    search_s = n_trials * pruned_share(file, n_trials) * trial_s / n_workers
+    search_s = n_trials * pruned_share(file, n_trials) * trial_s / n_workers + tail_s
     return Plan(
         minutes,
         n_workers,
@@ -200,6 +202,14 @@ def _fit_folded(
             for stage, lengths in zip(stages, (epochs, final), strict=True)
         ],
     )
+
+
+def _tail_s(longest_s: float, n_workers: int) -> float:
+    """Return how long a search may last beyond its equal share of the work for each worker.
+
+    Its last trial may be its longest and run alone (Graham 1969).
+    """
+    return (1 - 1 / n_workers) * longest_s
 
 
 def _second_stage(

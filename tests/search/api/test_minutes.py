@@ -83,6 +83,20 @@ def test_a_plan_fits_into_its_time(factor: float, n_workers: int, minutes: int) 
     assert all(rung.trials >= 2 * n_finalists for rung in plan.file.rungs())
 
 
+@pytest.mark.parametrize("n_workers", [1, 2, 8])
+@pytest.mark.parametrize(("study", "whole"), [(STUDY, 1.0), (FOLDED, 0.2)])
+def test_the_search_has_time_for_its_longest_trial_at_its_end(
+    study: StudyFile, whole: float, n_workers: int
+) -> None:
+    """The last one begins when all the others have ended, at the same time."""
+    study = study_file(study, {"pruner.name": "none", "space.arch": "cnn"})
+    plan = fit(study, 60, n_workers, lambda configs: [0.6 for _ in configs], GRAY, whole)
+    _, n_trials, epochs, minutes = plan.rungs[0]
+    trial_s = 0.6 * epochs["cnn"]
+    assert 60 * minutes == pytest.approx((n_trials - 1) * trial_s / n_workers + trial_s)
+    assert minutes_of(plan) <= 0.95 * 60
+
+
 def test_finalists_are_more_where_they_cost_no_time_or_time_is_left() -> None:
     """Of two workers, five trainings of one winner keep one idle; with two finalists none is."""
     short, long = (fit(STUDY, minutes, 2, machine(1.0)).file for minutes in (20, 600))
