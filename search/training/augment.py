@@ -35,6 +35,11 @@ def orient(images: torch.Tensor, orientation: int) -> torch.Tensor:
     return images.transpose(1, 2) if orientation & 4 else images
 
 
+def block_size(images: torch.Tensor, batch_size: int) -> int:
+    """Return how many of the images (n, s, s, c) are augmented together: a multiple of a batch."""
+    return max(1, BLOCK_BYTES // images[0].numel() // batch_size) * batch_size
+
+
 def augment_epoch(
     images: torch.Tensor,
     order: torch.Tensor,
@@ -62,7 +67,7 @@ def augment_epoch(
     n_groups = N_ORIENTATIONS[augment] * (2 * shift + 1) ** 2
     group = torch.randint(n_groups, (len(order),), generator=generator)
     angles = _draw_angles(len(order), rotate, generator) if rotate else None
-    size = max(1, BLOCK_BYTES // images[0].numel() // batch_size) * batch_size
+    size = block_size(images, batch_size)
     starts = range(0, len(order), size)
     for start, chosen, part in zip(
         starts, torch.split(order, size), torch.split(group, size), strict=True

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from ..data.load import load_dataset
+from .augment import block_size
 from .config import TrialConfig
 from .device import DeviceData, choose_precision, parse_device, to_device
 from .folds import make_folds
@@ -31,13 +32,14 @@ N_WARM, N_TIMED = 2, 5
 def epoch_seconds(config: TrialConfig, data: DeviceData) -> float:
     """Return the seconds that an epoch of this training takes, validation included, to within some percent.
 
-    Times one augmentation, a few training steps and one batch of the validation split.
+    Times one block of augmented images, a few training steps and one batch of the validation split.
     """
     training = Training(config, data, 0, None, choose_precision(data.device))
+    n_blocks = max(1.0, training.n_images / block_size(data.train_images, config.batch_size))
     started = time.perf_counter()
     batches = training.batches(1)
     images, labels = next(batches)
-    augmentation = time.perf_counter() - started
+    augmentation = (time.perf_counter() - started) * n_blocks
     training.model.train()
     seconds = []
     for _ in range(N_WARM + N_TIMED):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,8 +12,12 @@ import torch
 from torch.nn import functional as F
 
 from bloodsearch.models.fields import AugmentName
+from bloodsearch.search.sampling.space import to_config
 from bloodsearch.search.training import augment as module
+from bloodsearch.search.training import timing
 from bloodsearch.search.training.augment import N_ORIENTATIONS, augment_epoch, orient, rotated_by
+from bloodsearch.search.training.device import DeviceData
+from bloodsearch.search.training.predict import EVALUATION_BATCH
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -207,6 +212,26 @@ def test_the_labels_of_rotated_images_stay_put_in_blocks_of_any_size(
     monkeypatch.setattr(module, "BLOCK_BYTES", 20 * pixels[0].numel())
     monkeypatch.setattr(module, "ROTATED_BYTES", 12 * pixels[0].numel())
     assert torch.equal(draw(pixels), whole)
+
+
+def test_an_epoch_is_timed_with_the_augmentation_of_all_its_blocks(
+    small: DeviceData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that a glance moves by a second: so long take a block, a step and the validation."""
+    config = to_config(
+        {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_width": 8, "batch_size": 16, "shift": 1},
+        epochs=1,
+        patience=0,
+    )  # fmt: skip
+    n = len(small.train_images)
+    assert n % 16 != 1
+    assert len(small.val_images) <= EVALUATION_BATCH
+    n_batches, validation = -(-n // 16), 1
+    clock = itertools.count()
+    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    assert timing.epoch_seconds(config, small) == 1 + n_batches + validation
+    monkeypatch.setattr(module, "BLOCK_BYTES", 35 * small.train_images[0].numel())  # two batches
+    assert timing.epoch_seconds(config, small) == n / 32 + n_batches + validation
 
 
 def test_without_angles_a_seed_gives_the_images_that_it_always_gave(images: torch.Tensor) -> None:
