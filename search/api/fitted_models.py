@@ -94,7 +94,7 @@ def fitted_recipes(file: StudyFile, width: Width, shape: Shape) -> list[dict[str
             name: value for name, value in (fixed | size).items() if PARAMETERS[name].is_of(family)
         }
         params = known | recipe.params
-        if _keeps_limits(file, configured(file, shape, params)):
+        if keeps_limits(file, configured(file, shape, params)):
             recipes.append(recipe.model_dump(mode="json") | {"params": params})
     return recipes
 
@@ -128,7 +128,7 @@ def within_limits(
     judged = dict(models)
     if MLP in judged:
         judged[MLP] = to_config(smallest, epochs=1, patience=0, shape=shape)
-    left = {width: models[width] for width in models if _keeps_limits(file, judged[width])}
+    left = {width: models[width] for width in models if keeps_limits(file, judged[width])}
     if not left:
         raise UsageError(
             f"no model of study {file.name} is within --max-params and --max-latency; raise them, or give "
@@ -143,7 +143,8 @@ def within_limits(
     return file if is_as_before else file.model_copy(update={"minutes": minutes}), left
 
 
-def _keeps_limits(file: StudyFile, config: TrialConfig) -> bool:
+def keeps_limits(file: StudyFile, config: TrialConfig) -> bool:
+    """Return whether a model is within the study's limits of size and latency, which is measured here."""
     try:
         check_size(config.model, file.search.max_params)
         check_latency(config.model, file.search.max_latency_ms)

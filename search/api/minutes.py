@@ -22,10 +22,16 @@ from ..evaluation.ladder import n_trainings
 from ..evaluation.stages import Candidate, Stage, race_stages
 from ..training.config import TrialConfig
 from .chosen import judged_by_folds
-from .family_costs import FamilyCost, draw, family_costs, timed_points
+from .family_costs import FamilyCost, Point, draw, family_costs, timed_points
 from .final_lengths import MLP, Width, check_lengths, last_rung, waves
 from .final_stages import FINALISTS, REPLICATES, ROUNDS
-from .fitted_models import fitted_recipes, searched_families, timed_models, within_limits
+from .fitted_models import (
+    fitted_recipes,
+    keeps_limits,
+    searched_families,
+    timed_models,
+    within_limits,
+)
 from .study import study_file
 from .timing import PRUNED_SHARE, pruned_share
 
@@ -35,6 +41,8 @@ ENTRANTS_A_FINALIST = 2
 """A rung that fewer trials enter chooses too little for what it costs, and is left out."""
 MIN_TRIALS, MAX_RUNG_TRIALS = 16, 16
 MAX_MINUTES = 1_000_000
+N_JUDGED = 50
+"""Random points whose latency is measured: that of a CNN takes up to a second."""
 
 Seconds = Callable[[Sequence[TrialConfig]], list[float]]
 """Returns the seconds of an epoch of each configuration, with all workers busy."""
@@ -164,10 +172,7 @@ def _fit_folded(
     file: StudyFile, minutes: float, n_workers: int, seconds: Seconds, shape: Shape, whole: float
 ) -> Plan:
     """Return the study with as many trials as leave time for its second stage and its final trainings."""
-    limit = file.search.max_params or math.inf
-    drawn = [point for point in draw(file, shape) if point.n_weights <= limit]
-    if not drawn:
-        raise UsageError(f"no model of study {file.name} is within --max-params; raise it")
+    drawn, trained_share = _within_limits(file, draw(file, shape))
     timed = timed_points(drawn)
     families = family_costs(drawn, timed, seconds([point.config for point in timed]))
     stages = max(
@@ -175,7 +180,7 @@ def _fit_folded(
         key=lambda stages: sum(stage.seconds for stage in stages),
     )
     stages_s = sum(stage.seconds for stage in stages)
-    trial_s = sum(f.share * f.trial_s for f in families)
+    trial_s = trained_share * sum(f.share * f.trial_s for f in families)
     tail_s = _tail_s(max(f.epochs * f.epoch_s_range[1] for f in families), n_workers)
     left_s = (1 - RESERVE) * 60 * minutes - stages_s - tail_s
     n_trials = _n_trials(file, left_s * n_workers, trial_s)
@@ -202,6 +207,26 @@ def _fit_folded(
             for stage, lengths in zip(stages, (epochs, final), strict=True)
         ],
     )
+
+
+def _within_limits(file: StudyFile, drawn: Sequence[Point]) -> tuple[list[Point], float]:
+    """Return the points that the study's limits leave, and the share of its trials that are trained.
+
+    A larger model is drawn again. A slower one ends its trial, which counts, before its first epoch.
+    """
+    limit = file.search.max_params or math.inf
+    left = [point for point in drawn if point.n_weights <= limit]
+    share = 1.0
+    if left and file.search.max_latency_ms is not None:
+        judged = left[:N_JUDGED]
+        left = [point for point in judged if keeps_limits(file, point.config)]
+        if file.search.sampler == "random":  # TPE learns to leave them out
+            share = len(left) / len(judged)
+    if not left:
+        raise UsageError(
+            f"no model of study {file.name} is within --max-params and --max-latency; raise them"
+        )
+    return left, share
 
 
 def _tail_s(longest_s: float, n_workers: int) -> float:

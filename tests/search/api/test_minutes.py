@@ -556,6 +556,34 @@ def test_limits_of_latency_choose_widths(monkeypatch: pytest.MonkeyPatch) -> Non
     assert fitted.space["cnn_width"] == (12, 24)
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_model_that_is_too_slow_is_not_timed_where_trials_are_judged_by_folds(
+    monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    """For each filter of the first block an image takes a millisecond, and an epoch a tenth of a second."""
+
+    def latency(model: Any) -> float:
+        return float(model.widths[0])
+
+    def seconds(configs: Sequence[TrialConfig]) -> list[float]:
+        timed.extend(configs)
+        return [latency(config.model) / 10 for config in configs]
+
+    timed = list[TrialConfig]()
+    monkeypatch.setattr(cost, "latency_ms", latency)
+    changes = {"search.sampler": sampler, "space.arch": "cnn", "search.max_latency_ms": 16.0}
+    study = study_file(FOLDED, changes)
+    plan = fit(study, 600, 1, seconds, GRAY, whole=0.2)
+    assert {c.model.widths[0] for c in timed if isinstance(c.model, CNNConfig)} == {16}
+    _, n_trials, epochs, minutes = plan.rungs[0]
+    price = 60 * minutes / n_trials / (epochs["cnn"] * 1.6 * 0.8)
+    # half of the space has 24 filters; a random search goes on to draw them
+    assert price == pytest.approx(1.0) if sampler == "tpe" else 0.3 < price < 0.7
+    none = study_file(study, {"search.max_latency_ms": 1.0})
+    with pytest.raises(UsageError, match=r"no model of study x is within .* --max-latency"):
+        fit(none, 600, 1, seconds, GRAY, whole=0.2)
+
+
 def test_what_a_person_chooses_is_searched() -> None:
     def space(*overrides: str) -> dict[str, Any]:
         file = keep_chosen(study_file(STUDY, overrides), overrides)
