@@ -200,7 +200,9 @@ class Run:
         counts = Leases(storage, study).counts()
         n_done = counts[TrialState.COMPLETE] + counts[TrialState.PRUNED]
         if n_done >= self.n_trials:
-            self._notice(f"{n_done} trials are finished already; a larger --trials adds more")
+            # --minutes goes without --trials
+            advice = "; a larger --trials adds more" if self.request.minutes is None else ""
+            self._notice(f"{n_done} trials are finished already{advice}")
             return True
         return run_workers(
             storage,

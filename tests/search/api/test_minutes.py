@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from optuna.trial import create_trial
 from tests_support import FINGERPRINT
 
 from bloodsearch.models.config import FIRST_SHAPE, CNNConfig, Shape
@@ -477,6 +478,28 @@ def test_recipes_are_not_announced_with_a_length_of_their_own(sqlite_storage: St
     own, recipes = (text for text in told if "baselines" in text)
     assert "(A-cnn, A-mlp), trained for their own number of epochs" in own
     assert "(by-hand, by-hand-mlp); they count towards the trials of the search" in recipes
+
+
+@pytest.mark.parametrize(
+    ("minutes", "told"),
+    [
+        (20.0, "2 trials are finished already"),
+        (None, "2 trials are finished already; a larger --trials adds more"),
+    ],
+)
+def test_a_finished_search_names_only_options_that_its_command_takes(
+    sqlite_storage: Storage, minutes: float | None, told: str
+) -> None:
+    notices: list[str] = []
+    study = create_or_resume(
+        sqlite_storage, "fitted", study_file(STUDY, {"baselines": []}), FINGERPRINT
+    )
+    for value in (0.5, 0.6):
+        study.add_trial(create_trial(value=value))
+    request = SearchRequest(minutes=minutes)
+    run = Run(request, STUDY, "fitted", 2, lambda event: notices.append(str(event)))
+    assert run._train(sqlite_storage, study, None)
+    assert notices == [told]
 
 
 @pytest.mark.parametrize("n_workers", [1, 2, 8])
