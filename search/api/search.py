@@ -17,7 +17,7 @@ from ..study import StudyInfo
 from ..suggest import command
 from ..training.config import TrialConfig
 from .arguments import one_of, whole
-from .chosen import keep_chosen
+from .chosen import judged_by_folds, keep_chosen
 from .events import Notice, OnProgress, ignore
 from .minutes import MAX_MINUTES, fit
 from .one_search import Run, check_groups
@@ -206,7 +206,7 @@ def _check_resumes(request: SearchRequest, file: StudyFile, stored: StudyInfo) -
     A study that version 0.1 made does not say what it was fitted from, and is resumed.
     """
     same = stored.fitted_from in (None, file.fitted_hash()) or file == stored.study_file
-    was_fitted = stored.kind != "search" or stored.study_file.minutes is None
+    was_fitted = stored.fitted_from is not None or _may_be_fitted(stored)
     if same and was_fitted:
         return
     opened = load_study(name=stored.name, storage=request.storage)
@@ -223,6 +223,14 @@ def _check_resumes(request: SearchRequest, file: StudyFile, stored: StudyInfo) -
         f"{where} was fitted from other settings than those of this command. Choose another --name, or "
         f"resume it as it is: {command(*resume, '--minutes', f'{request.minutes:g}')}"
     )
+
+
+def _may_be_fitted(stored: StudyInfo) -> bool:
+    """Return whether a study that does not say what it was fitted from can have been fitted."""
+    file = stored.study_file
+    has_second_stage = file.ladder is not None or judged_by_folds(file)
+    fitted = file.minutes is None and file.search.trials is not None and has_second_stage
+    return stored.kind != "search" or fitted
 
 
 def _fitted(

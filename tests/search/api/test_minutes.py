@@ -245,12 +245,21 @@ def test_a_fitted_study_is_resumed_by_the_command_that_made_it(
     assert "keeps the numbers" in fit_here(minutes=20)[0]
 
 
+@pytest.mark.parametrize(
+    ("study", "name"),
+    [
+        (None, "bloodmnist"),
+        ("demo", "demo"),  # without [minutes], and with search.trials
+        (study_file(STUDY, {"name": "x", "minutes": None, "search.trials": None}), "x"),
+    ],
+)
 def test_a_study_that_was_made_with_trials_is_not_fitted(
-    fit_here: Callable[..., list[str]],
+    fit_here: Callable[..., list[str]], study: StudyFile | str | None, name: str
 ) -> None:
-    fit_here(trials=7)
-    with pytest.raises(RefusedError, match=r"made with --trials.* another --name.* --trials 7"):
-        fit_here(minutes=20)
+    fit_here(study=study, trials=7)
+    for again in ({"study": study}, {"name": f"{name}-synthetic"}):
+        with pytest.raises(RefusedError, match=r"made with --trials.* another --name.* --trials 7"):
+            fit_here(minutes=20, **again)
 
 
 def test_the_timeout_is_for_the_final_trainings_too(
