@@ -119,9 +119,11 @@ def rung_file(file: StudyFile, rung: Rung) -> StudyFile:
     """Return `file` with the epochs of a rung for those of a trial, and nothing that stops a training."""
     data = long_file(file).model_dump(mode="json")
     data["training"] |= {"epochs": rung.epochs, "patience": 0, "min_epochs": 0}
-    data |= {"ladder": None, "baselines": [], "pruner": {"name": "none"}}
-    if file.search.sampler == "baselines":
-        data["search"]["sampler"] = "random"  # a study of baselines needs some
+    data |= {"ladder": None, "pruner": {"name": "none"}}
+    if file.space:  # without a space the baselines, which no rung queues, say what can be trained
+        data["baselines"] = []
+        if file.search.sampler == "baselines":
+            data["search"]["sampler"] = "random"  # a study of baselines needs some
     return parse_study(data, file.name)
 
 

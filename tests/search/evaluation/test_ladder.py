@@ -125,6 +125,31 @@ def test_a_kept_baseline_reaches_the_last_rung_in_place_of_the_worst(
     assert raced.winner == 6
 
 
+def test_a_study_of_baselines_without_a_space_has_rungs_too(
+    storage: Storage, tmp_path: Path
+) -> None:
+    points: list[dict[str, Any]] = [
+        {"arch": "mlp", "optimizer": "adam", "lr": 1e-3, "mlp_width": 8 + i}
+        for i in range(len(SHORT))
+    ]
+    file = tiny_study(
+        training={"epochs": 3, "final_epochs": 12},
+        ladder=LADDER,
+        search={"sampler": "baselines"},
+        baselines=[{"name": f"b{i}", "params": point} for i, point in enumerate(points)],
+        space={},
+    )
+    made = create_or_resume(storage, "tiny", file, FINGERPRINT)
+    for trial, point, value in zip(made.trials, points, SHORT, strict=True):
+        storage.optuna.set_trial_user_attr(trial._trial_id, "params", point)
+        storage.optuna.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+        made.tell(trial.number, value)
+    raced = climbed(storage, made, Table(storage, tmp_path))
+    rung = info(load(storage, "tiny-rung-2")).study_file
+    assert (rung.training.epochs, rung.ladder) == (6, None)
+    assert raced.winner == 1
+
+
 def test_the_last_rung_holds_the_replicates_of_the_winner(
     storage: Storage, study: optuna.Study, tmp_path: Path
 ) -> None:
