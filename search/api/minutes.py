@@ -100,14 +100,28 @@ def fit(
         )
     file, models = within_limits(file, timed_models(file, shape), shape)
     check_lengths(file, searched_families(file))
-    cost = dict(zip(models, seconds(list(models.values())), strict=True))
-    return _fit_ladder(file, minutes, n_workers, cost, shape)
+    fastest = min(models, key=lambda width: width or 0)
+    short = timed_models(file.model_copy(update={"ladder": None}), shape)[fastest]
+    # rotations take as long whatever the network is, so one shows what trials without them save
+    also = [] if short == models[fastest] else [short]
+    measured = seconds([*models.values(), *also])
+    cost = dict(zip(models, measured, strict=False))
+    more_s = cost[fastest] - measured[-1] if also else 0.0
+    return _fit_ladder(file, minutes, n_workers, cost, more_s, shape)
 
 
 def _fit_ladder(
-    file: StudyFile, minutes: float, n_workers: int, cost: Mapping[Width, float], shape: Shape
+    file: StudyFile,
+    minutes: float,
+    n_workers: int,
+    cost: Mapping[Width, float],
+    more_s: float,
+    shape: Shape,
 ) -> Plan:
-    """Return the study with the widest networks, the longest final trainings and the trials for the rest."""
+    """Return the study with the widest networks, the longest final trainings and the trials for the rest.
+
+    An epoch of a trial takes `more_s` seconds less than `cost`, which is that of longer trainings.
+    """
     families, budget = searched_families(file), 60 * minutes
     last = last_rung(file, cost, FINAL_SHARE * budget, n_workers)
     if last is None:
@@ -127,7 +141,7 @@ def _fit_ladder(
     final_s = waves(n_finalists, n_workers) * longest_s(final)
     tail_s = _tail_s(longest_s(searched), n_workers)
     left_s = (1 - RESERVE) * budget - final_s - tail_s
-    trial_s = _trial_s(searched, width, cost)
+    trial_s = _trial_s(searched, width, {w: epoch_s - more_s for w, epoch_s in cost.items()})
     n_middle = _n_middle(n_finalists, n_workers, RUNG_SHARE * budget, longest_s(middle))
     middle_s = math.ceil(n_middle / n_workers) * longest_s(middle)
     n_trials = _n_trials(file, (left_s - middle_s) * n_workers, trial_s)

@@ -449,6 +449,22 @@ def test_mlps_are_timed_with_what_the_space_and_the_recipes_have(
     assert timed_models(study_file(STUDY, changes), FIRST_SHAPE)[None].model.widths == widths
 
 
+def test_trials_are_not_priced_with_what_only_longer_trainings_have() -> None:
+    """An epoch takes a second, and one whose images are turned half a second more."""
+
+    def seconds(configs: Sequence[TrialConfig]) -> list[float]:
+        return [1.5 if config.rotate else 1.0 for config in configs]
+
+    changes = {"pruner.name": "none", "space.arch": "cnn"}
+    for more, epoch_s in (({}, 1.0), ({"space.rotate": 180.0}, 1.5), ({"ladder.params": {}}, 1.0)):
+        plan = fit(study_file(STUDY, changes | more), 60, 1, seconds)
+        (_, n_trials, epochs, minutes), *_, (_, _, final, final_minutes) = plan.rungs
+        assert 60 * minutes / n_trials == pytest.approx(epochs["cnn"] * epoch_s)
+        long_s = 1.0 if "ladder.params" in more else 1.5
+        n_in_a_row = 60 * final_minutes / (final["cnn"] * long_s)
+        assert n_in_a_row == pytest.approx(round(n_in_a_row))
+
+
 def test_augmentation_is_timed_as_the_space_or_the_ladder_has_it() -> None:
     def of(**changes: object) -> TrialConfig:
         given = {key.replace("__", "."): value for key, value in changes.items()}
