@@ -5,7 +5,7 @@
 
 The training and the validation split are divided into eight folds, so that a training has about as many
 images as the training split. The first FOLDS of them are held out in turn, and each is predicted with the
-last weights. So a recipe is judged by five times as many images as the validation split has. Differences are
+last weights. So a recipe is judged by three times as many images as the validation split has. Differences are
 paired by fold. The test split stays closed.
 """
 
@@ -24,7 +24,7 @@ from benchmarks.widths import RECIPES
 from bloodsearch.search.evaluation.intervals import paired_difference
 from bloodsearch.search.sampling.space import Params
 
-N_PARTS, FOLDS = 8, 5
+N_PARTS, FOLDS = 8, 3
 SEED = 0
 MLP: Params = {
     name: value for name, value in HAND_MADE.items() if not name.startswith("cnn_")
@@ -32,13 +32,16 @@ MLP: Params = {
     "arch": "mlp", "optimizer": "adamw", "lr": 2e-3, "mlp_depth": 2, "mlp_width": 1024,
     "mlp_norm": True, "mlp_dropout": 0.2,
 }  # fmt: skip
+FOUND = RECIPES["found"]
 CASES: dict[str, tuple[Params, int, tuple[float, ...]]] = {
-    "CNN of 32 filters, 25 epochs": (RECIPES["found"] | {"cnn_width": 32}, 25, (0.0, 2 / 3, 1.0)),
-    "CNN of 16 filters, 5 epochs": (RECIPES["found"] | {"cnn_width": 16}, 5, (0.0, 2 / 3)),
-    "by hand, 64 filters, 13 epochs": (HAND_MADE, 13, (0.0, 2 / 3)),
-    "MLP, 150 epochs": (MLP, 150, (0.0, 2 / 3)),
+    "CNN of 16 filters, 5 epochs": (FOUND | {"cnn_width": 16}, 5, (0.0, 2 / 3)),
+    "CNN of 16 filters, 62 epochs": (FOUND | {"cnn_width": 16}, 62, (0.0, 2 / 3)),
+    "CNN of 32 filters, 25 epochs": (FOUND | {"cnn_width": 32}, 25, (0.0, 2 / 3, 1.0)),
+    "CNN of 48 filters, 14 epochs": (FOUND | {"cnn_width": 48}, 14, (0.0, 2 / 3)),
+    "MLP, 60 epochs": (MLP, 60, (0.0, 2 / 3)),
 }
-"""Name: parameters, epochs, and the shares of images that are turned."""
+"""Name: parameters, epochs, and the shares of images that are turned. The long trainings of CNNs take about as
+much time as each other: 220 to 260 s of a processor with AVX2."""
 
 
 def child(case: str, share: float, fold: int) -> None:
@@ -118,6 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(key(*task), f"{found['macro_f1']:.4f}", flush=True)
         save("rotations", runs)
 
+    tasks.sort(key=lambda task: task[1] == 1.0)  # what decides least comes last
     missing = [task for task in tasks if key(*task) not in runs]
     in_parallel(missing, train, keep, until=time.monotonic() + 3600 * given.hours)
     show(runs)
