@@ -104,7 +104,7 @@ def test_finalists_are_more_where_they_cost_no_time_or_time_is_left() -> None:
     assert short.ladder is not None
     assert long.ladder is not None
     assert short.ladder.finalists == 2
-    assert short.training.final_epochs_of("cnn") == 60  # 12 minutes of 3 trainings, 4 s an epoch
+    assert short.training.final_epochs_of("cnn") == 26  # 12 minutes of 3 trainings, 9 s an epoch
     assert long.ladder.finalists == 3
     assert long.training.final_epochs_of("cnn") == 100
     (many,) = fit(STUDY, 20, 16, machine(1.0)).file.rungs()
@@ -157,7 +157,7 @@ def test_a_fast_machine_searches_wider_networks() -> None:
     slow, fast = (fit(STUDY, 60, 2, machine(factor)) for factor in (8.0, 0.5))
     assert (slow.file.space["cnn_width"], fast.file.space["cnn_width"]) == ((12, 24), (32, 64))
     for plan in (slow, fast):
-        assert plan.file.training.final_epochs_of("cnn") >= 40
+        assert plan.file.training.final_epochs_of("cnn") >= 24
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_the_generic_study_is_fitted_to_any_data(n_train: int, size: int) -> Non
     plan = fit(file, 60, 2, machine(n_train / 5_000), Shape(size=size, channels=1, classes=2))
     assert minutes_of(plan) <= 60
     own, fitted = (f.training.final_epochs_of("cnn") for f in (file, plan.file))
-    assert 2 / 3 * own <= fitted <= 5 / 3 * own
+    assert 2 / 5 * own <= fitted <= 5 / 3 * own
     assert {"cnn_stem", "cnn_blocks", "shift"} <= set(plan.file.space)
 
 
@@ -483,7 +483,7 @@ def test_the_families_are_those_of_the_space_and_not_of_baselines_that_are_repla
     assert [b.name for b in alone.file.baselines] == ["by-hand-mlp"]
     assert "CNN" not in " ".join(alone.lines())
     alone = fit(cnn, 20, 2, machine(1.0))
-    assert {*alone.seconds} == {"CNN of 32 filters"}
+    assert {*alone.seconds} == {"CNN of 48 filters"}
     assert kept(alone.file) == ("by-hand",)
 
 
