@@ -40,8 +40,8 @@ CASES: dict[str, tuple[Params, int, tuple[float, ...]]] = {
     "CNN of 48 filters, 14 epochs": (FOUND | {"cnn_width": 48}, 14, (0.0, 2 / 3)),
     "MLP, 60 epochs": (MLP, 60, (0.0, 2 / 3)),
 }
-"""Name: parameters, epochs, and the shares of images that are turned. The long trainings of CNNs take about as
-much time as each other: 220 to 260 s of a processor with AVX2."""
+"""Name: parameters, epochs, and the shares of images that are turned. The long trainings of CNNs take about
+the same time: 220 to 260 s of a processor with AVX2."""
 
 
 def child(case: str, share: float, fold: int) -> None:
