@@ -28,8 +28,11 @@ def _short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
 def power_cut(elsewhere: Supervisor) -> None:
     """The machine `elsewhere` is gone, with all that ran there."""
     for child in elsewhere._children:
-        assert child.worker is not None
+        assert isinstance(child.worker, LocalWorker)
         child.worker.kill()
+        child.worker.process.wait()
+        child.worker.close()
+    elsewhere._children.clear()  # it is gone, too, and puts nothing back
 
 
 class PowerCut(Exception):
