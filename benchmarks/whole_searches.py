@@ -33,7 +33,7 @@ from typing import Any
 
 from benchmarks import common
 from benchmarks.common import in_own_process, result_path, save
-from benchmarks.whole_tables import most_trained, show
+from benchmarks.whole_tables import BEFORE, most_trained, show
 from bloodsearch.search.api.final_stages import REPLICATES
 from bloodsearch.search.api.minutes import FINAL_SHARE, Plan, fit
 from bloodsearch.search.api.placement import AUTO
@@ -285,7 +285,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             runs[key] = {"contender": contender, "minutes": given.minutes, **result}
             print(key, result["test_macro_f1"], flush=True)
             save("whole_searches", runs, by_processor=True)
-    show(runs, CONTENDERS)
+    show(runs, (*CONTENDERS, BEFORE))
     if not given.show:
         save("whole_searches", runs, by_processor=True)
 

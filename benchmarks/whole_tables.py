@@ -10,6 +10,9 @@ from scipy.stats import spearmanr, ttest_ind
 
 from benchmarks.common import table
 
+BEFORE = "ours until 2026-11-27"
+"""Searches of a version without rotations, whose final networks had 16 filters. They are shown, not run."""
+
 
 def most_trained(finals: list[dict[str, Any]]) -> int:
     """Return the configuration with the most final trainings, which is the winner."""
