@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import statistics
@@ -17,7 +16,7 @@ from ...studies import StudyFile
 from ..data import registry
 from ..errors import BloodsearchError
 from ..training.config import TrialConfig
-from ..workers.launch import KILLED_S
+from ..workers.launch import end
 from ..workers.slots import Slot
 
 PRUNED_SHARE = 0.8
@@ -101,10 +100,7 @@ def measure(
         answers = [_answer(child) for child in children]
     finally:
         for child in children:
-            child.kill()
-        for child in children:
-            with contextlib.suppress(subprocess.TimeoutExpired):  # one that hangs in the system
-                child.wait(KILLED_S)
+            end(child)
     times = zip(*(answer["seconds"] for answer in answers), strict=True)
     return Measured(
         [statistics.fmean(seconds) for seconds in times],

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from .child_lines import ChildLines
 from .slots import Slot
@@ -182,7 +182,7 @@ class LocalLauncher:
                     process.stdin.write(json.dumps(work).encode() + b"\n")
                     process.stdin.flush()
                 except OSError:
-                    _end(process)
+                    end(process)
                     return None
                 return process
         return None
@@ -208,13 +208,14 @@ class LocalLauncher:
     def close(self) -> list[str]:
         """End what was prepared in vain, and return what workers printed last."""
         for _, process in self._spares:
-            _end(process)
+            end(process)
         self._spares = []
         lines, self._lines = self._lines, None
         return lines.close() if lines else []
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[Any]) -> None:
+    """Kill a process and close its standard input. Does not wait for one that hangs in the system."""
     process.kill()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(KILLED_S)
