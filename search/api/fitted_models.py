@@ -51,7 +51,7 @@ def timed_models(file: StudyFile, shape: Shape) -> dict[Width, TrialConfig]:
             "arch": "cnn", "optimizer": "muon", "cnn_residual": True, "cnn_norm": True, "cnn_head": "max",
             "cnn_dropout": 0.2, "cnn_hidden": _last(fitted, "cnn_hidden"),
         }  # fmt: skip
-        cnn |= _fixed(fitted, "cnn") | {"cnn_growth": fitted.largest("cnn_growth")}
+        cnn |= _fixed(fitted, "cnn_") | {"cnn_growth": fitted.largest("cnn_growth")}
         cnn |= {name: int(fitted.largest(name)) for name in CNN_SIZES}
         points |= {width: cnn | {"cnn_width": width} for width in file.minutes.cnn_widths}
     if "mlp" in families:
@@ -62,7 +62,7 @@ def timed_models(file: StudyFile, shape: Shape) -> dict[Width, TrialConfig]:
         for recipe in file.minutes.baselines:
             if recipe.params.get("arch") == "mlp":
                 sizes = {name: max(n, int(recipe.params.get(name, n))) for name, n in sizes.items()}
-        points[MLP] = mlp | _fixed(fitted, "mlp") | sizes
+        points[MLP] = mlp | _fixed(fitted, "mlp_") | sizes
     return {
         width: to_config(shared | point, epochs=1, patience=0, shape=shape)
         for width, point in points.items()
@@ -77,10 +77,9 @@ def fitted_recipes(file: StudyFile, width: Width, shape: Shape) -> list[dict[str
     """
     assert file.minutes is not None
     families = searched_families(file)
-    space = file.space | file.minutes.space
-    fixed = {name: entry for name, entry in space.items() if isinstance(entry, str | int | float)}
-    fitted = file.model_copy(update={"space": space})
-    if "augment" in space:  # a finalist trains for long, where most orientations are best
+    fitted = file.model_copy(update={"space": file.space | file.minutes.space})
+    fixed = _fixed(fitted)
+    if "augment" in fitted.space:  # a finalist trains for long, where most orientations are best
         fixed["augment"] = _last(fitted, "augment")
     recipes = []
     for recipe in file.minutes.baselines:
@@ -99,12 +98,12 @@ def fitted_recipes(file: StudyFile, width: Width, shape: Shape) -> list[dict[str
     return recipes
 
 
-def _fixed(file: StudyFile, family: str) -> Params:
-    """Return what the space fixes of a family's own parameters."""
+def _fixed(file: StudyFile, prefix: str = "") -> Params:
+    """Return what the space fixes, of the parameters whose names begin with `prefix`."""
     return {
         name: entry
         for name, entry in file.space.items()
-        if name.startswith(f"{family}_") and isinstance(entry, str | int | float)
+        if name.startswith(prefix) and isinstance(entry, str | int | float)
     }
 
 
