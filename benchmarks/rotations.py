@@ -19,20 +19,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.common import in_own_process, in_parallel, result_path, save, table
-from benchmarks.whole_searches import HAND_MADE
+from benchmarks.long_training import RECIPES as LONG_RECIPES
 from benchmarks.widths import RECIPES
 from bloodsearch.search.evaluation.intervals import paired_difference
 from bloodsearch.search.sampling.space import Params
 
 N_PARTS, FOLDS = 8, 3
 SEED = 0
-MLP: Params = {
-    name: value for name, value in HAND_MADE.items() if not name.startswith("cnn_")
-} | {
-    "arch": "mlp", "optimizer": "adamw", "lr": 2e-3, "mlp_depth": 2, "mlp_width": 1024,
-    "mlp_norm": True, "mlp_dropout": 0.2,
-}  # fmt: skip
-FOUND = RECIPES["found"]
+FOUND: Params = RECIPES["found"]
+MLP: Params = LONG_RECIPES["mlp"] | {"ema": 0.998}
 CASES: dict[str, tuple[Params, int, tuple[float, ...]]] = {
     "CNN of 16 filters, 5 epochs": (FOUND | {"cnn_width": 16}, 5, (0.0, 2 / 3)),
     "CNN of 16 filters, 62 epochs": (FOUND | {"cnn_width": 16}, 62, (0.0, 2 / 3)),
@@ -98,7 +93,6 @@ def show(runs: dict[str, dict[str, float]]) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--hours", type=float, default=1e6, help="start no training after so long")
-    parser.add_argument("--folds", type=int, default=FOLDS)
     parser.add_argument("--child", nargs=3)
     given = parser.parse_args(arguments)
     if given.child is not None:
@@ -107,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runs: dict[str, Any] = json.loads(path.read_text())["result"] if path.exists() else {}
     tasks = [
         (case, share, fold)
-        for fold in range(given.folds)
+        for fold in range(FOLDS)
         for case, (_, _, shares) in CASES.items()
         for share in shares
     ]
