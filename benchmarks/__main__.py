@@ -41,7 +41,7 @@ NAMES = (
         "plain_optuna",
     ),
 )
-ON_REQUEST = ("gpu", "whole_searches", "widths")
+ON_REQUEST = ("gpu", "whole_searches", "held_out")
 """Benchmarks that most machines cannot run, or that take a day. They run when they are named."""
 
 

@@ -272,7 +272,7 @@ def _resolved(
     baselines = fitted_recipes(file, width, shape)
     family = "mlp" if width is MLP else "cnn"
     recipes = [b["name"] for b in baselines if b["params"]["arch"] == family]
-    kept = recipes[: ladder["finalists"] - 1]  # one place is for what the search has found
+    kept = recipes[:1] if ladder["finalists"] > 1 else []  # the search has at least one place
     space = file.model_dump(mode="json")["minutes"]["space"]
     changes: dict[str, Any] = {f"space.{name}": entry for name, entry in space.items()}
     if width is not MLP:

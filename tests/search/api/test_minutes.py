@@ -113,12 +113,12 @@ def test_finalists_are_more_where_they_cost_no_time_or_time_is_left() -> None:
 
 def test_recipes_are_tried_first_at_the_width_that_is_chosen() -> None:
     file = fit(STUDY, 60, 2, machine(1.0)).file
-    recipe, mlp = file.baselines
-    assert recipe.name == "by-hand"
+    recipe, by_hand, mlp = file.baselines
+    assert (recipe.name, by_hand.name) == ("earlier-search", "by-hand")
     assert recipe.params["cnn_width"] == 64
     assert recipe.params["cnn_convs"] == 2  # what the space fixes
     assert {"epochs", "patience"}.isdisjoint(recipe.params)
-    assert kept(file) == ("by-hand",)  # and one place is for what the search finds
+    assert kept(file) == ("earlier-search",)  # and one place is for what the search finds
     assert {*mlp.params} <= {*file.space} | {"mlp_norm"}
     assert {*recipe.params} <= {*file.space} | {"cnn_stem"}
     alone = fit(only_arch(STUDY, "mlp"), 20, 2, machine(1.0)).file
@@ -127,12 +127,12 @@ def test_recipes_are_tried_first_at_the_width_that_is_chosen() -> None:
     assert kept(fit(one, 60, 2, machine(1.0)).file) == ()  # the search has the only place
 
 
-def test_a_third_place_is_not_for_the_other_family() -> None:
+def test_a_third_place_is_for_the_search() -> None:
     file = fit(STUDY, 60, 8, machine(1.0)).file
     assert file.ladder is not None
     assert file.ladder.finalists == 3
-    assert [b.name for b in file.baselines] == ["by-hand", "by-hand-mlp"]
-    assert kept(file) == ("by-hand",)
+    assert [b.name for b in file.baselines] == ["earlier-search", "by-hand", "by-hand-mlp"]
+    assert kept(file) == ("earlier-search",)
 
 
 def test_a_recipe_has_the_most_orientations_unless_it_names_them() -> None:
@@ -484,7 +484,7 @@ def test_the_families_are_those_of_the_space_and_not_of_baselines_that_are_repla
     assert "CNN" not in " ".join(alone.lines())
     alone = fit(cnn, 20, 2, machine(1.0))
     assert {*alone.seconds} == {"CNN of 48 filters"}
-    assert kept(alone.file) == ("by-hand",)
+    assert kept(alone.file) == ("earlier-search",)
 
 
 def test_a_search_without_baselines_has_no_recipes_either() -> None:
@@ -502,7 +502,7 @@ def test_recipes_are_not_announced_with_a_length_of_their_own(sqlite_storage: St
         run._announce(sqlite_storage, study, FINGERPRINT, ONE.slots(1))
     own, recipes = (text for text in told if "baselines" in text)
     assert "(A-cnn, A-mlp), trained for their own number of epochs" in own
-    assert "(by-hand, by-hand-mlp); they count towards the trials of the search" in recipes
+    assert "(earlier-search, by-hand, by-hand-mlp); they count towards the trials of the search" in recipes
 
 
 @pytest.mark.parametrize(
@@ -582,7 +582,7 @@ def test_limits_of_size_choose_widths_families_and_recipes() -> None:
     small = limited(1_000_000)
     assert small.space["cnn_width"] == (24, 48)
     assert small.space["arch"] == ("cnn", "mlp")  # MLPs of 256 units have 600,000 weights
-    assert [b.name for b in small.baselines] == ["by-hand"]  # the MLP of 1,024 has millions
+    assert [b.name for b in small.baselines] == ["earlier-search", "by-hand"]  # the MLP of 1,024 has millions
     tiny = limited(100_000, **{"minutes.cnn_widths": [4, 8]})
     assert tiny.space["cnn_width"] == (8,)
     assert tiny.space["arch"] == ("cnn",)
