@@ -5,9 +5,9 @@
 
 A search of 20 minutes found one of the recipes on the validation split, whose 1,712 images favour it. So the
 training and the validation split are divided into eight folds: a training has about as many images as the
-training split. The first FOLDS of them are held out in turn, and each is predicted with the last weights. Long
-trainings of CNNs take about the same time, 220 to 260 s of a processor with AVX2. Differences are paired by
-fold. The test split stays closed.
+training split. The first FOLDS of them are held out in turn, and each is predicted with the last weights.
+Long trainings of CNNs take about the same time, 220 to 260 s of a processor with AVX2. Differences are
+paired by fold. The test split stays closed.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ CASES: dict[str, tuple[Params, int, tuple[float, ...]]] = {
     "CNN by hand of 32 filters, 25 epochs": (HAND_MADE | {"cnn_width": 32}, 25, (TURNED,)),
     "MLP, 60 epochs": (MLP, 60, (0.0, TURNED)),
 }
-"""Name: parameters, epochs, and the shares of images that are turned by any angle. CNNs have the recipe that was
-found, but for the one by hand."""
+"""Name: parameters, epochs, and the shares of images that are turned by any angle. CNNs have the recipe that
+was found, but for the one by hand."""
 COMPARED = [
     REFERENCE,
     "CNN by hand of 32 filters, 25 epochs",
@@ -84,7 +84,9 @@ def show(runs: dict[str, dict[str, float]]) -> None:
     for case, (_, _, shares) in CASES.items():
         for share in shares if 0.0 in shares else ():
             base = (case, 0.0)
-            rows += [[case, f"{share:.0%}", *cells] for cells in compared(runs, (case, share), base)]
+            rows += [
+                [case, f"{share:.0%}", *cells] for cells in compared(runs, (case, share), base)
+            ]
     columns = ["training", "images turned", "folds", "macro-F1", "gain (95 %)", "CPU s"]
     table("turned by any angle, or in the eight orientations alone; held-out folds", columns, rows)
     rows = [
@@ -99,7 +101,7 @@ def show(runs: dict[str, dict[str, float]]) -> None:
 def compared(
     runs: dict[str, dict[str, float]], what: tuple[str, float], base: tuple[str, float]
 ) -> Iterator[list[str]]:
-    """Yield the cells of `what` beside `base`, over the folds that both have; nothing where they have none."""
+    """Yield the cells of `what` beside `base`, over the folds that both have, if there are any."""
     pairs = [
         (runs[key(*what, fold)], runs[key(*base, fold)])
         for fold in range(FOLDS)
@@ -107,7 +109,9 @@ def compared(
     ]
     if not pairs:
         return
-    mean, seconds = (statistics.fmean(run[n] for run, _ in pairs) for n in ("macro_f1", "cpu_seconds"))
+    mean, seconds = (
+        statistics.fmean(run[n] for run, _ in pairs) for n in ("macro_f1", "cpu_seconds")
+    )
     told = ""
     if what != base and len(pairs) > 1:
         found = paired_difference([run["macro_f1"] - other["macro_f1"] for run, other in pairs])

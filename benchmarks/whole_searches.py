@@ -35,7 +35,8 @@ from benchmarks import common
 from benchmarks.common import in_own_process, result_path, save
 from benchmarks.whole_tables import BEFORE, most_trained, show
 from bloodsearch.search.api.final_stages import REPLICATES
-from bloodsearch.search.api.minutes import FINAL_SHARE, Plan, fit
+from bloodsearch.search.api.minutes import FINAL_SHARE, fit
+from bloodsearch.search.api.minutes_plan import Plan
 from bloodsearch.search.api.placement import AUTO
 from bloodsearch.search.sampling.space import Params, suggest, to_config, without_length
 from bloodsearch.studies import StudyFile, load_study_file, parse_study

@@ -11,65 +11,33 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from ...models.config import FIRST_SHAPE, Shape
-from ...studies import MAX_TRIALS, Ladder, StudyFile
+from ...studies import Ladder, StudyFile
 from ..errors import UsageError
 from ..evaluation.ladder import n_trainings
-from ..evaluation.stages import Candidate, Stage, race_stages
-from ..training.config import TrialConfig
 from .chosen import judged_by_folds
-from .family_costs import FamilyCost, Point, draw, family_costs, timed_points
 from .final_lengths import MLP, Width, check_lengths, last_rung, waves
-from .final_stages import FINALISTS, REPLICATES, ROUNDS
+from .final_stages import REPLICATES
 from .fitted_models import (
     fitted_recipes,
-    keeps_limits,
     searched_families,
     timed_models,
     within_limits,
 )
+from .folded_minutes import fit_folded
+from .minutes_plan import MIN_TRIALS, RESERVE, Plan, Seconds, n_trials_in, tail_s
 from .study import study_file
-from .timing import PRUNED_SHARE, pruned_share
+from .timing import pruned_share
 
-RUNG_SHARE, FINAL_SHARE, RESERVE = 0.15, 0.6, 0.05
-"""Shares of the time. The search gets the rest; the reserve is for starting and timing."""
+RUNG_SHARE, FINAL_SHARE = 0.15, 0.6
+"""Shares of the time. The search gets the rest, but for the reserve."""
 ENTRANTS_A_FINALIST = 2
 """A rung that fewer trials enter chooses too little for what it costs, and is left out."""
-MIN_TRIALS, MAX_RUNG_TRIALS = 16, 16
+MAX_RUNG_TRIALS = 16
 MAX_MINUTES = 1_000_000
-N_JUDGED = 50
-"""Random points whose latency is measured: that of a CNN takes up to a second."""
-
-Seconds = Callable[[Sequence[TrialConfig]], list[float]]
-"""Returns the seconds of an epoch of each configuration, with all workers busy."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is trained in the given time."""
-
-    minutes: float
-    n_workers: int
-    file: StudyFile
-    """The study, in plain numbers."""
-    seconds: dict[str, float]
-    """Measured seconds of an epoch of the models that were chosen, by name."""
-    rungs: list[tuple[str, int, dict[str, int], float]]
-    """Name, number of trainings, epochs by family, and expected minutes of each stage."""
-
-    def lines(self) -> list[str]:
-        """Return the plan as text: the speed measured here, then a line for each stage."""
-        speeds = ", ".join(f"{seconds:.1f} s ({name})" for name, seconds in self.seconds.items())
-        workers = "1 worker" if self.n_workers == 1 else f"{self.n_workers} workers"
-        lines = [f"{self.minutes:g} minutes on {workers}; an epoch takes {speeds}"]
-        for name, n, epochs, minutes in self.rungs:
-            length = ", ".join(f"{n_epochs} ({family})" for family, n_epochs in epochs.items())
-            lines.append(f"  {name}: {n} trainings of {length} epochs, about {minutes:.0f} min")
-        return lines
 
 
 def fit(
@@ -93,7 +61,7 @@ def fit(
     Raises UsageError for a study that cannot be fitted, or when the time is too short.
     """
     if judged_by_folds(file):
-        return _fit_folded(file, minutes, n_workers, seconds, shape, whole)
+        return fit_folded(file, minutes, n_workers, seconds, shape, whole)
     if file.minutes is None or file.search.sampler in ("grid", "baselines"):
         raise UsageError(
             f"--minutes needs a study with a table [minutes], which {file.name} lacks; use --trials N"
@@ -139,21 +107,21 @@ def _fit_ladder(
         return max(lengths[f] * cost[width if f == "cnn" else MLP] for f in families)
 
     final_s = waves(n_finalists, n_workers) * longest_s(final)
-    tail_s = _tail_s(longest_s(searched), n_workers)
-    left_s = (1 - RESERVE) * budget - final_s - tail_s
+    tail = tail_s(longest_s(searched), n_workers)
+    left_s = (1 - RESERVE) * budget - final_s - tail
     trial_s = _trial_s(searched, width, {w: epoch_s - more_s for w, epoch_s in cost.items()})
     n_middle = _n_middle(n_finalists, n_workers, RUNG_SHARE * budget, longest_s(middle))
     middle_s = math.ceil(n_middle / n_workers) * longest_s(middle)
-    n_trials = _n_trials(file, (left_s - middle_s) * n_workers, trial_s)
+    n_trials = n_trials_in(file, (left_s - middle_s) * n_workers, trial_s)
     if n_trials < n_middle:  # too few for them to have been the best of many
         n_middle, middle_s = 0, 0.0
-        n_trials = _n_trials(file, left_s * n_workers, trial_s)
+        n_trials = n_trials_in(file, left_s * n_workers, trial_s)
     if n_trials < MIN_TRIALS:
         raise UsageError(
             f"--minutes {minutes:g} is too short for {MIN_TRIALS} trials and a ladder here, where a trial "
             f"takes {trial_s:.1f} s; give more minutes, or use --trials N"
         )
-    search_s = n_trials * pruned_share(file, n_trials) * trial_s / n_workers + tail_s
+    search_s = n_trials * pruned_share(file, n_trials) * trial_s / n_workers + tail
     rungs = [{"epochs": middle, "trials": n_middle}] if n_middle else []
     n_final = n_trainings(n_finalists, REPLICATES)
     return Plan(
@@ -173,91 +141,6 @@ def _n_middle(n_finalists: int, n_workers: int, seconds: float, training_s: floa
     """Return how many trials the rung between search and final trainings takes; 0: there is none."""
     fitting = n_workers * math.floor(seconds / training_s)
     return min(MAX_RUNG_TRIALS, fitting) if fitting >= ENTRANTS_A_FINALIST * n_finalists else 0
-
-
-def _n_trials(file: StudyFile, seconds: float, trial_s: float) -> int:
-    """Return how many trials `seconds` of one worker are enough for."""
-    n_pruned = math.floor(seconds / (PRUNED_SHARE * trial_s))
-    is_pruned = pruned_share(file, n_pruned) == PRUNED_SHARE
-    return min(MAX_TRIALS, n_pruned if is_pruned else math.floor(seconds / trial_s))
-
-
-def _fit_folded(
-    file: StudyFile, minutes: float, n_workers: int, seconds: Seconds, shape: Shape, whole: float
-) -> Plan:
-    """Return the study with as many trials as leave time for its second stage and its final trainings."""
-    drawn, trained_share = _within_limits(file, draw(file, shape))
-    timed = timed_points(drawn)
-    families = family_costs(drawn, timed, seconds([point.config for point in timed]))
-    stages = max(
-        (_second_stage(file, family, whole, n_workers) for family in families),
-        key=lambda stages: sum(stage.seconds for stage in stages),
-    )
-    stages_s = sum(stage.seconds for stage in stages)
-    trial_s = trained_share * sum(f.share * f.trial_s for f in families)
-    tail_s = _tail_s(max(f.epochs * f.epoch_s_range[1] for f in families), n_workers)
-    left_s = (1 - RESERVE) * 60 * minutes - stages_s - tail_s
-    n_trials = _n_trials(file, left_s * n_workers, trial_s)
-    if n_trials < MIN_TRIALS:
-        fewest_s = MIN_TRIALS * pruned_share(file, MIN_TRIALS) * trial_s / n_workers
-        needed = (stages_s + tail_s + fewest_s) / (1 - RESERVE) / 60
-        raise UsageError(
-            f"--minutes {minutes:g} is too short for {MIN_TRIALS} trials and the second stage here; give "
-            f"{math.ceil(needed)} minutes, or use --trials N"
-        )
-    changes = {"search.trials": n_trials, "baselines": []}
-    fitted = study_file(file.model_copy(update={"minutes": None, "ladder": None}), changes)
-    epochs = {f.family: f.epochs for f in families}
-    final = {f.family: file.training.final_epochs_of(f.family) for f in families}
-    search_s = n_trials * pruned_share(file, n_trials) * trial_s / n_workers + tail_s
-    return Plan(
-        minutes,
-        n_workers,
-        fitted,
-        {f.family: f.epoch_s for f in families},
-        [("search", n_trials, epochs, search_s / 60)]
-        + [
-            (stage.name, stage.n_trainings, lengths, stage.seconds / 60)
-            for stage, lengths in zip(stages, (epochs, final), strict=True)
-        ],
-    )
-
-
-def _within_limits(file: StudyFile, drawn: Sequence[Point]) -> tuple[list[Point], float]:
-    """Return the points that the study's limits leave, and the share of its trials that are trained.
-
-    A larger model is drawn again. A slower one ends its trial, which counts, before its first epoch.
-    """
-    limit = file.search.max_params or math.inf
-    left = [point for point in drawn if point.n_weights <= limit]
-    share = 1.0
-    if left and file.search.max_latency_ms is not None:
-        judged = left[:N_JUDGED]
-        left = [point for point in judged if keeps_limits(file, point.config)]
-        if file.search.sampler == "random":  # TPE learns to leave them out
-            share = len(left) / len(judged)
-    if not left:
-        raise UsageError(
-            f"no model of study {file.name} is within --max-params and --max-latency; raise them"
-        )
-    return left, share
-
-
-def _tail_s(longest_s: float, n_workers: int) -> float:
-    """Return how long a search may last beyond its equal share of the work for each worker.
-
-    Its last trial may be its longest and run alone (Graham 1969).
-    """
-    return (1 - 1 / n_workers) * longest_s
-
-
-def _second_stage(
-    file: StudyFile, cost: FamilyCost, whole: float, n_workers: int
-) -> Sequence[Stage]:
-    candidates = [Candidate(cost.family, cost.epoch_s, whole * cost.epoch_s)] * FINALISTS
-    return race_stages(
-        file, candidates, rounds=ROUNDS, n_replicates=REPLICATES, n_workers=n_workers
-    )
 
 
 def _resolved(

@@ -18,7 +18,8 @@ from bloodsearch.models.config import FIRST_SHAPE, CNNConfig, Shape
 from bloodsearch.search.api import search, winner
 from bloodsearch.search.api.chosen import keep_chosen
 from bloodsearch.search.api.fitted_models import timed_models
-from bloodsearch.search.api.minutes import MIN_TRIALS, Plan, Seconds, fit
+from bloodsearch.search.api.minutes import fit
+from bloodsearch.search.api.minutes_plan import MIN_TRIALS, Plan, Seconds
 from bloodsearch.search.api.one_search import Run
 from bloodsearch.search.api.placement import Placement
 from bloodsearch.search.api.request import SearchRequest, resolve
@@ -502,7 +503,10 @@ def test_recipes_are_not_announced_with_a_length_of_their_own(sqlite_storage: St
         run._announce(sqlite_storage, study, FINGERPRINT, ONE.slots(1))
     own, recipes = (text for text in told if "baselines" in text)
     assert "(A-cnn, A-mlp), trained for their own number of epochs" in own
-    assert "(earlier-search, by-hand, by-hand-mlp); they count towards the trials of the search" in recipes
+    assert (
+        "(earlier-search, by-hand, by-hand-mlp); they count towards the trials of the search"
+        in recipes
+    )
 
 
 @pytest.mark.parametrize(
@@ -582,7 +586,10 @@ def test_limits_of_size_choose_widths_families_and_recipes() -> None:
     small = limited(1_000_000)
     assert small.space["cnn_width"] == (24, 48)
     assert small.space["arch"] == ("cnn", "mlp")  # MLPs of 256 units have 600,000 weights
-    assert [b.name for b in small.baselines] == ["earlier-search", "by-hand"]  # the MLP of 1,024 has millions
+    assert [b.name for b in small.baselines] == [
+        "earlier-search",
+        "by-hand",
+    ]  # the MLP of 1,024 has millions
     tiny = limited(100_000, **{"minutes.cnn_widths": [4, 8]})
     assert tiny.space["cnn_width"] == (8,)
     assert tiny.space["arch"] == ("cnn",)
