@@ -47,6 +47,7 @@ class RemoteWorker:
         self._then: Callable[[Any], None] = self._looked
         self._runs = False
         self._end: End | None = None
+        self._killed_at = 0.0
 
     @property
     def place(self) -> str:
@@ -88,6 +89,8 @@ class RemoteWorker:
                 self._end_with(LOST)
         except (RayError, ConnectionError):
             self._end_with(LOST)
+        if self._end is None and self._killed_at and time.monotonic() > self._killed_at + KILL_S:
+            self._end_with(End.of(-signal.SIGKILL))
         return self._end
 
     def terminate(self) -> None:
@@ -101,13 +104,12 @@ class RemoteWorker:
             self._end = End.of(Interrupted.exit_code)
 
     def kill(self) -> None:
-        """End it at once."""
+        """End it, without waiting for that: a hundred workers are to end as fast as one."""
         if self._runs:
             self._signal(signal.SIGKILL)
-            deadline = time.monotonic() + KILL_S
-            while self.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.02)
-        self._end = self._end or End.of(-signal.SIGKILL)
+            self._killed_at = self._killed_at or time.monotonic()
+        else:
+            self._end = self._end or End.of(-signal.SIGKILL)
 
     def close(self) -> None:
         """Give up its place."""

@@ -247,15 +247,19 @@ class Supervisor:
 
     def _kill_children(self) -> None:
         """Kill the workers of a supervisor that hangs and is about to be ended."""
-        for child in self._children:
-            if child.worker is not None:
-                child.worker.kill()
+        workers = [child.worker for child in self._children if child.worker is not None]
+        for worker in workers:
+            worker.kill()
         print(
             "bloodsearch: interrupted while the storage did not answer; "
             "run the same command again to resume",
             file=sys.stderr,
             flush=True,
         )
+        # a signal into a cluster is on its way for a moment, and would end with this process
+        deadline = time.monotonic() + KILLED_S
+        while any(worker.poll() is None for worker in workers) and time.monotonic() < deadline:
+            time.sleep(0.02)
 
     @contextlib.contextmanager
     def _handling_signals(self) -> Iterator[None]:
