@@ -11,7 +11,7 @@ each other, because they count before they create.
 A worker is dead when its process is gone (same host, same boot), or when it is stale: without a
 heartbeat for the time of its lease, and for the last seconds of it watched by one observer. Its trial
 is then resumed by another worker, with the same parameters and reports. It fails after MAX_DEATHS dead
-workers.
+workers. One that ended in order, but could not say so to the database, has left a note (notes.py).
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from ..errors import LostStudyError
 from ..records import split_attributes
 from .lease_times import LeaseTimes
 from .liveness import Identity
+from .notes import has_note, noted, remove_notes
 from .reclaim import (
     end_lease,
     lease_foreign_trials,
@@ -238,6 +239,15 @@ class Leases:
             n_back += self.reclaim()
         return n_back
 
+    def forget_notes(self) -> None:
+        """Remove the notes of workers that are registered no longer.
+
+        Not when their trials are put back: if that is rolled back, the next one needs the note.
+        """
+        if ids := noted(self.storage, self.study.study_name):
+            ids -= {worker.worker_id for worker in self.registry.workers()}
+            remove_notes(self.storage, self.study.study_name, ids)
+
     def _counts(self, db: sa.Connection) -> dict[TrialState, int]:
         t = trials_table.c
         query = sa.select(t.state, sa.func.count()).where(t.study_id == self.study_id)
@@ -305,7 +315,11 @@ class Leases:
         n_back = 0
         for worker in self.registry.remove_dead(db, dead, foreign=foreign):
             is_foreign = worker.worker_id.startswith(FOREIGN)
-            count_death = dead.get(worker.worker_id, True) and not is_foreign
+            count_death = (
+                dead.get(worker.worker_id, True)
+                and not is_foreign
+                and not has_note(self.storage, self.study.study_name, worker.worker_id)
+            )
             n_back += put_back_trials_of(db, worker.worker_id, count_death=count_death)
         n_back += put_back_orphans(db, self.study_id)
         self._reclaimed_at = time.monotonic()

@@ -232,6 +232,7 @@ class Supervisor:
                 limit_s=5,
                 give_up=self._signalled,
             )
+            retry_outage(self.leases.forget_notes, limit_s=5, give_up=self._signalled)
         except StorageError:
             self._lost_storage = True
 

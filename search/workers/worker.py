@@ -25,7 +25,7 @@ from ..database.outage import is_outage, reason_of, retry_outage
 from ..database.passwords import RedactingFilter
 from ..database.storage import Storage, open_storage, parse_url
 from ..database.trial_cache import with_trial_cache
-from ..errors import BloodsearchError, Interrupted, StorageError
+from ..errors import BloodsearchError, Interrupted, LostStudyError, StorageError
 from ..pruning.pruner import make_pruner
 from ..study import StudyInfo, info, load
 from ..training.endings import Drained
@@ -34,6 +34,7 @@ from ..trial.session import Trainer
 from .heartbeat import Heartbeat
 from .leases import Claim, Leases, Verdict
 from .liveness import own_identity
+from .notes import leave_note
 from .session import LeasedTrial
 from .shutdown import Drain
 
@@ -152,9 +153,14 @@ class _Worker:
 
     def _leave(self, limit_s: float) -> None:
         """Unregister. Wait up to `limit_s` seconds for a database that is unavailable or full."""
+        unregister = functools.partial(self.leases.registry.unregister, self.identity)
         with contextlib.suppress(Exception):
-            unregister = functools.partial(self.leases.registry.unregister, self.identity)
-            retry_outage(unregister, limit_s=limit_s)
+            try:
+                retry_outage(unregister, limit_s=limit_s)
+            except LostStudyError:
+                raise  # nobody will look for its workers
+            except StorageError:
+                leave_note(self.storage, self.study.study_name, self.identity.worker_id)
         self.storage.close()
 
     def _step(self) -> Verdict | None:

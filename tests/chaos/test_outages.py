@@ -27,8 +27,9 @@ from tests_support import (
     url_of,
 )
 
+from bloodsearch.search.database.outage import retry_outage
 from bloodsearch.search.database.storage import open_storage
-from bloodsearch.search.database.tables import workers_table
+from bloodsearch.search.database.tables import leases_table, workers_table
 from bloodsearch.search.errors import StorageError
 from bloodsearch.search.study import create_or_resume
 from bloodsearch.search.workers.leases import Leases
@@ -104,6 +105,10 @@ def test_storage_that_stays_away_ends_with_exit_4_and_loses_nothing(
     assert "did not answer" in capfd.readouterr().err
     own_server.start()
     monkeypatch.setenv("BLOODSEARCH_OUTAGE_S", "60")
+    retry_outage(Leases(storage, study).reclaim)
+    with storage.engine.connect() as db:
+        leases = db.execute(sa.select(leases_table.c.worker_id, leases_table.c.deaths)).all()
+    assert leases == [(None, 0)] * 2
     assert supervisor(storage, study, 6, 2).run()
     assert_exact(Leases(storage, study), 6)
     storage.close()

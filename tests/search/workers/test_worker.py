@@ -11,15 +11,18 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState
-from tests_support import FINGERPRINT, tiny_study
+from tests_support import FINGERPRINT, supervisor, tiny_study
 
 from bloodsearch.search.database.storage import Storage
+from bloodsearch.search.database.tables import leases_table, workers_table
 from bloodsearch.search.errors import Interrupted, StorageError
 from bloodsearch.search.study import create_or_resume, load
 from bloodsearch.search.trial.checkpoint_files import checkpoint_folder, leftovers, remove_old_parts
 from bloodsearch.search.trial.outcome import Outcome
 from bloodsearch.search.trial.session import Session
 from bloodsearch.search.workers.leases import Leases
+from bloodsearch.search.workers.reclaim import MAX_DEATHS
+from bloodsearch.search.workers.registry import Registry
 from bloodsearch.search.workers.shutdown import Drain
 from bloodsearch.search.workers.worker import POLL_S, WorkerSettings, poll_s, run_worker
 
@@ -130,6 +133,35 @@ def test_outage_that_lasts_ends_the_worker_with_its_own_error(
     with pytest.raises(StorageError, match="did not answer") as ended:
         work(one_epoch)
     assert ended.value.exit_code == 4
+
+
+def test_end_after_an_outage_is_no_death(
+    storage: Storage, work: Callable[[Train], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker cannot put its trial back, and whoever finds the trial later did not see it end."""
+    monkeypatch.setenv("BLOODSEARCH_OUTAGE_S", "0.1")
+
+    def unavailable(*args: object) -> bool:
+        raise away()
+
+    leases = Leases(storage, load(storage, "tiny"))
+    for _ in range(MAX_DEATHS):
+        with monkeypatch.context() as outage:
+            for method in ("finish", "release"):
+                outage.setattr(Leases, method, unavailable)
+            outage.setattr(Registry, "unregister", unavailable)
+            with pytest.raises(StorageError, match="did not answer"):
+                work(one_epoch)
+        with storage.engine.begin() as db:  # this process goes on, a worker's does not
+            db.execute(sa.update(workers_table).values(pid=2**22 - 1))
+        assert leases.reclaim() == 1
+        assert leases.counts()[TrialState.WAITING] == 1
+    with storage.engine.connect() as db:
+        assert db.execute(sa.select(leases_table.c.deaths)).scalar() == 0
+    folder = checkpoint_folder(storage) / "tiny"
+    assert len(list(folder.glob("left-*"))) == 1
+    supervisor(storage, leases.study, 1, 1)._drain()
+    assert not list(folder.glob("left-*"))
 
 
 def test_what_is_left_of_a_checkpoint(tmp_path: Path) -> None:
