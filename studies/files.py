@@ -105,6 +105,8 @@ def only_arch(file: StudyFile, arch: str) -> StudyFile:
     data["space"] = {
         key: value for key, value in data["space"].items() if PARAMETERS[key].is_of(arch)
     } | {"arch": arch}
+    if data.get("minutes"):
+        data["minutes"]["space"].pop("arch", None)
     data["baselines"] = [b for b in data["baselines"] if b["params"].get("arch") == arch]
     data["name"] = f"{file.name}-{arch}"
     return parse_study(data, f"study {file.name} with --arch {arch}")

@@ -33,7 +33,8 @@ from bloodsearch.search.training import cost
 from bloodsearch.search.training.config import TrialConfig
 from bloodsearch.studies import Range, StudyFile, generic_study, load_study_file, only_arch
 
-STUDY = load_study_file("bloodmnist")
+DEFAULT = load_study_file("bloodmnist")
+STUDY = keep_chosen(DEFAULT, ['space.arch=["cnn", "mlp"]'])
 GRAY = Shape(size=28, channels=1, classes=2)
 FOLDED = study_file(generic_study("x", "x", n_train=546, size=28, folded=True), {"search.folds": 5})
 ONE = Placement(devices="cpu", workers=1)
@@ -126,6 +127,15 @@ def test_recipes_are_tried_first_at_the_width_that_is_chosen() -> None:
     assert (alone.baselines, kept(alone)) == ((mlp,), ("by-hand-mlp",))
     one = study_file(STUDY, {"ladder.finalists": 1})
     assert kept(fit(one, 60, 2, machine(1.0)).file) == ()  # the search has the only place
+
+
+def test_the_default_study_has_no_mlps_unless_they_are_asked_for() -> None:
+    file = fit(DEFAULT, 20, 2, machine(1.0)).file
+    assert file.space["arch"] == "cnn"
+    assert [b.name for b in file.baselines] == ["earlier-search", "by-hand"]
+    assert fit(STUDY, 20, 2, machine(1.0)).file.space["arch"] == ("cnn", "mlp")
+    alone = fit(only_arch(DEFAULT, "mlp"), 20, 2, machine(1.0)).file
+    assert (alone.space["arch"], kept(alone)) == ("mlp", ("by-hand-mlp",))
 
 
 def test_a_third_place_is_for_the_search() -> None:
