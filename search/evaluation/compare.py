@@ -155,6 +155,8 @@ def _of_trial(
     tested = [r for r in results if "seeds" in r]
     if number is None and tested:
         number = tested[-1]["trial"]
+    elif number is None and (race := study_record(study).selection) is not None:
+        number = race.winner  # a ladder or a second stage has chosen, and its replicates are there
     trial = choose_winner(study, number)
     values: dict[int, float] = {}
     n_diverged, epochs = 0, None

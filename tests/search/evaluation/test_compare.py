@@ -82,3 +82,18 @@ def test_sides_of_different_lengths_say_so(
     assert "a-study:a trains 40 epochs and b-study:b 5" in capsys.readouterr().out
     assert compare(b, c).lengths is None
     assert as_dict(found, "val")["a"]["epochs"] == 40
+
+
+def test_a_study_is_compared_by_the_winner_that_its_ladder_chose(storage: Storage) -> None:
+    """It was compared by the best trial of the search, which a ladder often leaves behind."""
+    study = create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
+    for value in (0.95, 0.90):
+        attrs = {"params": POINT, "seed": 0}
+        study.add_trial(create_trial(state=TrialState.COMPLETE, value=value, user_attrs=attrs))
+    finals = create_or_resume(storage, "tiny-finals", tiny_study(), FINGERPRINT, kind="replicates")
+    for of, seed, value in ((0, 5, 0.96), (1, 5, 0.98), (1, 6, 0.97)):
+        attrs = {"params": POINT, "seed": seed, "replicate_of": of}
+        finals.add_trial(create_trial(state=TrialState.COMPLETE, value=value, user_attrs=attrs))
+    study.set_user_attr("selection", {"winner": 1})
+    found = find_side(storage, "tiny", "tiny", "val")
+    assert (found.label, found.values) == ("tiny (trial 1)", {5: 0.98, 6: 0.97})
