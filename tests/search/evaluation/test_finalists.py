@@ -327,3 +327,16 @@ def test_the_winners_optimism_is_what_shrinking_takes_off() -> None:
     assert "comes on top" in race_text(luck)
     assert "because it was picked is not known" in race_text(race_of([0.97, 0.98], [0.96, 0.97]))
     assert "picked" not in race_text(race_of([0.97, 0.98]))
+
+
+def test_a_diverged_seed_of_a_loser_hides_no_optimism_of_the_winner() -> None:
+    """Its zero made the finalists seem far apart, so that nothing of the winner's lead was luck."""
+    values = ([0.97, 0.97], [0.92, 0.98], [0.90, 0.98])
+    rows: list[dict[str, object]] = [
+        {"trial": i, "search_value": 0.9, "mean": statistics.fmean(v), "values": v}
+        for i, v in enumerate(values)
+    ]
+    expected = Race.read({"winner": 0, "finalists": rows}).winner_optimism
+    rows[2] |= {"mean": sum(values[2]) / 3, "n_diverged": 1}
+    diverged = Race.read({"winner": 0, "finalists": rows})
+    assert diverged.winner_optimism == pytest.approx(expected)
