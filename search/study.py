@@ -91,14 +91,16 @@ def create_or_resume(
         fingerprint: The data set that its trials train on.
         kind: What its trials are.
 
-    Raises RefusedError if the study exists with another kind, other settings or other data.
+    Raises RefusedError if the study exists with another kind, other settings or other data, or if trainings
+    of a deleted study of that name are stored.
     """
     if kind == "search":  # the other kinds' names are derived from a search's name
         study_names.check_name(name)
     check_points(study_file, fingerprint.info)
     with storage.lock():
         create_tables(storage.engine)
-        if name in optuna.get_all_study_names(storage.optuna):
+        names = optuna.get_all_study_names(storage.optuna)
+        if name in names:
             study = optuna.load_study(study_name=name, storage=storage.optuna)
             record = study_record(study)
             if record.ready:
@@ -111,6 +113,8 @@ def create_or_resume(
                 )
             # its creator died half-way, before any trial could be claimed
             optuna.delete_study(study_name=name, storage=storage.optuna)
+        if kind == "search":
+            _check_no_trainings(storage, name, names)
         return _create(storage, name, study_file, fingerprint, kind)
 
 
@@ -196,6 +200,26 @@ def _is_blank(study: optuna.Study) -> bool:
         and not attrs
         and not storage.get_n_trials(study_id)
     )
+
+
+def _check_no_trainings(storage: Storage, name: str, names: list[str]) -> None:
+    """Raise RefusedError if trainings of an earlier study `name` are stored.
+
+    They name its trials by their numbers, and would be taken for those of the new study's trials.
+    """
+    left = []
+    for other in names:
+        part = study_names.take_apart(other)
+        if part is None or part.base != name or part.kind in ("baselines", "grid"):
+            continue
+        study = optuna.load_study(study_name=other, storage=storage.optuna)
+        if study_record(study).kind != "search":  # version 0.1.0 reserved fewer names
+            left.append(other)
+    if left:
+        raise RefusedError(
+            f"{storage.shown} has trainings of a deleted study {name!r}: {', '.join(sorted(left))}; delete "
+            "these, too, or choose another --name"
+        )
 
 
 def _create(

@@ -188,3 +188,17 @@ def test_a_study_of_another_kind_is_refused(storage: Storage, kind: Kind) -> Non
     create_or_resume(storage, "other", tiny_study(), FINGERPRINT)
     with pytest.raises(RefusedError, match="holds a search, not"):
         create_or_resume(storage, "other", tiny_study(), FINGERPRINT, kind=kind)
+
+
+def test_trainings_of_a_deleted_study_are_not_taken_for_those_of_a_new_one(
+    storage: Storage,
+) -> None:
+    """They name its trials by numbers, which the new study gives to other configurations."""
+    create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
+    for name in ("tiny-finals", "tiny-baselines", "tiny-other-final-3"):
+        create_or_resume(storage, name, tiny_study(), FINGERPRINT, kind="replicates")
+    optuna.delete_study(study_name="tiny", storage=storage.optuna)
+    with pytest.raises(RefusedError, match=r"deleted study 'tiny'.*: tiny-finals; delete"):
+        create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
+    optuna.delete_study(study_name="tiny-finals", storage=storage.optuna)
+    create_or_resume(storage, "tiny", tiny_study(), FINGERPRINT)
