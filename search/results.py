@@ -151,8 +151,8 @@ class Race(Stored):
         """How much the winner's mean is too high because it was picked: empirical Bayes over the finalists.
 
         It is the part that seeds make. What the validation images favour is not part of it: all seeds share
-        that. Seeds that diverged, which a mean counts as zero, are left out. None unless three finalists have a
-        value and the spread over seeds was measured.
+        that. Seeds that diverged, which a mean counts as zero, are left out. None unless three finalists
+        have a value and the spread over seeds was measured.
         """
         sd = self.measured_sd
         means = {f.trial: statistics.fmean(f.values) for f in self.finalists if f.values}

@@ -233,7 +233,7 @@ def queue_seed(
 
 def gather(arena: optuna.Study, trials: list[FrozenTrial], seeds: list[int]) -> list[Finalist]:
     """Return the candidates that have a value with one of these seeds, best mean first."""
-    values: defaultdict[int, dict[int, float]] = defaultdict(dict)  # a lost training is done twice
+    values: defaultdict[int, dict[int, float]] = defaultdict(dict)
     diverged: Counter[int] = Counter()
     for trial in arena.get_trials(deepcopy=False):
         record = trial_record(trial)
@@ -241,7 +241,8 @@ def gather(arena: optuna.Study, trials: list[FrozenTrial], seeds: list[int]) -> 
         if of is None or record.seed not in seeds:
             continue
         if trial.state is TrialState.COMPLETE:
-            values[of][record.seed] = float(trial.value or 0.0)
+            # the first: one whose weights are lost is trained again, perhaps on another processor
+            values[of].setdefault(record.seed, float(trial.value or 0.0))
         elif has_diverged(trial):
             diverged[of] += 1
     finalists = [

@@ -184,7 +184,7 @@ def _finals(
     for n_seeds in range(1, len(seeds) + 1):
         for _ in range(N_ATTEMPTS):
             for trial in alive:
-                queue_replicates(storage, arena, trial, seeds[:n_seeds])
+                queue_replicates(storage, arena, trial, seeds[:n_seeds], needs_weights=False)
             if _is_unfinished(arena, alive):
                 train(arena, "finalist")
         standing = gather(arena, trials, seeds[:n_seeds])

@@ -99,16 +99,24 @@ def replicates_home(storage: Storage, name: str, trial: int) -> str:
 
 
 def queue_replicates(
-    storage: Storage, study: optuna.Study, winner: FrozenTrial, seeds: list[int]
+    storage: Storage,
+    study: optuna.Study,
+    winner: FrozenTrial,
+    seeds: list[int],
+    *,
+    needs_weights: bool = True,
 ) -> None:
-    """Queue the winner's point with each of `seeds` in `study`, unless it is there with its weights."""
+    """Queue the winner's point with each of `seeds` in `study`, unless it is there with its weights.
+
+    Without `needs_weights` its value is enough: to choose among finalists takes no more.
+    """
     study_file = info(study).study_file
     point = long_point(study_file, winner)
     with storage.lock():
         usable = {
             trial_record(trial).seed
             for trial in with_weights(study, trials_of(study, winner.number))
-            if not is_lost(trial) and not weights_missing(trial)
+            if not is_lost(trial) and not (needs_weights and weights_missing(trial))
         }
         for i, seed in enumerate(seeds):
             if seed not in usable:

@@ -179,6 +179,23 @@ def test_an_interrupted_climb_decides_as_if_it_had_not_been(
     assert (raced.winner, again.trained) == (1, [])
 
 
+def test_finalists_whose_weights_are_elsewhere_are_not_trained_again_to_choose(
+    storage: Storage, study: optuna.Study, tmp_path: Path
+) -> None:
+    """A copied database alone trained the losers again, and chose by values of two processors."""
+    first = climbed(storage, study, Table(storage, tmp_path))
+    for path in tmp_path.glob("*.pt"):
+        path.unlink()
+    again = Table(storage, tmp_path)
+    assert (climbed(storage, study, again), again.trained) == (first, [])
+    # the replicates that are tested need theirs
+    prepared = prepare(storage, study, trial=first.winner, n_replicates=4)
+    again.long = LONG | {first.winner: 0.5}
+    again(prepared.study, "replicate")
+    assert again.trained == [("tiny-finals", first.winner)] * 4
+    assert climbed(storage, study, again) == first
+
+
 def test_a_training_that_diverges_does_not_go_on(
     storage: Storage, study: optuna.Study, tmp_path: Path
 ) -> None:
