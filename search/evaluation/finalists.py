@@ -287,9 +287,13 @@ def remaining(finalists: list[Finalist], survivors: set[int]) -> set[int]:
     if not alive or all(f.n < 2 for f in alive):
         return {f.trial for f in alive}
     best = alive[0]
-    return {
-        f.trial for f in alive if best.mean - f.mean <= CLEAR * sd * math.sqrt(1 / f.n + 1 / best.n)
-    }
+    return {f.trial for f in alive if not clearly_worse(f, best, sd)}
+
+
+def clearly_worse(finalist: Finalist, best: Finalist, sd: float) -> bool:
+    """Return whether a finalist's mean is clearly below the best one's, at a spread of `sd` over seeds."""
+    error = sd * math.sqrt(1 / finalist.n + 1 / best.n)
+    return best.mean - finalist.mean > CLEAR * error
 
 
 def choose(finalists: list[Finalist], survivors: set[int], prefer: Prefer) -> Raced:

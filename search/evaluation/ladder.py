@@ -34,6 +34,7 @@ from .finalists import (
     Raced,
     best_with_kept,
     choose,
+    clearly_worse,
     gather,
     last_reason,
     queue_seed,
@@ -197,7 +198,12 @@ def _finals(
         if len(kept) == 1 or n_seeds == len(seeds):
             break
         alive = [trial for trial in alive if trial.number in kept]
-    return choose(standing, set(ranked), prefer)
+    raced = choose(standing, set(ranked), prefer)
+    best = next(f for f in standing if f.trial in ranked)
+    # the worse half left by its place, and not because it was clearly worse
+    near = {f.trial for f in standing if not clearly_worse(f, best, raced.sd)} - set(ranked)
+    undecided = [f.trial for f in standing if f.trial in near.union(raced.undecided)]
+    return replace(raced, undecided=undecided)
 
 
 def better_half(ranked: list[int]) -> list[int]:

@@ -104,6 +104,17 @@ def test_each_rung_trains_the_best_of_the_rung_below(
     assert "The search values were too" not in race_text(stored)
 
 
+def test_one_that_left_with_the_worse_half_may_leave_the_choice_undecided(
+    storage: Storage, study: optuna.Study, tmp_path: Path
+) -> None:
+    """It left by its place after one seed, and not because it was clearly worse."""
+    table = Table(storage, tmp_path)
+    table.long = {1: 0.985, 0: 0.984, 2: 0.9835, 4: 0.90}
+    raced = climbed(storage, study, table)
+    assert {f.trial: f.n for f in raced.finalists} == {1: 2, 0: 2, 2: 1, 4: 1}
+    assert (raced.winner, raced.undecided) == (1, [0, 2])
+
+
 def test_a_kept_baseline_reaches_the_last_rung_in_place_of_the_worst(
     storage: Storage, tmp_path: Path
 ) -> None:
