@@ -15,9 +15,8 @@ from ..evaluation.stages import Candidate, Stage, race_stages
 from .family_costs import FamilyCost, Point, draw, family_costs, timed_points
 from .final_stages import FINALISTS, REPLICATES, ROUNDS
 from .fitted_models import keeps_limits
-from .minutes_plan import MIN_TRIALS, RESERVE, Plan, Seconds, n_trials_in, tail_s
+from .minutes_plan import MIN_TRIALS, RESERVE, Plan, Seconds, n_trials_in, search_s, tail_s
 from .study import study_file
-from .timing import pruned_share
 
 N_JUDGED = 50
 """Random points whose latency is measured: that of a CNN takes up to a second."""
@@ -40,7 +39,7 @@ def fit_folded(
     left_s = (1 - RESERVE) * 60 * minutes - stages_s - tail
     n_trials = n_trials_in(file, left_s * n_workers, trial_s)
     if n_trials < MIN_TRIALS:
-        fewest_s = MIN_TRIALS * pruned_share(file, MIN_TRIALS) * trial_s / n_workers
+        fewest_s = search_s(file, MIN_TRIALS, trial_s) / n_workers
         needed = (stages_s + tail + fewest_s) / (1 - RESERVE) / 60
         raise UsageError(
             f"--minutes {minutes:g} is too short for {MIN_TRIALS} trials and the second stage here; give "
@@ -50,13 +49,13 @@ def fit_folded(
     fitted = study_file(file.model_copy(update={"minutes": None, "ladder": None}), changes)
     epochs = {f.family: f.epochs for f in families}
     final = {f.family: file.training.final_epochs_of(f.family) for f in families}
-    search_s = n_trials * pruned_share(file, n_trials) * trial_s / n_workers + tail
+    searching_s = search_s(file, n_trials, trial_s) / n_workers + tail
     return Plan(
         minutes,
         n_workers,
         fitted,
         {f.family: f.epoch_s for f in families},
-        [("search", n_trials, epochs, search_s / 60)]
+        [("search", n_trials, epochs, searching_s / 60)]
         + [
             (stage.name, stage.n_trainings, lengths, stage.seconds / 60)
             for stage, lengths in zip(stages, (epochs, final), strict=True)

@@ -28,9 +28,8 @@ from .fitted_models import (
     within_limits,
 )
 from .folded_minutes import fit_folded
-from .minutes_plan import MIN_TRIALS, RESERVE, Plan, Seconds, n_trials_in, tail_s
+from .minutes_plan import MIN_TRIALS, RESERVE, Plan, Seconds, n_trials_in, search_s, tail_s
 from .study import study_file
-from .timing import pruned_share
 
 RUNG_SHARE, FINAL_SHARE = 0.15, 0.6
 """Shares of the time. The search gets the rest, but for the reserve."""
@@ -109,19 +108,21 @@ def _fit_ladder(
     final_s = waves(n_finalists, n_workers) * longest_s(final)
     tail = tail_s(longest_s(searched), n_workers)
     left_s = (1 - RESERVE) * budget - final_s - tail
-    trial_s = _trial_s(searched, width, {w: epoch_s - more_s for w, epoch_s in cost.items()})
+    short_cost = {w: epoch_s - more_s for w, epoch_s in cost.items()}
+    trial_s = _trial_s(searched, width, short_cost)
+    late_s = max(n * short_cost[width if f == "cnn" else MLP] for f, n in searched.items())
     n_middle = _n_middle(n_finalists, n_workers, RUNG_SHARE * budget, longest_s(middle))
     middle_s = math.ceil(n_middle / n_workers) * longest_s(middle)
-    n_trials = n_trials_in(file, (left_s - middle_s) * n_workers, trial_s)
+    n_trials = n_trials_in(file, (left_s - middle_s) * n_workers, trial_s, late_s)
     if n_trials < n_middle:  # too few for them to have been the best of many
         n_middle, middle_s = 0, 0.0
-        n_trials = n_trials_in(file, left_s * n_workers, trial_s)
+        n_trials = n_trials_in(file, left_s * n_workers, trial_s, late_s)
     if n_trials < MIN_TRIALS:
         raise UsageError(
             f"--minutes {minutes:g} is too short for {MIN_TRIALS} trials and a ladder here, where a trial "
             f"takes {trial_s:.1f} s; give more minutes, or use --trials N"
         )
-    search_s = n_trials * pruned_share(file, n_trials) * trial_s / n_workers + tail
+    searching_s = search_s(file, n_trials, trial_s, late_s) / n_workers + tail
     rungs = [{"epochs": middle, "trials": n_middle}] if n_middle else []
     n_final = n_trainings(n_finalists, REPLICATES)
     return Plan(
@@ -130,7 +131,7 @@ def _fit_ladder(
         _resolved(file, width, final, n_trials, {"rungs": rungs, "finalists": n_finalists}, shape),
         {_name(model): cost[model] for model in (width, MLP) if model in cost},
         [
-            ("search", n_trials, searched, search_s / 60),
+            ("search", n_trials, searched, searching_s / 60),
             *([("rung 2", n_middle, middle, middle_s / 60)] if n_middle else []),
             ("final trainings", n_final, final, final_s / 60),
         ],

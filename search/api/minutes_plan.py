@@ -42,11 +42,44 @@ class Plan:
         return lines
 
 
-def n_trials_in(file: StudyFile, seconds: float, trial_s: float) -> int:
-    """Return how many trials `seconds` of one worker are enough for."""
-    n_pruned = math.floor(seconds / (PRUNED_SHARE * trial_s))
+def search_s(file: StudyFile, n_trials: int, trial_s: float, late_s: float | None = None) -> float:
+    """Return the seconds of one worker that a search takes.
+
+    A sampler that learns asks for what is best, which takes longest and which no pruner ends. Of 38 trials 16
+    were random. The other 22 had the wider of two networks, and all of them were trained to the end.
+
+    Args:
+        file: the study.
+        n_trials: number of trials.
+        trial_s: seconds of a trial at random without pruning.
+        late_s: seconds of a trial that the sampler has learnt to ask for; None: as at random, with pruning.
+    """
+    n_early = min(n_trials, _n_random(file, late_s))
+    late = 0.0 if late_s is None else (n_trials - n_early) * late_s
+    return n_early * trial_s * pruned_share(file, n_trials) + late
+
+
+def n_trials_in(
+    file: StudyFile, seconds: float, trial_s: float, late_s: float | None = None
+) -> int:
+    """Return how many trials `seconds` of one worker are enough for, at most; see `search_s`."""
+
+    def most(share: float) -> int:
+        n_early = _n_random(file, late_s)
+        left_s = seconds - n_early * trial_s * share
+        if late_s is None or left_s <= 0:
+            return math.floor(seconds / (trial_s * share))
+        return int(n_early) + math.floor(left_s / late_s)
+
+    n_pruned = most(PRUNED_SHARE)
     is_pruned = pruned_share(file, n_pruned) == PRUNED_SHARE
-    return min(MAX_TRIALS, n_pruned if is_pruned else math.floor(seconds / trial_s))
+    return min(MAX_TRIALS, n_pruned if is_pruned else most(1.0))
+
+
+def _n_random(file: StudyFile, late_s: float | None) -> float:
+    """Return how many trials are at random before the sampler asks for others."""
+    learns = late_s is not None and file.search.sampler != "random"
+    return file.search.startup_trials if learns else math.inf
 
 
 def tail_s(longest_s: float, n_workers: int) -> float:

@@ -124,7 +124,8 @@ def _asked(request: SearchRequest) -> tuple[StudyFile, SearchRequest]:
         without: dict[str, list[object]] = {"baselines": []}
         without |= {} if file.minutes is None else {"minutes.baselines": []}
         file = study_file(file, without)
-    return _with_folds(file, info), replace(request, dataset=_dataset(request, file))
+    file = _with_folds(file, info, is_fitted=request.minutes is not None)
+    return file, replace(request, dataset=_dataset(request, file))
 
 
 def _dataset(request: SearchRequest, file: StudyFile) -> Named:
@@ -162,15 +163,19 @@ def _needs_folds(info: DatasetInfo) -> bool:
     return n_val < FEW_TO_VALIDATE and n_val + info.n_images["train"] <= MOST_TO_FOLD
 
 
-def _with_folds(file: StudyFile, info: DatasetInfo) -> StudyFile:
+def _with_folds(file: StudyFile, info: DatasetInfo, *, is_fitted: bool) -> StudyFile:
     """Judge trials on few validation images by folds of both splits, unless the file says otherwise.
 
-    Folds of a large training split would take too long. Such a search is told how little its scores mean.
+    Folds of a large training split would take too long. Such a search is told how little its scores mean. With
+    folds there is no ladder. A search that `--minutes` fits (`is_fitted`) keeps the file's own here, because its
+    stored hash has it, and the fit leaves it out.
     """
-    if file.search.folds is not None or not _needs_folds(info):
+    if file.search.folds is None and _needs_folds(info):
+        file = study_file(file, {"search.folds": N_FOLDS})
+    elif not file.search.folds or is_fitted:
         return file
     # a ladder's last rung chooses on the validation split alone
-    return study_file(file, {"search.folds": N_FOLDS}).model_copy(update={"ladder": None})
+    return file.model_copy(update={"ladder": None})
 
 
 def _stored(request: SearchRequest, name: str) -> StudyInfo:

@@ -64,7 +64,7 @@ def measure(
     """Return the seconds of an epoch of each configuration and the memory, with a training in every slot.
 
     Each slot's process times a few batches of every configuration, in the same order at the same time. The
-    mean over the slots is returned: one to three seconds per configuration on a CPU. With `n_folds`, an epoch
+    mean over the slots is returned: one to six seconds per configuration on a CPU. With `n_folds`, an epoch
     is one of each fold, as in a trial that is judged by folds. Raises BloodsearchError when a process fails.
     """
     requests = [

@@ -19,7 +19,13 @@ from bloodsearch.search.api import search, winner
 from bloodsearch.search.api.chosen import keep_chosen
 from bloodsearch.search.api.fitted_models import timed_models
 from bloodsearch.search.api.minutes import fit
-from bloodsearch.search.api.minutes_plan import MIN_TRIALS, Plan, Seconds
+from bloodsearch.search.api.minutes_plan import (
+    MIN_TRIALS,
+    Plan,
+    Seconds,
+    n_trials_in,
+    search_s,
+)
 from bloodsearch.search.api.one_search import Run
 from bloodsearch.search.api.placement import Placement
 from bloodsearch.search.api.request import SearchRequest, resolve
@@ -37,6 +43,7 @@ DEFAULT = load_study_file("bloodmnist")
 STUDY = keep_chosen(DEFAULT, ['space.arch=["cnn", "mlp"]'])
 GRAY = Shape(size=28, channels=1, classes=2)
 FOLDED = study_file(generic_study("x", "x", n_train=546, size=28, folded=True), {"search.folds": 5})
+RANDOM = {"search.sampler": "random"}
 ONE = Placement(devices="cpu", workers=1)
 SEARCHED = SearchResult(
     study="x", storage="x", dataset="x", n_trials=1, complete=1, pruned=0, failed=0, running=0, waiting=0,
@@ -181,6 +188,7 @@ def test_no_network_is_searched_that_is_wider_than_the_one_chosen(
     """The price of a trial is the mean over the widths that are searched."""
 
     changes = {"minutes.cnn_widths": [width], "space.arch": "cnn", "pruner.name": "none"}
+    changes |= {"search.sampler": "random"}  # TPE would ask for the wider one
     plan = fit(study_file(STUDY, changes), 60, 1, lambda configs: [1.0 for _ in configs])
     assert plan.file.space["cnn_width"] == searched
     _, n_trials, _, minutes = plan.rungs[0]
@@ -560,14 +568,26 @@ def test_a_plan_is_never_longer_than_its_time(n_workers: int) -> None:
 @pytest.mark.parametrize(("study", "whole"), [(STUDY, 1.0), (FOLDED, 0.2)])
 def test_a_search_without_pruning_has_fewer_trials(study: StudyFile, whole: float) -> None:
     pruned, unpruned, few = (
-        fit(study_file(study, changes), 60, 2, machine(0.5), GRAY, whole).file.search.trials or 0
+        fit(
+            study_file(study, changes | RANDOM), 60, 2, machine(0.5), GRAY, whole
+        ).file.search.trials
         for changes in (
             {"pruner.name": "family"},
             {"pruner.name": "none"},
             {"pruner.name": "family", "search.startup_trials": 9_000},
         )
     )
-    assert unpruned == few == pytest.approx(0.8 * pruned, abs=1)
+    assert unpruned == few == pytest.approx(0.8 * (pruned or 0), abs=1)
+
+
+@pytest.mark.parametrize(
+    ("n", "seconds"), [(10, 100.0), (20, 160.0 + 4 * 20), (38, 0.8 * 160.0 + 22 * 20)]
+)
+def test_trials_that_the_sampler_has_learnt_to_ask_for_take_longer(n: int, seconds: float) -> None:
+    assert search_s(DEFAULT, n, 10.0, 20.0) == pytest.approx(seconds)
+    assert n_trials_in(DEFAULT, seconds + 1e-6, 10.0, 20.0) == n
+    assert n_trials_in(DEFAULT, seconds - 1e-6, 10.0, 20.0) == n - 1
+    assert search_s(study_file(DEFAULT, RANDOM), 38, 10.0, 20.0) == pytest.approx(0.8 * 380)
 
 
 def test_numbers_keep_to_what_a_study_file_takes() -> None:
