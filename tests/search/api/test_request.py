@@ -41,5 +41,16 @@ def test_a_search_begun_when_one_number_left_out_mlps_is_resumed(
     assert other[key.split(".")[1]] == {"cnn": 5, "mlp": 5}
 
 
+def test_a_study_judged_by_folds_has_no_ladder(sqlite_url: str) -> None:
+    """Folds that were asked for left the ladder, whose last rung chooses on the few validation images."""
+    data = FILE.model_dump(mode="json") | {"ladder": {"finalists": 2}}
+    for folds, has_ladder in ((3, False), (0, True)):
+        request = SearchRequest(
+            study=data, storage=sqlite_url, dataset="synthetic", overrides={"search.folds": folds}
+        )
+        file, _ = resolve(request)
+        assert (file.search.folds, file.ladder is not None) == (folds, has_ladder)
+
+
 def _cnn_only(name: str) -> dict[str, dict[str, int]]:
     return {name: {"cnn": 6, "mlp": FILE.training.model_dump()[name]["mlp"]}}
