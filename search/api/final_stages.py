@@ -9,10 +9,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..evaluation.finalists import candidates
 from ..evaluation.ladder import n_entrants, rung_rows
-from ..evaluation.selection import choose_winner, replicates_home, trials_of
+from ..evaluation.selection import choose_winner, replicates_home
 from ..evaluation.stages import Candidate, Stage, ladder_stages, race_stages
 from ..records import TrialRecord, study_record, trial_record
 from ..study import info
+from ..study_names import finalists_name
 from ..text import duration
 from .study import StoredStudy
 
@@ -56,9 +57,10 @@ def stage_lines(stored: StoredStudy, request: FinalRequest) -> list[str]:
     file, data = stored_info.study_file, stored_info.dataset
     n_workers = len(request.placement.slots(file.training.threads))
     whole = data.whole_share(stored_info.n_folds)
+    trials = entrants(stored, request)
     known = [
         Candidate(record.family or "", seconds, seconds * whole, record.baseline)
-        for trial in entrants(stored, request)
+        for trial in trials
         if (seconds := _epoch_s(record := trial_record(trial)))
     ]
     if not known:
@@ -73,18 +75,25 @@ def stage_lines(stored: StoredStudy, request: FinalRequest) -> list[str]:
             n_replicates=request.replicates,
             n_workers=n_workers,
         )
-    return shown_stages(_left(stored, request, stages), n_workers)
+    among = {trial.number for trial in trials}
+    return shown_stages(_left(stored, request, stages, among), n_workers)
 
 
-def _left(stored: StoredStudy, request: FinalRequest, stages: list[Stage]) -> list[Stage]:
-    """Return the stages without the trainings that have ended, and without those that are over."""
+def _left(
+    stored: StoredStudy, request: FinalRequest, stages: list[Stage], among: set[int]
+) -> list[Stage]:
+    """Return the stages without the trainings that have ended, and without those that are over.
+
+    `among` are the trials among which the winner is chosen. A search that was continued may have others than
+    those that were trained already.
+    """
     selection, winner = study_record(stored.study).selection, request.trial
     if winner is None and climbs(stored, request):
-        rows = rung_rows(stored.storage, stored.study)[1:]
-        n_done = [(row["complete"] or 0) + (row["pruned"] or 0) for row in rows]
-        n_done = n_done or [0] * len(stages)  # a study that is no search has no rungs
+        n_done = _n_climbed(stored, stages, among)
     else:
         has_raced = selection is not None and request.finalists is None and request.rounds is None
+        raced = _of(stored, finalists_name(stored.name))
+        has_raced = has_raced and (not raced or among <= set(map(_repeated, raced)))
         if winner is None and selection is not None and has_raced:
             winner = selection.winner
         n_final = 0 if winner is None else _n_replicates(stored, winner)
@@ -93,13 +102,40 @@ def _left(stored: StoredStudy, request: FinalRequest, stages: list[Stage]) -> li
     return [stage for stage in left if stage.n_trainings]
 
 
+def _n_climbed(stored: StoredStudy, stages: list[Stage], among: set[int]) -> list[int]:
+    """Return how many trainings of each rung have ended, of those that go on from the trials `among`."""
+    rows = rung_rows(stored.storage, stored.study)[1:]
+    n_done, is_known = [0] * len(stages), True  # a study that is no search has no rungs
+    for i, (row, stage) in enumerate(zip(rows, stages, strict=False)):
+        # above a rung that is not complete, other trials may go on than before
+        if is_known:
+            ended = [t for t in _of(stored, row["study"]) if _repeated(t) in among]
+            n_done[i] = sum(map(_counts, ended))
+            is_known = len(set(map(_repeated, ended))) >= stage.n_trainings
+    return n_done
+
+
 def _n_replicates(stored: StoredStudy, winner: int) -> int:
     """Return how many final trainings of a trial have ended."""
-    name = replicates_home(stored.storage, stored.name, winner)
+    home = replicates_home(stored.storage, stored.name, winner)
+    return sum(_counts(t) for t in _of(stored, home) if _repeated(t) in (None, winner))
+
+
+def _of(stored: StoredStudy, name: str) -> list[FrozenTrial]:
+    """Return the trainings of a part of the study that have ended."""
     if name not in optuna.get_all_study_names(stored.storage.optuna):
-        return 0
-    trials = trials_of(optuna.load_study(study_name=name, storage=stored.storage.optuna), winner)
-    return sum(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in trials)
+        return []
+    part = optuna.load_study(study_name=name, storage=stored.storage.optuna)
+    return [trial for trial in part.get_trials(deepcopy=False) if trial.state.is_finished()]
+
+
+def _counts(trial: FrozenTrial) -> bool:
+    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def _repeated(trial: FrozenTrial) -> int | None:
+    """Return the number of the search's trial that a training repeats."""
+    return trial_record(trial).replicate_of
 
 
 def shown_stages(stages: list[Stage], n_workers: int) -> list[str]:

@@ -114,15 +114,16 @@ def trained(storage: Storage, name: str, kind: Kind, *of: int) -> None:
 
 
 def test_what_is_trained_is_not_announced_again(sqlite_storage: Storage) -> None:
+    lines(sqlite_storage, LADDER)
     trained(sqlite_storage, "tiny-rung-2", "rung", 1, 2)
     trained(sqlite_storage, "tiny-finals", "replicates", 1, 2, 2)
-    assert lines(sqlite_storage, LADDER, replicates=3)[0] == (
+    stored = StoredStudy(sqlite_storage, load(sqlite_storage, "tiny"))
+    request = FinalRequest(replicates=3, placement=Placement("cpu", 2))
+    assert stage_lines(stored, request)[0] == (
         "1. final trainings: 1 training of 60 epochs, about 1 min 00 s"
     )
     trained(sqlite_storage, "tiny-finals", "replicates", 2)
-    study = load(sqlite_storage, "tiny")
-    request = FinalRequest(replicates=3, placement=Placement("cpu", 2))
-    assert stage_lines(StoredStudy(sqlite_storage, study), request) == [
+    assert stage_lines(stored, request) == [
         "the winner's models are trained; the test split is opened once and they predict it"
     ]
 
@@ -137,3 +138,32 @@ def test_a_race_that_is_over_is_not_announced_again(sqlite_storage: Storage) -> 
     assert stage_lines(stored, request)[0].startswith("1. final trainings: 2 trainings")
     more = FinalRequest(rounds=7, placement=Placement("cpu", 2))
     assert stage_lines(stored, more)[0].startswith("1. second stage, at most: 21 trainings")
+
+
+@pytest.mark.parametrize("ladder", [LADDER, None])
+def test_trials_that_were_added_later_have_their_trainings_before_them(
+    sqlite_storage: Storage, ladder: dict[str, object] | None
+) -> None:
+    """It said that the winner's models are trained, and trained for an hour."""
+    lines(sqlite_storage, ladder)
+    trained(sqlite_storage, "tiny-rung-2", "rung", 1, 2)
+    trained(sqlite_storage, "tiny-finalists", "finalists", 0, 1, 2)
+    for name in ("tiny-finals", "tiny-final-2"):
+        trained(sqlite_storage, name, "replicates", 1, 2, 2, 2)
+    study = load(sqlite_storage, "tiny")
+    study.set_user_attr("selection", {"winner": 2})
+    attrs = study.trials[0].user_attrs | {"params": {"arch": "cnn", "lr": 0.8}}
+    study.add_trial(create_trial(state=TrialState.COMPLETE, value=0.8, user_attrs=attrs))
+    request = FinalRequest(replicates=3, placement=Placement("cpu", 2))
+    found = stage_lines(StoredStudy(sqlite_storage, study), request)
+    assert found[:2] == (
+        [
+            "1. rung 2: 1 training of 15 epochs, about 15.0 s",
+            "2. final trainings: 4 trainings of 60 epochs, about 4 min 00 s",
+        ]
+        if ladder
+        else [
+            "1. second stage, at most: 20 trainings of 3 epochs, about 1 min 00 s",
+            "2. final trainings: 3 trainings of 60 epochs, about 4 min 00 s",
+        ]
+    )
