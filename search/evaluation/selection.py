@@ -89,13 +89,23 @@ def replicate_study(
 
 
 def replicates_home(storage: Storage, name: str, trial: int) -> str:
-    """Return the name of the study that holds, or shall hold, the replicates of a search's trial."""
-    finals = finals_name(name)
-    if finals in optuna.get_all_study_names(storage.optuna):
-        study = optuna.load_study(study_name=finals, storage=storage.optuna)
-        if any(trial_record(t).replicate_of == trial for t in study.get_trials(deepcopy=False)):
-            return finals
-    return replicates_name(name, trial)
+    """Return the name of the study that holds, or shall hold, the replicates of a search's trial.
+
+    A trial that was evaluated before it became a finalist has more of them in a study of its own.
+    """
+    finals, own = finals_name(name), replicates_name(name, trial)
+    climbed, alone = (_states(storage, home, trial) for home in (finals, own))
+    has_more = alone.count(TrialState.COMPLETE) > climbed.count(TrialState.COMPLETE)
+    return finals if climbed and not has_more else own
+
+
+def _states(storage: Storage, home: str, trial: int) -> list[TrialState]:
+    """Return the states of the trainings of a search's trial in the study `home`, if that is stored."""
+    if home not in optuna.get_all_study_names(storage.optuna):
+        return []
+    study = optuna.load_study(study_name=home, storage=storage.optuna)
+    trials = study.get_trials(deepcopy=False)
+    return [t.state for t in trials if trial_record(t).replicate_of == trial]
 
 
 def queue_replicates(

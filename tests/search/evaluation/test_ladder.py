@@ -16,7 +16,7 @@ from bloodsearch.search.evaluation.final import prepare
 from bloodsearch.search.evaluation.finalists import Prefer, Raced, best_with_kept, candidates
 from bloodsearch.search.evaluation.ladder import climb, n_trainings, rung_rows
 from bloodsearch.search.evaluation.race_text import race_text
-from bloodsearch.search.evaluation.selection import replicates
+from bloodsearch.search.evaluation.selection import replicates, replicates_home
 from bloodsearch.search.results import Race
 from bloodsearch.search.seeds import replicate_seeds
 from bloodsearch.search.study import create_or_resume, info, load
@@ -176,6 +176,17 @@ def test_the_last_rung_holds_the_replicates_of_the_winner(
     assert len([of for name, of in table.trained if name == "tiny-finals"]) == n_trainings(4, 4)
     # a trial that reached no last rung has a study of its own
     assert prepare(storage, study, trial=5, n_replicates=1).study.study_name == "tiny-final-5"
+
+
+def test_replicates_from_before_the_ladder_keep_their_home(
+    storage: Storage, study: optuna.Study, tmp_path: Path
+) -> None:
+    """Trial 0 was evaluated by hand. As a finalist it got one more, and the others were not found."""
+    table = Table(storage, tmp_path)
+    table(prepare(storage, study, trial=0, n_replicates=4).study, "replicate")
+    climbed(storage, study, table)
+    homes = [replicates_home(storage, "tiny", trial) for trial in (0, 1, 2, 5)]
+    assert homes == ["tiny-final-0", "tiny-finals", "tiny-finals", "tiny-final-5"]
 
 
 def test_an_interrupted_climb_decides_as_if_it_had_not_been(
