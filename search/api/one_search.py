@@ -147,6 +147,7 @@ class Run:
             )
         else:
             study = create_or_resume(storage, self.name, self.file, fingerprint)
+            self._compare_ladders(info(study).study_file)
         if (source := self.request.from_study) is not None:
             n_queued = warm_start(storage, study, source)
             text = f"{n_queued} points of {source} are tried early"
@@ -156,6 +157,14 @@ class Run:
         if self.fitted_from is not None:
             study.set_user_attr("fitted_from", self.fitted_from)
         return study
+
+    def _compare_ladders(self, stored: StudyFile) -> None:
+        """Say that a stored study keeps its ladder: one that differs makes no other search to refuse."""
+        if stored.ladder != self.file.ladder:
+            kept = "keeps the [ladder] that it was made with"
+            if stored.ladder is None:
+                kept = "was made without a [ladder] and goes on without"
+            self._notice(f"study {self.name} {kept}; another --name takes this command's")
 
     def _limit_budget(self, storage: Storage, study: optuna.Study) -> None:
         """Reduce the budget of a grid to its points: nothing else can be trained."""

@@ -166,9 +166,9 @@ def _needs_folds(info: DatasetInfo) -> bool:
 def _with_folds(file: StudyFile, info: DatasetInfo, *, is_fitted: bool) -> StudyFile:
     """Judge trials on few validation images by folds of both splits, unless the file says otherwise.
 
-    Folds of a large training split would take too long. Such a search is told how little its scores mean. With
-    folds there is no ladder. A search that `--minutes` fits (`is_fitted`) keeps the file's own here, because its
-    stored hash has it, and the fit leaves it out.
+    Folds of a large training split would take too long. Such a search is told how little its scores mean.
+    With folds there is no ladder. A search that `--minutes` fits (`is_fitted`) keeps the file's own here,
+    because its stored hash has it, and the fit leaves it out.
     """
     if file.search.folds is None and _needs_folds(info):
         file = study_file(file, {"search.folds": N_FOLDS})

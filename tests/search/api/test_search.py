@@ -305,6 +305,24 @@ def test_names_of_parts_are_reserved(sqlite_url: str, name: str) -> None:
     assert not Path(sqlite_url.removeprefix("sqlite:///")).exists()
 
 
+def test_a_ladder_that_a_stored_study_does_not_take_is_said(sqlite_url: str) -> None:
+    """--set ladder.finalists=5 was accepted without a word and changed nothing."""
+    ladder: dict[str, object] = {"ladder": {"finalists": 2}}
+    search(sqlite_url, MINE | ladder, create_only=True)
+    for changes, is_said in (({}, False), ({"ladder.finalists": 5}, True)):
+        events: list[Event] = []
+        search(
+            sqlite_url,
+            MINE | ladder,
+            create_only=True,
+            overrides=changes,
+            on_progress=events.append,
+        )
+        assert ("mine-synthetic keeps the [ladder] that it was made with" in notices(events)) == (
+            is_said
+        )
+
+
 def test_other_workers_that_hold_the_last_trials_are_named(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
