@@ -191,7 +191,8 @@ def _serves(result: dict[str, Any], request: FinalRequest) -> bool:
     wanted = {
         "orientations": request.averaging.orientations,
         "ensemble": request.averaging.replicates,
-        "train and validation": request.train_val,
+        # where all refits diverged, there is no figure of them
+        "train and validation": request.train_val and not result.get("diverged_refit_seeds"),
     }
     return all(word in options for word, is_wanted in wanted.items() if is_wanted)
 

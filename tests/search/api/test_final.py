@@ -123,3 +123,10 @@ def test_a_stored_result_serves_only_what_it_has(request_: FinalRequest, is_serv
     older = {key: value for key, value in CHOSEN.items() if key != "asked"}
     unknown = request_.max_params or request_.max_latency_ms or request_.finalists
     assert _serves(older, request_) is (is_served or unknown is not None)
+
+
+def test_a_result_whose_refits_all_diverged_has_what_train_val_asks_for() -> None:
+    """The same command was refused, and told to open the test split again."""
+    request = FinalRequest(train_val=True)
+    assert not _serves(CHOSEN | {"diverged_refit_seeds": []}, request)
+    assert _serves(CHOSEN | {"diverged_refit_seeds": [1, 2]}, request)
