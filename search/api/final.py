@@ -12,7 +12,7 @@ from ..dashboard.study_files import final_files
 from ..errors import RefusedError
 from ..evaluation.averaging import PLAIN, Averaging
 from ..evaluation.baselines import baselines_again, evaluate_baselines
-from ..evaluation.final import check_opening, evaluate, stored_again
+from ..evaluation.final import check_opening, check_trained, evaluate, stored_again
 from ..evaluation.folder import check_writable
 from ..evaluation.refits import refit_study
 from ..evaluation.selection import choose_winner, replicates
@@ -133,6 +133,10 @@ def evaluate_winner(
         on_progress(Notice(line))
     prepared, selection = train_winner(stored, request, on_progress)
     refits = None
+    if (
+        request.train_val
+    ):  # a missing replicate ends it anyway, and may change how long refits train
+        check_trained(prepared)
     if request.train_val and (
         plain := replicates(prepared.study, prepared.winner.number, prepared.seeds)
     ):

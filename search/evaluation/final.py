@@ -83,6 +83,11 @@ def prepare(
     return Prepared(winner, replicated, seeds)
 
 
+def check_trained(prepared: Prepared) -> None:
+    """Raise RefusedError when a replicate is missing that did not diverge."""
+    _trained(prepared, prepared.study, "replicate")
+
+
 def evaluate(
     storage: Storage,
     study: optuna.Study,

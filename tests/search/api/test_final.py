@@ -5,18 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 from tests_support import FINGERPRINT, tiny_study
 
 from bloodsearch import RefusedError, UsageError, final_eval
-from bloodsearch.search.api import winner
+from bloodsearch.search.api import final, winner
 from bloodsearch.search.api.events import Event
 from bloodsearch.search.api.final import _serves
 from bloodsearch.search.api.winner import FinalRequest
 from bloodsearch.search.database.storage import Storage
 from bloodsearch.search.evaluation import ledger
 from bloodsearch.search.evaluation.averaging import Averaging
+from bloodsearch.search.evaluation.final import prepare
 from bloodsearch.search.study import create_or_resume
 from bloodsearch.search.workers.leases import Leases
 from bloodsearch.search.workers.liveness import own_identity
@@ -94,6 +96,19 @@ def test_an_unfinished_search_is_said(searched: Storage, monkeypatch: pytest.Mon
     leases.registry.register(own_identity("cpu"))
     with pytest.raises(ReachedError):
         evaluate(searched, trial=0, unfinished=True)
+
+
+def test_nothing_is_refitted_while_a_replicate_is_missing(
+    searched: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of the trainings on both splits was made, and then the evaluation was refused."""
+    study = create_or_resume(searched, "tiny", tiny_study(), FINGERPRINT)
+    prepared = prepare(searched, study, trial=0, n_replicates=2)
+    monkeypatch.setattr(final, "train_winner", lambda *args: (prepared, None))
+    monkeypatch.setattr(final, "replicates", lambda *args: [prepared.winner])
+    with pytest.raises(RefusedError, match=r"2 of 2 replicates .*waiting.*nothing was opened"):
+        evaluate(searched, trial=0, train_val=True)
+    assert optuna.get_all_study_names(searched.optuna) == ["tiny", "tiny-final-0"]
 
 
 CHOSEN: dict[str, Any] = {
