@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import RESULTS
-from benchmarks.whole_tables import BEFORE
 from bloodsearch.search.data.published import published
 
 ROOT = Path(__file__).parents[1]
@@ -70,7 +69,6 @@ def beside(dataset: str) -> str:
 
 NAMES = {
     "ours": "bloodsearch: `optimize --minutes {}`, final trainings included",
-    BEFORE: "bloodsearch until 2026-11-27: `optimize --minutes {}`, final trainings included",
     "hand-made 5": "a network made by hand, five seeds trained for these {} minutes",
 }
 
@@ -87,7 +85,7 @@ def _in_the_same_time() -> list[list[str]]:
                     continue
                 values = [value for run in group for value in run["test_macro_f1"]]
                 n = str(len(values))
-                if contender in ("ours", BEFORE):
+                if contender == "ours":
                     n += f" of {len(group)} searches"
                 rows.append([name.format(f"{minutes:g}"), n, _mean(values), "", ""])
     return rows
