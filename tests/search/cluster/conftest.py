@@ -14,6 +14,14 @@ from tests_support import SIMULATED_WORKER
 
 N_NODES, CPUS = 3, 1
 
+# Ray reads these when it is first imported, which a test without a cluster may do before the cluster starts.
+os.environ.update(
+    RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",  # all of it listens on loopback
+    RAY_USAGE_STATS_ENABLED="0",
+    RAY_enable_worker_prestart="0",
+    RAY_AUTH_MODE="disabled",
+)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
@@ -28,14 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Three nodes, each with a CPU and what Ray takes for a GPU; `--cluster auto` connects to them."""
     with pytest.MonkeyPatch.context() as environment:
-        for name, value in {
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # all of it listens on loopback
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_enable_worker_prestart": "0",
-            "RAY_AUTH_MODE": "disabled",
-            "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("node-cache")),
-        }.items():
-            environment.setenv(name, value)
+        environment.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("node-cache")))
         ray = pytest.importorskip("ray", reason="needs Ray: pip install -e '.[dev]'")
         from ray.cluster_utils import Cluster
 
