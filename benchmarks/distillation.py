@@ -58,7 +58,9 @@ def child(what: str, seed: int) -> None:
         labels = F.one_hot(data.train_labels, 8).float()
         targets = share * torch.from_numpy(teachers("train")).float() + (1 - share) * labels
         training.data = replace(data, train_labels=targets)
-        training.step.loss = lambda logits, soft: F.cross_entropy(logits.float(), soft)
+        training.step.loss = lambda logits, soft: F.cross_entropy(  # type: ignore[assignment]
+            logits.float(), soft
+        )
     values: list[float] = []
     training.train(lambda result: values.append(result.val_macro_f1), lambda: False, None)
 

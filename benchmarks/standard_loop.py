@@ -29,7 +29,7 @@ from bloodsearch.models import build_model
 from bloodsearch.search.data.archive import Array
 from bloodsearch.search.data.load import Dataset as Splits
 from bloodsearch.search.training.config import OptimizerConfig, TrialConfig
-from bloodsearch.search.training.losses import class_weights, focal_loss
+from bloodsearch.search.training.losses import class_weights, focal_losses
 from bloodsearch.search.training.schedules import lr_factor
 
 TURNS = [None, *Image.Transpose]
@@ -150,7 +150,7 @@ def _loss(
     config: TrialConfig, labels: torch.Tensor
 ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     if config.loss.name == "focal":
-        return lambda logits, wanted: focal_loss(logits, wanted, gamma=config.loss.gamma)
+        return lambda logits, wanted: focal_losses(logits, wanted, gamma=config.loss.gamma).mean()
     if config.loss.name == "nll":
         return lambda logits, wanted: nn.functional.nll_loss(logits.log_softmax(1), wanted)
     weight = (

@@ -18,6 +18,8 @@ class Frozen(BaseModel):
 
 Count = Annotated[int, Field(ge=1, le=10_000)]
 MAX_EPOCHS = 10_000
+SkipChance = Annotated[float, Field(ge=0, le=0.95)]
+"""Chance of an image with the least loss to be left out of a pass over the training images."""
 Epochs = Annotated[int, Field(ge=1, le=MAX_EPOCHS)]
 Patience = Annotated[int, Field(ge=0, le=10_000)]
 """A number of epochs, where 0 switches something off."""

@@ -142,6 +142,12 @@ PARAMETERS: dict[str, Parameter] = {
         "largest random rotation in degrees, to either side; 180 draws every angle",
         0.0,
     ),
+    "skip_easy": _parameter(
+        fields.SkipChance,
+        "chance that an image with the least loss is left out of a pass over the training images; an epoch "
+        "then shows others more often",
+        0.0,
+    ),
     "epochs": _parameter(
         fields.Epochs, "epochs of a trial; only to search over them, otherwise use training.epochs"
     ),

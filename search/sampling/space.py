@@ -179,6 +179,7 @@ def to_config(
             rotate=get("rotate"),
             batch_size=get("batch_size"),
             ema=get("ema"),
+            skip_easy=get("skip_easy"),
             epochs=params.get("epochs", epochs),
             patience=params.get("patience", patience),
             min_epochs=min_epochs,

@@ -25,6 +25,7 @@ from ...models.fields import (
     ScheduleName,
     SGDLearningRate,
     Shift,
+    SkipChance,
     WeightDecay,
 )
 
@@ -73,6 +74,8 @@ class TrialConfig(Frozen):
     batch_size: BatchSize = 128
     ema: AverageDecay = 0.0
     """Decay of the weights' moving average, which is validated and kept; 0 = the weights themselves."""
+    skip_easy: SkipChance = 0.0
+    """Chance that an image with the least loss is left out of a pass over the training split; 0 = none is."""
     epochs: Epochs
     patience: Patience = 0
     """Epochs without a better validation macro-F1 before training ends; 0 = no early stopping."""
@@ -87,7 +90,7 @@ class TrialConfig(Frozen):
     def digest(self) -> str:
         """Return sixteen hexadecimal digits that are equal only for equal configurations."""
         data = self.model_dump(mode="json")
-        for key in ("min_epochs", "ema", "rotate"):
+        for key in ("min_epochs", "ema", "rotate", "skip_easy"):
             if not data[key]:  # keeps the digest of checkpoints written before the keys existed
                 data.pop(key)
         canonical = json.dumps(data, sort_keys=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from .augment import augment_epoch
 from .average import WeightAverage
 from .config import TrialConfig
 from .device import DeviceData, Precision
+from .draw import LossDraws, Pass
 from .early_stopping import out_of_patience
 from .endings import Diverged, Drained, OtherTraining
 from .history import EpochResult, FitResult, Keep, Progress
@@ -28,6 +29,19 @@ from .schedules import lr_factor
 from .step import make_step
 
 Checkpoint = dict[str, Any]
+
+
+class Batch(NamedTuple):
+    """A batch of a training."""
+
+    images: torch.Tensor
+    """Augmented, uint8 (b, s, s, c)."""
+    labels: torch.Tensor
+    """int64 (b,)."""
+    rows: torch.Tensor
+    """Indices of the images in the training split, int64 (b,)."""
+    weights: torch.Tensor | None
+    """Of the images' losses, float32 (b,); None: all are equal."""
 
 
 class Training:
@@ -66,6 +80,9 @@ class Training:
         )
         self.average = WeightAverage(self.model, config.ema) if config.ema else None
         self.n_images = len(data.train_images)
+        self.draws = (
+            LossDraws(self.n_images, config.skip_easy, data.device) if config.skip_easy else None
+        )
         if self.n_images % config.batch_size == 1:
             self.n_images -= 1  # BatchNorm has no variance in a last batch of one image
         self.n_batches = math.ceil(self.n_images / config.batch_size)
@@ -118,27 +135,48 @@ class Training:
         return self.model if self.average is None else self.average.model
 
     def _train_epoch(self, epoch: int, should_stop: Callable[[], bool]) -> float:
-        """Train for one pass over the training split. Return the mean training loss."""
+        """Train on as many images as the training split has. Return the mean training loss."""
         self.model.train()
         total = torch.zeros((), device=self.data.device)
-        for i, (images, labels) in enumerate(self.batches(epoch)):
+        for i, batch in enumerate(self.batches(epoch)):
             if should_stop():
                 raise Drained
             self.step.set_lr(self._lr((epoch - 1) * self.n_batches + i))
-            total += self.step(images, labels) * len(labels)
+            total += self.step(batch.images, batch.labels, batch.weights) * len(batch.labels)
+            if self.draws is not None:
+                self.draws.saw(batch.rows, self.step.image_losses)
             if self.average is not None:
                 self.average.update()
         return float(total) / self.n_images
 
-    def batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield shuffled, augmented batches: uint8 images (b, s, s, c), labels (b,)."""
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Yield the shuffled, augmented batches of an epoch."""
+        size = self.config.batch_size
+        for shown in self._passes(epoch):
+            labels = self.data.train_labels.index_select(0, shown.order)
+            blocks = self._blocks(shown.order, epoch)
+            images = (b for block in blocks for b in torch.split(block, size))
+            rows = torch.split(shown.order, size)
+            weights: Iterable[torch.Tensor | None] = (
+                [None] * len(rows) if shown.weights is None else torch.split(shown.weights, size)
+            )
+            yield from map(
+                Batch._make, zip(images, torch.split(labels, size), rows, weights, strict=True)
+            )
+
+    def _passes(self, epoch: int) -> Iterator[Pass]:
+        """Yield passes that show as many images as an epoch has: one of all, or several of fewer."""
         data, config = self.data, self.config
-        order = torch.randperm(len(data.train_images), generator=self.generator)[: self.n_images]
-        order = order.to(data.device)
-        labels = data.train_labels.index_select(0, order)
-        size = config.batch_size
-        batches = (b for block in self._blocks(order, epoch) for b in torch.split(block, size))
-        yield from zip(batches, torch.split(labels, size), strict=True)
+        if self.draws is None:
+            order = torch.randperm(len(data.train_images), generator=self.generator)
+            yield Pass(order[: self.n_images].to(data.device), None)
+            return
+        left = self.n_images
+        while left:
+            progress = (epoch - left / self.n_images) / config.epochs
+            drawn = self.draws.draw(progress, config.batch_size, self.generator)
+            yield drawn.first(left)
+            left -= min(left, len(drawn.order))
 
     def _blocks(self, order: torch.Tensor, epoch: int) -> Iterator[torch.Tensor]:
         """Yield the images of an epoch in their order, in blocks that are multiples of a batch."""
@@ -188,6 +226,7 @@ class Training:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average and self.average.state_dict(),
+            "image_losses": self.draws and self.draws.losses,
             "generator": self.generator.get_state(),
             "torch_generator": torch.get_rng_state(),
             "cuda_generator": (
@@ -217,6 +256,8 @@ class Training:
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(checkpoint["average"])
+        if self.draws is not None:
+            self.draws.losses.copy_(checkpoint["image_losses"])
         self.generator.set_state(checkpoint["generator"])
         torch.set_rng_state(checkpoint["torch_generator"])
         if checkpoint["cuda_generator"] is not None:

@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 
 from .half import HalfCopy, can_copy
-from .losses import Loss
+from .losses import Loss, weighted_mean
 from .predict import scale
 
 _log = logging.getLogger(__name__)
@@ -33,9 +33,16 @@ class Step:
         dtype: torch.dtype,
     ) -> None:
         self.model, self.optimizer, self.loss, self.dtype = model, optimizer, loss, dtype
+        self.image_losses = torch.empty(0)
+        """The losses (b,) of the images of the last batch that had weights, each by its class's weight."""
 
-    def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Train on uint8 images (b, s, s, c) and labels (b,); the batch's mean loss, detached."""
+    def __call__(
+        self, images: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Train on uint8 images (b, s, s, c) and labels (b,); the batch's mean loss, detached.
+
+        With `weights` (b,) of the images the mean is weighted, and `image_losses` are kept.
+        """
         with torch.autocast(
             images.device.type,
             dtype=torch.bfloat16,
@@ -44,11 +51,23 @@ class Step:
             cache_enabled=images.device.type != "cuda",
         ):
             logits = self.model(scale(images, self.dtype))
-        loss = self.loss(logits, labels)
+        loss = self._mean_loss(logits, labels, weights)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return loss.detach()
+
+    def _mean_loss(
+        self, logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None
+    ) -> torch.Tensor:
+        if weights is None:
+            return self.loss(logits, labels)
+        losses, of_class = self.loss.of_images(logits, labels)
+        if of_class is None:
+            self.image_losses = losses.detach()
+            return weighted_mean(losses, weights)
+        self.image_losses = of_class * losses.detach()
+        return weighted_mean(losses, of_class * weights)
 
     def set_lr(self, lr: float) -> None:
         for group in self.optimizer.param_groups:
@@ -64,12 +83,14 @@ class HalfStep(Step):
         super().__init__(model, optimizer, loss, torch.bfloat16)
         self.copy = HalfCopy(model)
 
-    def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def __call__(
+        self, images: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
         self.copy.refresh()
         self.copy.model.train(self.model.training)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = self.copy.model(scale(images, self.dtype))
-        loss = self.loss(logits, labels)
+        loss = self._mean_loss(logits, labels, weights)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()  # of all weights that have no copy
@@ -119,7 +140,9 @@ class CudaGraphs:
 
 
 class CapturedStep(Step):
-    """A step that is captured once for full batches and replayed; other batches run as in `Step`.
+    """A step that is captured once for full batches and replayed.
+
+    Other batches, and those with weights, run as in `Step`.
 
     The first WARM_UP full batches run operation by operation too: the optimizer makes its moments
     and libraries choose their kernels then. Where a capture fails, training continues without it.
@@ -144,9 +167,11 @@ class CapturedStep(Step):
         self.failed = False
         self.images = self.labels = self.out = torch.empty(0)
 
-    def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        if len(images) != self.batch_size or self.failed:
-            return super().__call__(images, labels)
+    def __call__(
+        self, images: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        if len(images) != self.batch_size or self.failed or weights is not None:
+            return super().__call__(images, labels, weights)
         if self.n_warm < self.WARM_UP:
             self.n_warm += 1
             with self.graphs.aside():

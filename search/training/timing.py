@@ -42,13 +42,13 @@ def epoch_seconds(config: TrialConfig, data: DeviceData) -> float:
     n_blocks = max(1.0, training.n_images / block_size(data.train_images, config.batch_size))
     started = time.perf_counter()
     batches = training.batches(1)
-    images, labels = next(batches)
+    batch = next(batches)
     augmentation = (time.perf_counter() - started) * n_blocks
     training.model.train()
     seconds = []
     for _ in range(N_WARM + N_TIMED):
         started = time.perf_counter()
-        float(training.step(images, labels))  # waits for a GPU
+        float(training.step(batch.images, batch.labels, batch.weights))  # waits for a GPU
         if training.average is not None:
             training.average.update()
         seconds.append(time.perf_counter() - started)

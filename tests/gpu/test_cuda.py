@@ -140,7 +140,7 @@ def test_a_failed_capture(fault: Callable[[torch.Tensor], None], seen: Seen) -> 
         fault(loss)
         return loss
 
-    captured.loss = faulty
+    captured.loss = faulty  # type: ignore[assignment]
     losses = train(captured, 10)
     stream = torch.cuda.current_stream(CUDA)
     _, following = pair(OPTIMIZERS[0], model)

@@ -67,6 +67,9 @@ CONFIGS = {
         loss=LossConfig(name="weighted_cross_entropy", label_smoothing=0.1),
         augment="flips",
     ),
+    "mlp-skip-easy-weighted": config(
+        skip_easy=0.75, batch_size=16, loss=LossConfig(name="weighted_cross_entropy")
+    ),
     "cnn-muon-one-cycle": config(model=CNN, optimizer=MUON, schedule="one_cycle"),
     "mlp-focal-shift-patience": config(
         loss=LossConfig(name="focal", gamma=1.5), shift=1, patience=3

@@ -111,6 +111,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(
         loss=LossConfig(name="cross_entropy"),
         batch_size=48,
         epochs=3,
+        skip_easy=0.5,
     )
     saved: list[Any] = []
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bloodsearch.search.training.config import LossConfig
-from bloodsearch.search.training.losses import class_weights, focal_loss, make_loss
+from bloodsearch.search.training.losses import class_weights, focal_losses, make_loss, weighted_mean
 
 TRAIN_LABELS = torch.arange(8).repeat_interleave(torch.tensor([1, 2, 3, 4, 5, 6, 7, 8]))
 
@@ -106,6 +106,28 @@ def test_class_weights_of_a_class_without_images_are_finite() -> None:
     assert class_weights(torch.zeros(5, dtype=torch.int64), 8).isfinite().all()
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        LossConfig(name="cross_entropy", label_smoothing=0.2),
+        LossConfig(name="weighted_cross_entropy"),
+        LossConfig(name="weighted_cross_entropy", label_smoothing=0.2),
+        LossConfig(name="nll"),
+        LossConfig(name="focal", gamma=1.5),
+    ],
+    ids=str,
+)
+def test_the_losses_of_images_have_the_batchs_loss_as_their_mean(
+    batch: Batch, config: LossConfig
+) -> None:
+    loss = make_loss(config, TRAIN_LABELS, 8)
+    losses, weights = loss.of_images(*batch)
+    assert losses.shape == batch[1].shape
+    assert (weights is not None) == (config.name == "weighted_cross_entropy")
+    weights = torch.ones(64) if weights is None else weights
+    torch.testing.assert_close(weighted_mean(losses, weights), loss(*batch))
+
+
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 5.0])
 def test_focal_loss_is_its_formula(batch: Batch, gamma: float) -> None:
     loss = make_loss(LossConfig(name="focal", gamma=gamma), TRAIN_LABELS, 8)
@@ -119,7 +141,7 @@ def test_focal_loss_of_a_certain_prediction_has_a_finite_gradient(gamma: float) 
     logits = torch.zeros(2, 8)
     logits[0, 3] = 100.0  # p rounds to 1, where (1 - p)^gamma has an infinite slope below gamma 1
     logits.requires_grad_()
-    loss = focal_loss(logits, torch.tensor([3, 3]), gamma=gamma)
+    loss = focal_losses(logits, torch.tensor([3, 3]), gamma=gamma).mean()
     (gradient,) = torch.autograd.grad(loss, logits)
     assert gradient.isfinite().all()
     assert gradient[1].abs().sum() > 0

@@ -13,6 +13,7 @@ from bloodsearch.models import CNNConfig, MLPConfig, build_model
 from bloodsearch.search.training.config import LossConfig, OptimizerConfig
 from bloodsearch.search.training.losses import make_loss
 from bloodsearch.search.training.optimizers import make_optimizer
+from bloodsearch.search.training.predict import scale
 from bloodsearch.search.training.step import CapturedStep, Step, make_step
 
 BATCH = 16
@@ -141,3 +142,26 @@ def test_a_step_is_captured_only_if_asked_for() -> None:
     )
     assert type(make_step(*parts)) is Step
     assert isinstance(make_step(*parts, capture=4), CapturedStep)
+
+
+@pytest.mark.parametrize("graphs", [None, Recorder()], ids=["plain", "captured"])
+def test_a_step_with_weights_keeps_the_losses_of_images_and_weighs_them(
+    graphs: Recorder | None,
+) -> None:
+    weighted = LossConfig(name="weighted_cross_entropy")
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randint(256, (BATCH, 28, 28, 3), generator=generator, dtype=torch.uint8)
+    labels = torch.arange(BATCH) % 8
+    for config in (weighted, LossConfig(name="cross_entropy")):
+        step = make(MODELS[0], OPTIMIZERS[0], graphs)
+        step.loss = make_loss(config, torch.tensor([0, 0, 0, 1, 2, 3, 4, 5, 6, 7]), 8)
+        step.model.eval()  # a batch's own statistics would make an image's loss depend on the others
+        with torch.no_grad():
+            logits = step.model(scale(images, torch.float32))
+        losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+        classes = step.loss.weights[labels] if step.loss.weights is not None else torch.ones(BATCH)
+        weights = torch.rand(BATCH, generator=generator)
+        loss = step(images, labels, weights)
+        torch.testing.assert_close(step.image_losses, classes * losses)
+        expected = (weights * classes * losses).sum() / (weights * classes).sum()
+        torch.testing.assert_close(loss, expected)
