@@ -9,6 +9,7 @@ Needs a quiet machine: every search takes the given minutes on all cores. Conten
 
     ours             bloodsearch optimize --minutes M, then final-eval
     no rotations     the same, with images in their eight orientations only
+    no skipping      the same as ours, with all images in each pass (`skip_easy` 0)
     random           the same as ours with random search instead of TPE
     optuna           hand-written Optuna (TPE, median pruner) with this engine and the space of `ours`
     hand-made 1/3/5  residual double blocks of 64, 128, 256 filters, without any search, as 1, 3 or 5 seeds
@@ -48,12 +49,13 @@ HAND_MADE: Params = {
     "cnn_residual": True, "cnn_norm": True, "cnn_head": "max", "cnn_dropout": 0.2,
 }  # fmt: skip
 CONTENDERS = (
-    *("ours", "no rotations", "random", "optuna"),
+    *("ours", "no rotations", "no skipping", "random", "optuna"),
     *("hand-made 1", "hand-made 3", "hand-made 5", "recipe 5"),
 )
 OVERRIDES: dict[str, dict[str, Any]] = {
     "ours": {},
     "no rotations": {"space.rotate": 0.0},
+    "no skipping": {"minutes.space.skip_easy": 0.0},
     "random": {"search.sampler": "random"},
 }
 """Contenders that `optimize` searches, and the settings that they change."""

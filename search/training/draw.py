@@ -16,6 +16,9 @@ import torch
 
 WHOLE_FROM = 0.875
 """Share of a training after which no image is left out any more; InfoBatch's value."""
+FULL_AT = 4 / 3
+"""The loss, in means of all images, from which on an image takes part in each pass. With `skip` 0.75 trainings of
+25 epochs had 0.9774 on four held-out folds, with 1 instead 0.9757, and 0.9728 if they left out none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +69,12 @@ class LossDraws:
     def _chances(self) -> torch.Tensor:
         """Return the chance of each image (n,): in proportion to its loss above the least one.
 
-        It is 1 from the mean loss on, and `1 - skip` at least.
+        It is `1 - skip` at least, and 1 from FULL_AT on.
         """
         seen = self.losses.isfinite()
         if not seen.any():
             return torch.ones_like(self.losses)
         above = self.losses - self.losses[seen].min()
         mean = above[seen].mean()
-        chance = (above / mean).clamp(1 - self.skip, 1.0)
+        chance = (above / (FULL_AT * mean)).clamp(1 - self.skip, 1.0)
         return torch.where(seen & (mean > 0), chance, 1.0)
