@@ -19,8 +19,8 @@ WHOLE_FROM = 0.875
 FULL_AT = 4 / 3
 """The loss, in means of all images, from which on an image takes part in each pass.
 
-With `skip` 0.75 trainings of 25 epochs had 0.9774 on four held-out folds, with 1 here 0.9757, and 0.9728 where
-they left out none.
+With `skip` 0.75 trainings of 25 epochs had 0.9774 on four held-out folds, with 1 here 0.9757, and 0.9728
+where they left out none.
 """
 
 
