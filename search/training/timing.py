@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from ..data.load import load_dataset
+from .allocator import training_memory
 from .augment import block_size
 from .config import TrialConfig
 from .device import DeviceData, choose_precision, parse_device, to_device
@@ -72,7 +73,8 @@ def main() -> None:
     parts = make_folds(data, n_folds, seed=0) if n_folds else [data]
     configs = [TrialConfig.model_validate(config) for config in request["configs"]]
     # folds are of one size, so each takes as long as the first
-    rounds = [[epoch_seconds(config, parts[0]) for config in configs] for _ in range(N_ROUNDS)]
+    with training_memory(data.device):  # as in `fit`
+        rounds = [[epoch_seconds(config, parts[0]) for config in configs] for _ in range(N_ROUNDS)]
     seconds = [len(parts) * statistics.median(times) for times in zip(*rounds, strict=True)]
     kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     mb = kib / 2**20 if sys.platform == "darwin" else kib / 2**10  # macOS counts bytes
