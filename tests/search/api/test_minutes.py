@@ -173,9 +173,9 @@ def test_a_recipe_has_the_most_orientations_unless_it_names_them() -> None:
 
 def test_a_fast_machine_searches_wider_networks() -> None:
     slow, fast = (fit(STUDY, 60, 2, machine(factor)) for factor in (8.0, 0.5))
-    assert (slow.file.space["cnn_width"], fast.file.space["cnn_width"]) == ((12, 24), (32, 64))
+    assert (slow.file.space["cnn_width"], fast.file.space["cnn_width"]) == ((16, 32), (32, 64))
     for plan in (slow, fast):
-        assert plan.file.training.final_epochs_of("cnn") >= 24
+        assert plan.file.training.final_epochs_of("cnn") >= 20
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_the_generic_study_is_fitted_to_any_data(n_train: int, size: int) -> Non
     plan = fit(file, 60, 2, machine(n_train / 5_000), Shape(size=size, channels=1, classes=2))
     assert minutes_of(plan) <= 60
     own, fitted = (f.training.final_epochs_of("cnn") for f in (file, plan.file))
-    assert 2 / 5 * own <= fitted <= 5 / 3 * own
+    assert 1 / 3 * own <= fitted <= 5 / 3 * own
     assert {"cnn_stem", "cnn_blocks", "shift"} <= set(plan.file.space)
 
 
@@ -424,7 +424,7 @@ def test_the_models_that_are_timed_take_the_images_of_the_data() -> None:
 
 def test_the_networks_of_the_default_study_that_are_timed() -> None:
     timed = timed_models(STUDY, FIRST_SHAPE)
-    assert [*timed] == [16, 24, 32, 48, 64, None]
+    assert [*timed] == [16, 32, 48, 64, None]
     cnn, mlp = timed[16], timed[None]
     assert isinstance(cnn.model, CNNConfig)
     assert (cnn.model.widths, cnn.model.kernel, cnn.model.convs) == ((16, 32, 64), 3, 2)
@@ -637,8 +637,8 @@ def test_limits_of_latency_choose_widths(monkeypatch: pytest.MonkeyPatch) -> Non
         return float(model.widths[0]) if model.arch == "cnn" else 0.1
 
     monkeypatch.setattr(cost, "latency_ms", latency)
-    fitted = fit(study_file(STUDY, {"search.max_latency_ms": 30.0}), 60, 2, machine(0.5)).file
-    assert fitted.space["cnn_width"] == (12, 24)
+    fitted = fit(study_file(STUDY, {"search.max_latency_ms": 40.0}), 60, 2, machine(0.5)).file
+    assert fitted.space["cnn_width"] == (16, 32)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
