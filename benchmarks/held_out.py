@@ -34,16 +34,19 @@ FOUND: Params = HAND_MADE | {
 MLP: Params = LONG_RECIPES["mlp"] | {"ema": 0.998}
 TURNED = 2 / 3
 SHORT, REFERENCE = "CNN of 16 filters, 5 epochs", "CNN of 32 filters, 25 epochs"
+NARROW, WIDE = "CNN of 16 filters, 62 epochs", "CNN of 48 filters, 14 epochs"
 SKIPPING = f"{REFERENCE}, skip_easy 0.75"
 CASES: dict[str, tuple[Params, int, tuple[float, ...]]] = {
     SHORT: (FOUND | {"cnn_width": 16}, 5, (0.0, TURNED)),
-    "CNN of 16 filters, 62 epochs": (FOUND | {"cnn_width": 16}, 62, (0.0, TURNED)),
+    NARROW: (FOUND | {"cnn_width": 16}, 62, (0.0, TURNED)),
     REFERENCE: (FOUND | {"cnn_width": 32}, 25, (0.0, TURNED, 1.0)),
-    "CNN of 48 filters, 14 epochs": (FOUND | {"cnn_width": 48}, 14, (0.0, TURNED)),
+    WIDE: (FOUND | {"cnn_width": 48}, 14, (0.0, TURNED)),
     "CNN by hand of 32 filters, 25 epochs": (HAND_MADE | {"cnn_width": 32}, 25, (TURNED,)),
     "MLP, 60 epochs": (MLP, 60, (0.0, TURNED)),
     SKIPPING: (FOUND | {"cnn_width": 32, "skip_easy": 0.75}, 25, (TURNED,)),
     f"{REFERENCE}, skip_easy 0.9": (FOUND | {"cnn_width": 32, "skip_easy": 0.9}, 25, (TURNED,)),
+    f"{NARROW}, skip_easy 0.75": (FOUND | {"cnn_width": 16, "skip_easy": 0.75}, 62, (TURNED,)),
+    f"{WIDE}, skip_easy 0.75": (FOUND | {"cnn_width": 48, "skip_easy": 0.75}, 14, (TURNED,)),
     f"{SHORT}, skip_easy 0.75": (FOUND | {"cnn_width": 16, "skip_easy": 0.75}, 5, (0.0, TURNED)),
     "MLP, 60 epochs, skip_easy 0.75": (MLP | {"skip_easy": 0.75}, 60, (0.0,)),
 }
@@ -52,8 +55,8 @@ was found, but for the one by hand."""
 COMPARED = [
     REFERENCE,
     "CNN by hand of 32 filters, 25 epochs",
-    "CNN of 16 filters, 62 epochs",
-    "CNN of 48 filters, 14 epochs",
+    NARROW,
+    WIDE,
 ]
 """Cases that are compared with REFERENCE, all with rotations."""
 IN_MORE_FOLDS = (REFERENCE, SKIPPING)

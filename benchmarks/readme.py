@@ -86,7 +86,7 @@ def _in_the_same_time() -> list[list[str]]:
                 values = [value for run in group for value in run["test_macro_f1"]]
                 n = str(len(values))
                 if contender == "ours":
-                    n += f" of {len(group)} searches"
+                    n += f" of {len(group)} search{'es' * (len(group) > 1)}"
                 rows.append([name.format(f"{minutes:g}"), n, _mean(values), "", ""])
     return rows
 
