@@ -87,7 +87,8 @@ def _fit_ladder(
 ) -> Plan:
     """Return the study with the widest networks, the longest final trainings and the trials for the rest.
 
-    An epoch of a trial takes `more_s` seconds less than `cost`, which is that of longer trainings.
+    An epoch of a trial takes `more_s` seconds less than `cost`, which is that of longer trainings. Networks
+    that leave no time for enough trials give way to narrower ones.
     """
     families, budget = searched_families(file), 60 * minutes
     last = last_rung(file, cost, FINAL_SHARE * budget, n_workers)
@@ -118,6 +119,9 @@ def _fit_ladder(
         n_middle, middle_s = 0, 0.0
         n_trials = n_trials_in(file, left_s * n_workers, trial_s, late_s)
     if n_trials < MIN_TRIALS:
+        narrower = {w: s for w, s in cost.items() if w is MLP or (width or 0) > w}
+        if narrower.keys() - {MLP}:
+            return _fit_ladder(file, minutes, n_workers, narrower, more_s, shape)
         raise UsageError(
             f"--minutes {minutes:g} is too short for {MIN_TRIALS} trials and a ladder here, where a trial "
             f"takes {trial_s:.1f} s; give more minutes, or use --trials N"

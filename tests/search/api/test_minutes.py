@@ -120,6 +120,24 @@ def test_finalists_are_more_where_they_cost_no_time_or_time_is_left() -> None:
     assert many.trials == 16
 
 
+@pytest.mark.parametrize(("cost_of_16", "searched"), [(12.0, (8, 16)), (4.0, (16, 32))])
+def test_networks_that_leave_no_time_for_trials_give_way_to_narrower_ones(
+    cost_of_16: float, searched: tuple[int, ...]
+) -> None:
+    """Final trainings of 32 filters fit, but half of the trials have 16 filters and take nearly as long."""
+    changes = {"minutes.cnn_widths": [16, 32], "space.arch": "cnn"}
+    costs = {16: cost_of_16, 32: 13.0}
+    plan = fit(
+        study_file(STUDY, changes),
+        20,
+        2,
+        lambda configs: [costs[c.model.widths[0]] for c in configs],
+    )
+    assert plan.file.space["cnn_width"] == searched
+    assert plan.rungs[0][1] >= 16
+    assert minutes_of(plan) <= 20
+
+
 def test_recipes_are_tried_first_at_the_width_that_is_chosen() -> None:
     file = fit(STUDY, 60, 2, machine(1.0)).file
     recipe, by_hand, mlp = file.baselines
@@ -175,7 +193,7 @@ def test_a_fast_machine_searches_wider_networks() -> None:
     slow, fast = (fit(STUDY, 60, 2, machine(factor)) for factor in (8.0, 0.5))
     assert (slow.file.space["cnn_width"], fast.file.space["cnn_width"]) == ((16, 32), (32, 64))
     for plan in (slow, fast):
-        assert plan.file.training.final_epochs_of("cnn") >= 20
+        assert plan.file.training.final_epochs_of("cnn") >= 18
 
 
 @pytest.mark.parametrize(
@@ -203,7 +221,7 @@ def test_the_generic_study_is_fitted_to_any_data(n_train: int, size: int) -> Non
     plan = fit(file, 60, 2, machine(n_train / 5_000), Shape(size=size, channels=1, classes=2))
     assert minutes_of(plan) <= 60
     own, fitted = (f.training.final_epochs_of("cnn") for f in (file, plan.file))
-    assert 1 / 3 * own <= fitted <= 5 / 3 * own
+    assert 0.3 * own <= fitted <= 5 / 3 * own
     assert {"cnn_stem", "cnn_blocks", "shift"} <= set(plan.file.space)
 
 
