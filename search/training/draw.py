@@ -54,12 +54,11 @@ class LossDraws:
             batch_size: images in a batch.
             generator: a CPU generator, so that a seed draws the same on every device.
         """
-        chance = self._chances().cpu()
-        if progress >= WHOLE_FROM:
-            chance = torch.ones_like(chance)
-        drawn = (torch.rand(len(chance), generator=generator) < chance).nonzero().squeeze(1)
+        n_images = len(self.losses)
+        chance = torch.ones(n_images) if progress >= WHOLE_FROM else self._chances().cpu()
+        drawn = (torch.rand(n_images, generator=generator) < chance).nonzero().squeeze(1)
         if len(drawn) < batch_size:
-            chance, drawn = torch.ones_like(chance), torch.arange(len(chance))
+            chance, drawn = torch.ones(n_images), torch.arange(n_images)
         order = drawn[torch.randperm(len(drawn), generator=generator)]
         order = order[: max(batch_size, len(order) // batch_size * batch_size)]
         device = self.losses.device

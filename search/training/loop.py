@@ -174,9 +174,9 @@ class Training:
         left = self.n_images
         while left:
             progress = (epoch - left / self.n_images) / config.epochs
-            drawn = self.draws.draw(progress, config.batch_size, self.generator)
-            yield drawn.first(left)
-            left -= min(left, len(drawn.order))
+            shown = self.draws.draw(progress, config.batch_size, self.generator).first(left)
+            yield shown
+            left -= len(shown.order)
 
     def _blocks(self, order: torch.Tensor, epoch: int) -> Iterator[torch.Tensor]:
         """Yield the images of an epoch in their order, in blocks that are multiples of a batch."""

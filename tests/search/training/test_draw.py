@@ -74,9 +74,8 @@ def test_a_pass_is_of_whole_batches_or_of_all_images() -> None:
     one_hard = torch.zeros(100)
     one_hard[3] = 1.0
     assert len(draw(draws(one_hard, 0.9), batch_size=4).order) % 4 == 0
-    assert (
-        len(draw(draws(one_hard, 0.95), batch_size=90).order) == 90
-    )  # too few were drawn for a batch
+    # too few are drawn for a batch of 90
+    assert len(draw(draws(one_hard, 0.95), batch_size=90).order) == 90
     assert len(draw(draws(one_hard, 0.95), batch_size=128).order) == 100
 
 
